@@ -1,0 +1,1 @@
+"""The versioned store: immutable artifacts, named by content and ancestry."""

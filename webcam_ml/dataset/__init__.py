@@ -1,0 +1,1 @@
+"""From labelled snapshots to targets, splits, manifests and verified images."""

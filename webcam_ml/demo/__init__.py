@@ -1,0 +1,1 @@
+"""Synthetic webcams: a label database and pictures, made on the spot."""

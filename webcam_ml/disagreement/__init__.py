@@ -1,0 +1,1 @@
+"""Where people and model differ: labels worth a second look."""

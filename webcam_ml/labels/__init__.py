@@ -1,0 +1,1 @@
+"""From the label database to labelled snapshots."""

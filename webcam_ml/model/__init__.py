@@ -1,0 +1,1 @@
+"""From verified images to a trained checkpoint: backbones, cached features, probe, calibration."""

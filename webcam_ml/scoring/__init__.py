@@ -1,0 +1,1 @@
+"""The runtime: from an image to a score, with numpy, Pillow and onnxruntime only."""
