@@ -1,1 +1,32 @@
-"""The versioned store: immutable artifacts, named by content and ancestry."""
+"""The versioned store: immutable artifacts, named by content and ancestry.
+
+An artifact is a folder of files with a `lineage.json`. Its `data_version` is the SHA-256 over the
+digests of its files and the versions of its inputs, so equal inputs give equal versions and a
+version names its whole ancestry. The values themselves are defined where they are made (labels,
+manifests, checkpoints, …); this package only knows that they can `save` and `load`.
+"""
+
+from webcam_ml.artifacts._ancestry import AncestryError, require_common_ancestry
+from webcam_ml.artifacts._atomic import write_atomically
+from webcam_ml.artifacts._lineage import FileRecord, Lineage, Provenance
+from webcam_ml.artifacts._store import (
+    Artifact,
+    ArtifactDamagedError,
+    ArtifactMissingError,
+    ArtifactStore,
+    StoredArtifact,
+)
+
+__all__ = [
+    "AncestryError",
+    "Artifact",
+    "ArtifactDamagedError",
+    "ArtifactMissingError",
+    "ArtifactStore",
+    "FileRecord",
+    "Lineage",
+    "Provenance",
+    "StoredArtifact",
+    "require_common_ancestry",
+    "write_atomically",
+]

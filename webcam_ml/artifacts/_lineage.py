@@ -1,0 +1,80 @@
+"""What an artifact was made from, by which run, and what its files must look like."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Digest and size (bytes) of one stored file."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an artifact comes from: facts that are recorded but do not enter its version."""
+
+    run_id: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    code_version: Mapping[str, Any] = field(default_factory=dict)
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    database: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The content of lineage.json.
+
+    `files`, `inputs` decide `data_version`; everything else is for the reader.
+    """
+
+    asset: str
+    data_version: str
+    files: Mapping[str, FileRecord]
+    inputs: Mapping[str, str]
+    ancestors: Mapping[str, str]
+    run_id: str
+    config: Mapping[str, Any]
+    code_version: Mapping[str, Any]
+    libraries: Mapping[str, str]
+    created_at: str
+    database: Mapping[str, Any] | None
+
+    def to_json(self) -> bytes:
+        """Serialise for lineage.json."""
+        return (json.dumps(asdict(self), indent=2, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Read the content of a lineage.json.
+
+        Raises:
+            ValueError: The bytes are not a lineage (damaged, truncated, another schema).
+        """
+        try:
+            values = json.loads(data)
+            files = {
+                name: FileRecord(sha256=str(record["sha256"]), size=int(record["size"]))
+                for name, record in values.pop("files").items()
+            }
+            return cls(files=files, **values)
+        except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+            raise ValueError(f"not a lineage record: {error}") from error
+
+    def has_consistent_version(self) -> bool:
+        """Whether `data_version` is what files and inputs give: false after a change by hand."""
+        return self.data_version == data_version(self.files, self.inputs)
+
+
+def data_version(files: Mapping[str, FileRecord], inputs: Mapping[str, str]) -> str:
+    """SHA-256 over the digests of an artifact's files and the versions of its inputs."""
+    content = {
+        "files": {name: files[name].sha256 for name in sorted(files)},
+        "inputs": {asset: inputs[asset] for asset in sorted(inputs)},
+    }
+    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
