@@ -284,22 +284,24 @@ def _exif_orientation(exif: bytes) -> int:
     return 1
 
 
-_ROWS_AT_ONCE = 256
+_PIXELS_AT_ONCE = 2**16
 
 
 def _rgb(image: ImageFile) -> NDArray[np.uint8]:
     """Copy a loaded image into an array [height, width, 3], some rows at a time.
 
-    Whole-image conversions would hold up to three more copies of the pixels at once.
+    Whole-image conversions would hold up to three more copies of the pixels at once; strips of
+    this size cost no time, and for large files they save some.
     """
     width, height = image.size
     pixels = np.empty((height, width, 3), dtype=np.uint8)
-    for top in range(0, height, _ROWS_AT_ONCE):
-        bottom = min(top + _ROWS_AT_ONCE, height)
+    step = max(1, _PIXELS_AT_ONCE // width)
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
         rows = image.crop((0, top, width, bottom))
         if image.mode.startswith("I;16"):
             # Pillow clips at 255 here; the other sixteen-bit files it reads keep their high byte.
-            pixels[top:bottom] = (np.asarray(rows) >> 8).astype(np.uint8)[:, :, np.newaxis]
+            pixels[top:bottom] = (np.asarray(rows) >> 8)[:, :, np.newaxis]
         else:
             pixels[top:bottom] = np.asarray(rows if rows.mode == "RGB" else rows.convert("RGB"))
     return pixels
