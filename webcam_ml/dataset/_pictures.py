@@ -1,0 +1,48 @@
+"""Rows of a manifest whose pictures could be read, and how many could not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from webcam_ml.dataset._manifest import Manifest
+from webcam_ml.dataset.images import ImageIndex
+
+
+@dataclass(frozen=True)
+class RowsWithPictures:
+    """Manifest rows with a column `sha256`, ordered by snapshot_id.
+
+    Attributes:
+        frame: The manifest's columns and `sha256`.
+        left_out: How many rows have no readable picture, by reason.
+    """
+
+    frame: pl.DataFrame
+    left_out: Mapping[str, int]
+
+
+def rows_with_pictures(manifest: Manifest, index: ImageIndex) -> RowsWithPictures:
+    """Join the rows of a manifest with the pictures that were fetched for them.
+
+    Args:
+        manifest: Rows of one split or of all.
+        index: The pictures of the whole manifest.
+
+    Raises:
+        ValueError: A row is not in the index: the two were not made from the same manifest.
+    """
+    joined = manifest.frame.join(
+        index.frame.select("snapshot_id", "status", "error", "sha256"),
+        on="snapshot_id",
+        how="left",
+        maintain_order="left",
+    )
+    unknown = joined["status"].null_count()
+    if unknown:
+        raise ValueError(f"{unknown} rows of manifest_{manifest.part} are not in the image index")
+    failed = joined.filter(pl.col("status") != "ok")
+    return RowsWithPictures(
+        frame=joined.filter(pl.col("status") == "ok").drop("status", "error"),
+        left_out=dict(failed.group_by("error").agg(pl.len()).sort("error").iter_rows()),
+    )

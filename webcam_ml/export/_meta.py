@@ -1,0 +1,132 @@
+"""model.meta.json: what a model file is, for whoever loads it."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from webcam_ml.dataset import TargetType
+from webcam_ml.model import LABEL_SCALE, OPSET, TrainedModel
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class TensorMeta(_Record):
+    """One input or output of the graph; named dimensions are free."""
+
+    name: str
+    type: str
+    shape: tuple[int | str, ...]
+    meaning: str
+    colour_order: Literal["RGB"] | None = None
+
+
+class CalibrationMeta(_Record):
+    """The Platt scaling that is folded into the graph's head."""
+
+    method: Literal["platt"]
+    slope: float
+    intercept: float
+
+
+class DigestsMeta(_Record):
+    """What the model was made from and measured on."""
+
+    checkpoint: str
+    test_split: str
+    labels: str
+
+
+class ModelMeta(_Record):
+    """The content of model.meta.json; nothing in it varies between equal runs."""
+
+    schema_version: Literal[1]
+    model_version: str
+    sha256: str
+    size: int
+    opset: int
+    target_type: TargetType
+    model_name: str
+    inputs: tuple[TensorMeta, ...]
+    outputs: tuple[TensorMeta, ...]
+    label_scale: tuple[float, float]
+    decision_threshold: float | None
+    calibration: CalibrationMeta | None
+    metrics: dict[str, Any]
+    digests: DigestsMeta
+
+    def to_json(self) -> str:
+        """Serialise for model.meta.json."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the content of a model.meta.json."""
+        return cls.model_validate_json(text)
+
+    @classmethod
+    def describe(
+        cls,
+        model: TrainedModel,
+        *,
+        model_version: str,
+        data: bytes,
+        metrics: Mapping[str, Any],
+        digests: Mapping[str, str],
+    ) -> Self:
+        """Describe the exported bytes of a trained model."""
+        binary = model.target_type == "binary"
+        calibration = model.calibration
+        return cls(
+            schema_version=SCHEMA_VERSION,
+            model_version=model_version,
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+            opset=OPSET,
+            target_type=model.target_type,
+            model_name=model.model_name,
+            inputs=(
+                TensorMeta(
+                    name="image",
+                    type="uint8",
+                    shape=("batch", "height", "width", 3),
+                    colour_order="RGB",
+                    meaning="decoded pictures of any size, 0–255; the graph resizes and normalises",
+                ),
+            ),
+            outputs=(
+                TensorMeta(
+                    name="raw_score",
+                    type="float32",
+                    shape=("batch",),
+                    meaning="calibrated probability that people rate it at the threshold or above"
+                    if binary
+                    else "predicted rating on the 0–1 scale, clamped",
+                ),
+                TensorMeta(
+                    name="ai_rating",
+                    type="float32",
+                    shape=("batch",),
+                    meaning="1 + 4 * raw_score"
+                    + (
+                        ": a probability on the star scale, not an estimate of the rating"
+                        if binary
+                        else ": the predicted rating in stars"
+                    ),
+                ),
+            ),
+            label_scale=LABEL_SCALE,
+            decision_threshold=model.decision_threshold,
+            calibration=None
+            if calibration is None
+            else CalibrationMeta(
+                method="platt", slope=calibration.slope, intercept=calibration.intercept
+            ),
+            metrics=dict(metrics),
+            digests=DigestsMeta(**digests),
+        )

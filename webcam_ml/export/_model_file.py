@@ -1,0 +1,171 @@
+"""The head grafted onto the backbone's graph: one ONNX file that takes pictures and gives scores."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from webcam_ml.export._meta import ModelMeta
+from webcam_ml.model import OPSET, BackboneGraph, Checkpoint, restore_backbone, serialise
+
+if TYPE_CHECKING:
+    import onnx
+
+MODEL_FILE = "model.onnx"
+META_FILE = "model.meta.json"
+PRODUCER = "webcam-ml"
+VERSION_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A candidate for production.
+
+    Attributes:
+        model: The bytes of model.onnx.
+        meta: The content of model.meta.json.
+    """
+
+    model: bytes
+    meta: ModelMeta
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of model.onnx."""
+        return hashlib.sha256(self.model).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write both files."""
+        (folder / MODEL_FILE).write_bytes(self.model)
+        (folder / META_FILE).write_text(self.meta.to_json())
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read both files."""
+        return cls(
+            model=(folder / MODEL_FILE).read_bytes(),
+            meta=ModelMeta.from_json((folder / META_FILE).read_text()),
+        )
+
+
+def export_model(
+    checkpoint: Checkpoint,
+    *,
+    metrics: Mapping[str, Any],
+    test_split_sha256: str,
+    labels_version: str,
+    cache: Path,
+) -> ExportedModel:
+    """Export a checkpoint as one ONNX file; equal checkpoints give equal bytes.
+
+    Args:
+        checkpoint: The trained model.
+        metrics: Test metrics with their intervals, for model.meta.json.
+        test_split_sha256: Digest of the manifest_test.csv they were measured on.
+        labels_version: data_version of the labels that the checkpoint descends from.
+        cache: Root of the caches, where the backbone's graph is.
+    """
+    import onnx
+
+    model = checkpoint.model
+    graph = restore_backbone(
+        key=model.backbone_key,
+        model_name=model.model_name,
+        image_size=model.image_size,
+        state=model.backbone,
+        cache=cache,
+    )
+    checkpoint_sha256 = hashlib.sha256(checkpoint.weights).hexdigest()
+    settings = json.dumps({"opset": OPSET, "checkpoint": checkpoint_sha256}, sort_keys=True)
+    digest = hashlib.sha256(settings.encode()).hexdigest()[:VERSION_DIGITS]
+    model_version = f"{model.target_type}-{model.model_name}-{digest}"
+    proto = _graft(checkpoint, graph)
+    properties = {
+        "model_version": model_version,
+        "target_type": model.target_type,
+        "model_name": model.model_name,
+        "checkpoint_sha256": checkpoint_sha256,
+    }
+    if model.decision_threshold is not None:
+        properties["decision_threshold"] = repr(model.decision_threshold)
+    onnx.helper.set_model_props(proto, properties)
+    data = serialise(proto)
+    onnx.checker.check_model(data, full_check=True)
+    meta = ModelMeta.describe(
+        model,
+        model_version=model_version,
+        data=data,
+        metrics=metrics,
+        digests={
+            "checkpoint": checkpoint_sha256,
+            "test_split": test_split_sha256,
+            "labels": labels_version,
+        },
+    )
+    return ExportedModel(model=data, meta=meta)
+
+
+def _graft(checkpoint: Checkpoint, backbone: BackboneGraph) -> "onnx.ModelProto":
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = checkpoint.model
+    proto = onnx.load_from_string(backbone.model)
+    graph = proto.graph
+    _remove_output(graph, "channel_means")
+    graph.ClearField("output")
+    constants = {
+        "head.weight": model.head.weight[:, np.newaxis].astype(np.float32),
+        "head.bias": np.array([model.head.bias], np.float32),
+        "output.axis": np.array([1], np.int64),
+        "rating.span": np.float32(4.0),
+        "rating.lowest": np.float32(1.0),
+        "score.lowest": np.float32(0.0),
+        "score.highest": np.float32(1.0),
+    }
+    binary = model.target_type == "binary"
+    if binary:
+        del constants["score.lowest"], constants["score.highest"]
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
+    )
+    graph.node.extend(
+        [
+            helper.make_node("Gemm", ["features", "head.weight", "head.bias"], ["head.value"]),
+            helper.make_node("Squeeze", ["head.value", "output.axis"], ["head.flat"]),
+            helper.make_node("Sigmoid", ["head.flat"], ["raw_score"])
+            if binary
+            else helper.make_node(
+                "Clip", ["head.flat", "score.lowest", "score.highest"], ["raw_score"]
+            ),
+            helper.make_node("Mul", ["raw_score", "rating.span"], ["rating.above_lowest"]),
+            helper.make_node("Add", ["rating.above_lowest", "rating.lowest"], ["ai_rating"]),
+        ]
+    )
+    graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch"])
+        for name in ("raw_score", "ai_rating")
+    )
+    graph.name = "webcam_ml"
+    proto.producer_name, proto.producer_version = PRODUCER, ""
+    return proto
+
+
+def _remove_output(graph: "onnx.GraphProto", name: str) -> None:
+    """Remove an output and every node that serves it alone."""
+    unwanted = {name}
+    kept_outputs = {output.name for output in graph.output} - unwanted
+    for node in reversed(list(graph.node)):
+        if not unwanted.issuperset(node.output):
+            continue
+        graph.node.remove(node)
+        used = {tensor for other in graph.node for tensor in other.input} | kept_outputs
+        unwanted |= {tensor for tensor in node.input if tensor not in used}
+    for values in (graph.value_info, graph.initializer):
+        for value in [value for value in values if value.name in unwanted]:
+            values.remove(value)

@@ -1,0 +1,278 @@
+"""Pretrained networks without their last layer; a new backbone is one entry of `BACKBONES`.
+
+torch and torchvision are imported inside the functions: naming a backbone must cost nothing.
+"""
+
+import hashlib
+import logging
+import math
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from webcam_ml.errors import WebcamMLError
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+StateDict = Mapping[str, "torch.Tensor"]
+
+# What torchvision's ImageNet weights were trained with; seeded weights use the same scale.
+NORMALISATION_MEAN = (0.485, 0.456, 0.406)
+NORMALISATION_STD = (0.229, 0.224, 0.225)
+
+WEIGHTS_IMAGENET = "imagenet"
+WEIGHTS_NONE = "none"
+
+CALIBRATION_PICTURES = 64
+CALIBRATION_SIZE = 224
+CALIBRATION_BATCH = 16
+
+
+class WeightsError(WebcamMLError):
+    """The weights cannot be had, or are not of this backbone."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A torchvision architecture.
+
+    Attributes:
+        name: Its name in torchvision and in `model_name`.
+        weights_enum: Name of torchvision's enumeration of trained weights.
+        head: Path of the final Linear, whose input are the features.
+        features: Number of features.
+    """
+
+    name: str
+    weights_enum: str
+    head: str
+    features: int
+
+    def build(self) -> "torch.nn.Module":
+        """Make the network with its final Linear replaced by nothing: images → features."""
+        import torch
+        from torchvision import models
+
+        network: torch.nn.Module = models.get_model(self.name, weights=None)
+        owner, _, attribute = self.head.rpartition(".")
+        setattr(network.get_submodule(owner), attribute, torch.nn.Identity())
+        return network.eval()
+
+    def without_head(self, state: StateDict) -> dict[str, "torch.Tensor"]:
+        """Drop the final Linear's entries from the state dict of a whole network."""
+        return {name: t for name, t in state.items() if not name.startswith(f"{self.head}.")}
+
+
+BACKBONES: dict[str, Backbone] = {
+    backbone.name: backbone
+    for backbone in (
+        Backbone("resnet18", "ResNet18_Weights", head="fc", features=512),
+        Backbone(
+            "mobilenet_v3_small", "MobileNet_V3_Small_Weights", head="classifier.3", features=1024
+        ),
+        Backbone(
+            "mobilenet_v3_large", "MobileNet_V3_Large_Weights", head="classifier.3", features=1280
+        ),
+    )
+}
+
+
+def get_backbone(name: str) -> Backbone:
+    """Look up a backbone by `model_name`.
+
+    Raises:
+        WebcamMLError: There is none of that name.
+    """
+    if name not in BACKBONES:
+        raise WebcamMLError(f"model_name {name!r} is unknown: choose one of {', '.join(BACKBONES)}")
+    return BACKBONES[name]
+
+
+def weights_identity(weights: str, *, random_state: int) -> str:
+    """Say in one line which weights are meant, without loading them.
+
+    Equal lines mean equal weights: a file counts by its bytes, the seeded ones by their seed.
+
+    Raises:
+        WeightsError: `weights` is a path and there is no such file.
+    """
+    if weights == WEIGHTS_IMAGENET:
+        return WEIGHTS_IMAGENET
+    if weights == WEIGHTS_NONE:
+        return f"{WEIGHTS_NONE}:{random_state}"
+    with _existing_file(weights).open("rb") as file:
+        return f"file:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def load_weights(backbone: Backbone, weights: str, *, random_state: int) -> "torch.nn.Module":
+    """Build a backbone with its weights.
+
+    Args:
+        backbone: The architecture.
+        weights: `imagenet` (downloaded by torchvision), `none` (seeded), or the path of a state
+            dict, with or without the final Linear.
+        random_state: Seed of `none`.
+
+    Raises:
+        WeightsError: A download is impossible, or a file is missing, unsafe or of another network.
+    """
+    network = backbone.build()
+    if weights == WEIGHTS_NONE:
+        return _seeded(backbone, random_state=random_state)
+    state = (
+        _downloaded(backbone)
+        if weights == WEIGHTS_IMAGENET
+        else read_state_dict(_existing_file(weights))
+    )
+    _require_same_architecture(backbone, network, backbone.without_head(state), weights)
+    network.load_state_dict(backbone.without_head(state))
+    return network
+
+
+def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
+    """Read a state dict without running any code that it may contain.
+
+    Raises:
+        WeightsError: The file is not a state dict, or holds more than tensors.
+    """
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"weights: {path} holds more than plain tensors, and loading it could run code: "
+            f"refused. Save the state dict alone: torch.save(model.state_dict(), path). "
+            f"({_first_line(error)})"
+        ) from error
+    except (EOFError, RuntimeError, zipfile.BadZipFile, ValueError) as error:
+        raise WeightsError(
+            f"weights: {path} is not a file that torch.save wrote, or it is damaged "
+            f"({_first_line(error)})"
+        ) from error
+    # Trainers wrap the state dict; the two usual wrappings are unwrapped, others are named below.
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
+        raise WeightsError(
+            f"weights: {path} is not a state dict (names → tensors) but {type(state).__name__}. "
+            "Save the state dict alone: torch.save(model.state_dict(), path)"
+        )
+    return state
+
+
+def _existing_file(weights: str) -> Path:
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise WeightsError(
+            f"weights: {weights!r} is neither '{WEIGHTS_IMAGENET}', '{WEIGHTS_NONE}' nor an existing "
+            f"file ({path.absolute()})"
+        )
+    return path
+
+
+def _downloaded(backbone: Backbone) -> dict[str, "torch.Tensor"]:
+    import torch
+    from torchvision import models
+
+    entry = models.get_weight(f"{backbone.weights_enum}.DEFAULT")
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+    logger.info("ImageNet weights of %s: %s", backbone.name, file if file.exists() else entry.url)
+    try:
+        state: dict[str, torch.Tensor] = entry.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"the ImageNet weights of {backbone.name} could not be downloaded from {entry.url} "
+            f"({_first_line(error)}). Ways out: fetch that file elsewhere and put it at {file}, or "
+            f"name it with weights: /path/to/{file.name}; or set weights: {WEIGHTS_NONE} for a "
+            "seeded network without training (good for a trial, weaker on real pictures)"
+        ) from error
+    return state
+
+
+def _require_same_architecture(
+    backbone: Backbone, network: "torch.nn.Module", state: StateDict, weights: str
+) -> None:
+    expected = network.state_dict()
+    # Counters of batches matter to training alone, and older files lack them.
+    missing = sorted(
+        name for name in expected.keys() - state.keys() if not name.endswith("num_batches_tracked")
+    )
+    unknown = sorted(state.keys() - expected.keys())
+    misshapen = sorted(
+        name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape
+    )
+    if missing or unknown or misshapen:
+        parts = [
+            f"{len(names)} {what} (such as {names[0]})"
+            for names, what in (
+                (missing, "missing"),
+                (unknown, "unknown"),
+                (misshapen, "of another shape"),
+            )
+            if names
+        ]
+        raise WeightsError(
+            f"weights: {weights} is not a {backbone.name}: of its {len(expected)} tensors "
+            f"{', '.join(parts)}. Set model_name to the network that the file was saved from"
+        )
+
+
+def _seeded(backbone: Backbone, *, random_state: int) -> "torch.nn.Module":
+    """Initialise by seed, with batch-norm statistics from fixed pictures.
+
+    A pure function of architecture and seed. Without statistics the features shrink to 1e-9;
+    statistics from user pictures would make features worse and change with every new label.
+    """
+    import torch
+    from torchvision import models
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_state)
+        full: torch.nn.Module = models.get_model(backbone.name, weights=None)
+    network = backbone.build()
+    network.load_state_dict(backbone.without_head(full.state_dict()))
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over the batches
+    pictures = torch.from_numpy(_noise_pictures(CALIBRATION_PICTURES, CALIBRATION_SIZE))
+    network.train()
+    with torch.inference_mode():
+        for start in range(0, len(pictures), CALIBRATION_BATCH):
+            network(pictures[start : start + CALIBRATION_BATCH])
+    return network.eval()
+
+
+@cache
+def _noise_pictures(count: int, size: int) -> np.ndarray:
+    """Draw normalised pictures whose amplitude falls as 1/f, as that of natural scenes does.
+
+    Returns:
+        float32 [count, 3, size, size], zero mean and unit deviation per picture.
+    """
+    random = np.random.default_rng(0)
+    fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
+    amplitude = 1.0 / np.maximum(np.hypot(fy, fx), 1.0 / size)
+    phases = random.uniform(0.0, 2.0 * math.pi, (count, 4, *amplitude.shape))
+    planes = np.fft.irfft2(amplitude * np.exp(1j * phases), s=(size, size))
+    # Channels of a photograph are mostly alike: a shared plane and a little of their own.
+    pictures = planes[:, :1] + 0.35 * planes[:, 1:]
+    pictures -= pictures.mean(axis=(1, 2, 3), keepdims=True)
+    pictures /= pictures.std(axis=(1, 2, 3), keepdims=True)
+    return pictures.astype(np.float32)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
