@@ -1,0 +1,245 @@
+"""The demo's label database: made whole in one transaction, and never over anybody's data."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from webcam_ml.demo._cameras import Camera
+from webcam_ml.demo._options import DemoOptions, Stream, random_stream
+from webcam_ml.demo._plan import Snapshot
+from webcam_ml.demo._schema import (
+    APPLICATION_TABLES,
+    INFERENCES,
+    MARK,
+    METADATA,
+    RATINGS,
+    SNAPSHOTS,
+    WEBCAMS,
+)
+from webcam_ml.errors import WebcamMLError
+
+OLD_MODEL = "binary-mobilenet-2025-01"
+SCORED_EVERY = 12
+
+Row = dict[str, object]
+
+
+class DemoDatabaseError(WebcamMLError):
+    """The database cannot be made into this demo."""
+
+
+@dataclass(frozen=True)
+class DemoRecord:
+    """What a database says about the demo that it holds.
+
+    Attributes:
+        generator: Version of the code that drew it.
+        options: What it was made from.
+        image_folder: Where its pictures are.
+    """
+
+    generator: int
+    options: DemoOptions
+    image_folder: Path
+
+
+@contextmanager
+def open_database(url: str) -> Iterator[sa.Connection]:
+    """Connect within one transaction, which is committed at the end or not at all.
+
+    Args:
+        url: As SQLAlchemy has it; `postgres://` means PostgreSQL too.
+
+    Raises:
+        DemoDatabaseError: The URL is none, or the database refuses; the password is not shown.
+    """
+    try:
+        parsed = sa.make_url(url)
+        if parsed.drivername == "postgres":
+            parsed = parsed.set(drivername="postgresql")
+        engine = sa.create_engine(parsed, poolclass=sa.NullPool)
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
+        raise DemoDatabaseError(
+            "The database URL is not one that SQLAlchemy knows: try "
+            "sqlite:////absolute/path.sqlite or postgresql://user@host/database."
+        ) from error
+    if engine.dialect.name == "sqlite":
+        _make_transactional(engine)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (sa.exc.OperationalError, sa.exc.ProgrammingError) as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise DemoDatabaseError(
+            f"The database {parsed.render_as_string(hide_password=True)} refused: {reason}"
+        ) from error
+
+
+def _make_transactional(engine: sa.Engine) -> None:
+    """Let SQLite begin for tables too, and lock at once: its driver begins too late by itself."""
+
+    @sa.event.listens_for(engine, "connect")
+    def leave_transactions_to_sqlalchemy(
+        connection: sa.engine.interfaces.DBAPIConnection, _: object
+    ) -> None:
+        connection.isolation_level = None
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def read_record(connection: sa.Connection) -> DemoRecord | None:
+    """What demo a database holds; None if it has none of the application's tables.
+
+    Raises:
+        DemoDatabaseError: The tables are there and are not a demo's.
+    """
+    there = set(sa.inspect(connection).get_table_names())
+    where = connection.engine.url.render_as_string(hide_password=True)
+    if MARK.name not in there:
+        foreign = [table.name for table in APPLICATION_TABLES if table.name in there]
+        if foreign:
+            raise DemoDatabaseError(
+                f"The database {where} already has {', '.join(foreign)}, and they are not a "
+                "demo's. Nothing was changed. Give --database-url an empty database, or leave it "
+                "out for an SQLite file in --folder."
+            )
+        return None
+    rows = connection.execute(sa.select(MARK)).mappings().all()
+    if len(rows) != 1:
+        raise DemoDatabaseError(
+            f"The table {MARK.name} in {where} has {len(rows)} rows instead of one: this is not a "
+            "whole demo. Delete the database, or give --database-url another one."
+        )
+    row = dict(rows[0])
+    options = DemoOptions(**{field.name: row[field.name] for field in fields(DemoOptions)})
+    return DemoRecord(row["generator"], options, Path(row["image_folder"]))
+
+
+def write_demo(
+    connection: sa.Connection,
+    record: DemoRecord,
+    cameras: Sequence[Camera],
+    plan: Sequence[Snapshot],
+    *,
+    already_there: int,
+) -> None:
+    """Store a demo, or the snapshots that it has gained.
+
+    Args:
+        connection: In the transaction that this becomes part of.
+        record: Of the demo as it will be.
+        cameras: All of them.
+        plan: All snapshots, in order.
+        already_there: Number of snapshots at the plan's beginning that are stored already.
+    """
+    METADATA.create_all(connection)
+    if not already_there:
+        _insert(connection, WEBCAMS, [_webcam_row(camera) for camera in cameras])
+    new = plan[already_there:]
+    _insert(
+        connection, SNAPSHOTS, [_snapshot_row(snapshot, record.image_folder) for snapshot in new]
+    )
+    first = sum(len(snapshot.votes) for snapshot in plan[:already_there]) + 1
+    rows = [row for snapshot in new for row in _rating_rows(snapshot)]
+    _insert(connection, RATINGS, [{"id": number, **row} for number, row in enumerate(rows, first)])
+    scored = [snapshot for snapshot in new if snapshot.id % SCORED_EVERY == 0]
+    _insert(
+        connection,
+        INFERENCES,
+        [_inference_row(record.options.seed, snapshot) for snapshot in scored],
+    )
+    connection.execute(MARK.delete())
+    connection.execute(
+        MARK.insert(),
+        {
+            "generator": record.generator,
+            **record.options.as_record(),
+            "image_folder": str(record.image_folder),
+        },
+    )
+    if connection.dialect.name == "postgresql":
+        _move_sequences(connection)
+
+
+def picture_name(snapshot: Snapshot) -> str:
+    """File name of a snapshot's picture."""
+    return f"{snapshot.id:06d}.jpg"
+
+
+def _insert(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]
+) -> None:
+    if rows:
+        connection.execute(table.insert(), rows)
+
+
+def _webcam_row(camera: Camera) -> Row:
+    return {
+        "id": camera.webcam_id,
+        "title": camera.title,
+        "status": "active",
+        "source": camera.source,
+        "view_count": camera.view_count,
+        "rating": camera.rating,
+        "lat": camera.latitude,
+        "lng": camera.longitude,
+        "country": camera.country,
+    }
+
+
+def _snapshot_row(snapshot: Snapshot, image_folder: Path) -> Row:
+    path = (image_folder / picture_name(snapshot)).as_posix()
+    return {
+        "id": snapshot.id,
+        "webcam_id": snapshot.webcam.webcam_id,
+        "phase": snapshot.phase,
+        "rank": None,
+        "initial_rating": snapshot.initial_rating,
+        "calculated_rating": snapshot.cached_rating,
+        "firebase_url": path,
+        "firebase_path": f"snapshots/{snapshot.webcam.webcam_id}/{picture_name(snapshot)}",
+        "captured_at": snapshot.captured_at,
+        "created_at": snapshot.captured_at + timedelta(seconds=20),
+    }
+
+
+def _rating_rows(snapshot: Snapshot) -> Iterator[Row]:
+    for vote in snapshot.votes:
+        yield {
+            "snapshot_id": snapshot.id,
+            "user_session_id": vote.session,
+            "rating": vote.stars,
+            "verdict": "not a sunset" if vote.stars is None else None,
+            "created_at": snapshot.captured_at + timedelta(seconds=round(3600 * vote.hours_later)),
+        }
+
+
+def _inference_row(seed: int, snapshot: Snapshot) -> Row:
+    """What an old and rather blind model thought."""
+    rng = random_stream(seed, Stream.OLD_MODEL, snapshot.id)
+    raw = round(float(rng.beta(2, 5)), 6)
+    return {
+        "id": snapshot.id // SCORED_EVERY,
+        "snapshot_id": snapshot.id,
+        "model_version": OLD_MODEL,
+        "raw_score": raw,
+        "ai_rating": round(1 + 4 * raw, 2),
+        "scored_at": (snapshot.captured_at + timedelta(seconds=40)).replace(tzinfo=UTC),
+    }
+
+
+def _move_sequences(connection: sa.Connection) -> None:
+    """Let PostgreSQL count on after the ids that were given."""
+    for table in (SNAPSHOTS, RATINGS, INFERENCES):
+        connection.execute(
+            sa.text(
+                f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), "
+                f"GREATEST((SELECT MAX(id) FROM {table.name}), 1))"
+            )
+        )

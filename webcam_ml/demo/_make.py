@@ -1,0 +1,249 @@
+"""Making a demo: pictures in a folder, labels in a database, and what happens the second time."""
+
+import itertools
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from webcam_ml.demo._cameras import draw_cameras
+from webcam_ml.demo._database import (
+    DemoRecord,
+    open_database,
+    picture_name,
+    read_record,
+    write_demo,
+)
+from webcam_ml.demo._options import DemoOptions
+from webcam_ml.demo._picture import draw_pictures
+from webcam_ml.demo._plan import Snapshot, plan_snapshots
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.progress import track
+
+# Raised whenever the same options come to draw other rows or pictures.
+GENERATOR = 1
+
+IMAGE_FOLDER = "images"
+DATABASE_FILE = "labels.sqlite"
+RECORD_FILE = "demo.json"
+
+
+class DemoFolderError(WebcamMLError):
+    """The folder holds something else than this demo."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoSummary:
+    """What a demo consists of, and what was done for it.
+
+    Attributes:
+        outcome: Whether the database was made, extended, or had everything already.
+        folder: Of pictures, absolute.
+        database: URL without password.
+        webcams: Cameras in the database.
+        snapshots: All of them.
+        rated_snapshots: Those with stars.
+        ratings: Votes with stars.
+        stars: Votes by number of stars, 1 to 5.
+        pictures_drawn: Drawn by this call; the others were there.
+    """
+
+    outcome: Literal["made", "extended", "unchanged"]
+    folder: Path
+    database: str
+    webcams: int
+    snapshots: int
+    rated_snapshots: int
+    ratings: int
+    stars: Mapping[int, int]
+    pictures_drawn: int
+
+
+_USUAL = DemoOptions()
+
+
+def make_demo_data(
+    folder: Path,
+    *,
+    database_url: str | None = None,
+    webcams: int = _USUAL.webcams,
+    snapshots: int = _USUAL.snapshots,
+    raters_per_snapshot: float = _USUAL.raters_per_snapshot,
+    unrated_fraction: float = _USUAL.unrated_fraction,
+    image_width: int = _USUAL.image_width,
+    seed: int = _USUAL.seed,
+) -> DemoSummary:
+    """Make a label database and the pictures that it names, or add to the ones that are there.
+
+    Equal options give equal rows and pictures. Called again with the same options it does
+    nothing but draw pictures that are missing; with more `snapshots` it adds the difference. The
+    database is written last, in one transaction: after a killed run, call again.
+
+    Args:
+        folder: Gets `images/` and `demo.json`; made if missing. The database names the pictures
+            by absolute paths, so the folder has to stay where it is.
+        database_url: SQLAlchemy URL of an empty database or one with this demo; without it, an
+            SQLite file `labels.sqlite` in the folder.
+        webcams, snapshots, raters_per_snapshot, unrated_fraction, image_width, seed: As in
+            `DemoOptions`.
+
+    Raises:
+        DemoFolderError: The folder holds pictures of another demo, or of no demo.
+        DemoDatabaseError: The database holds tables of the application that are not a demo's,
+            or refuses.
+        WebcamMLError: An option makes no demo, or the database holds a demo with other options.
+    """
+    options = DemoOptions(
+        seed=seed,
+        webcams=webcams,
+        snapshots=snapshots,
+        raters_per_snapshot=raters_per_snapshot,
+        unrated_fraction=unrated_fraction,
+        image_width=image_width,
+    )
+    folder = folder.resolve()
+    url = database_url or f"sqlite:///{folder / DATABASE_FILE}"
+    wanted = DemoRecord(GENERATOR, options, folder / IMAGE_FOLDER)
+    _check_folder(folder, wanted)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Look before hours are spent on drawing; the transaction below looks again.
+    with open_database(url) as connection:
+        _check_database(read_record(connection), wanted)
+    plan = plan_snapshots(options)
+    drawn = _draw_missing(folder, wanted, plan)
+    with open_database(url) as connection:
+        found = read_record(connection)
+        _check_database(found, wanted)
+        already_there = _length_with(plan, found.options.snapshots) if found else 0
+        if already_there < len(plan):
+            write_demo(connection, wanted, draw_cameras(options), plan, already_there=already_there)
+        shown_url = connection.engine.url.render_as_string(hide_password=True)
+    stars = Counter(vote.stars for snapshot in plan for vote in snapshot.votes if vote.stars)
+    return DemoSummary(
+        outcome=(
+            "made"
+            if not already_there
+            else "extended"
+            if already_there < len(plan)
+            else "unchanged"
+        ),
+        folder=folder,
+        database=shown_url,
+        webcams=options.webcams,
+        snapshots=len(plan),
+        rated_snapshots=options.snapshots,
+        ratings=stars.total(),
+        stars={count: stars[count] for count in range(1, 6)},
+        pictures_drawn=drawn,
+    )
+
+
+def _length_with(plan: Sequence[Snapshot], rated: int) -> int:
+    """Length of the beginning of a plan that has so many rated snapshots."""
+    counts = itertools.accumulate(snapshot.is_rated for snapshot in plan)
+    return next(place for place, count in enumerate(counts, start=1) if count == rated)
+
+
+def _differences(found: DemoRecord, wanted: DemoRecord) -> list[str]:
+    """What differs, snapshots aside, as `name found (wanted ...)`."""
+    there = {"generator": found.generator, **found.options.as_record()}
+    here = {"generator": wanted.generator, **wanted.options.as_record()}
+    return [
+        f"{name} {there[name]:g} (asked for: {here[name]:g})"
+        for name in here
+        if name != "snapshots" and there[name] != here[name]
+    ]
+
+
+def _check_database(found: DemoRecord | None, wanted: DemoRecord) -> None:
+    if found is None:
+        return
+    differences = _differences(found, wanted)
+    if found.options.snapshots > wanted.options.snapshots:
+        differences.append(
+            f"snapshots {found.options.snapshots} (asked for: {wanted.options.snapshots}; a demo "
+            "grows, it does not shrink)"
+        )
+    if found.image_folder != wanted.image_folder:
+        differences.append(f"pictures in {found.image_folder} (asked for: {wanted.image_folder})")
+    if differences:
+        raise WebcamMLError(
+            f"The database holds another demo: {'; '.join(differences)}. Ask for the same one, give "
+            "another --folder or --database-url, or delete the old demo first."
+        )
+
+
+def _check_folder(folder: Path, wanted: DemoRecord) -> None:
+    images = folder / IMAGE_FOLDER
+    record = folder / RECORD_FILE
+    if not record.exists():
+        if images.exists() and any(images.iterdir()):
+            raise DemoFolderError(
+                f"{images} has files in it and no demo made them ({record} is missing). Nothing "
+                "was changed. Give another --folder."
+            )
+        return
+    found = json.loads(record.read_text())
+    here = _folder_record(wanted)
+    differing = [name for name in here if found.get(name) != here[name]]
+    if differing:
+        raise DemoFolderError(
+            f"{folder} has the pictures of another demo: "
+            + "; ".join(f"{name} {found.get(name)} (asked for: {here[name]})" for name in differing)
+            + ". Ask for the same one, give another --folder, or delete this one first."
+        )
+
+
+def _folder_record(wanted: DemoRecord) -> dict[str, float]:
+    """What the pictures of a folder depend on; their number is theirs to see."""
+    record = {"generator": wanted.generator, **wanted.options.as_record()}
+    del record["snapshots"]
+    return record
+
+
+def _draw_missing(folder: Path, wanted: DemoRecord, plan: Sequence[Snapshot]) -> int:
+    """Draw the pictures that are not there; return how many."""
+    images = folder / IMAGE_FOLDER
+    images.mkdir(exist_ok=True)
+    _write_whole(
+        folder / RECORD_FILE, (json.dumps(_folder_record(wanted), indent=2) + "\n").encode()
+    )
+    there = {entry.name for entry in os.scandir(images)}
+    missing = [
+        snapshot for snapshot in plan if not snapshot.dead and picture_name(snapshot) not in there
+    ]
+    # A camera's foreground is drawn once for all its pictures; the busiest cameras go first.
+    missing.sort(key=lambda snapshot: (snapshot.scene.index, snapshot.id))
+    by_camera = [
+        tuple(frames)
+        for _, frames in itertools.groupby(missing, key=lambda frame: frame.scene.index)
+    ]
+
+    def draw(frames: Sequence[Snapshot]) -> int:
+        for frame, data in draw_pictures(wanted.options.seed, frames):
+            _write_whole(images / picture_name(frame), data)
+        return len(frames)
+
+    def finished() -> Iterator[int]:
+        # numpy and Pillow release the interpreter lock, so threads are enough.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            try:
+                for count in pool.map(draw, by_camera):
+                    yield from range(count)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    for _ in track(finished(), total=len(missing), what="drawing webcams", unit="pictures"):
+        pass
+    return len(missing)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    sibling = path.with_name(f".{path.name}.tmp")
+    sibling.write_bytes(data)
+    sibling.replace(path)
