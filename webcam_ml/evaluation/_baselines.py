@@ -1,0 +1,121 @@
+"""What a scorer reaches that has learned next to nothing: the least that a model must beat."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.evaluation._document import Baseline
+from webcam_ml.evaluation._intervals import Interval
+from webcam_ml.evaluation._rows import SplitRows, metrics_of
+from webcam_ml.evaluation._scales import FloatArray
+from webcam_ml.evaluation._thresholds import best_f1_threshold
+
+NAMES = {"binary": ("prior",), "regression": ("median", "mean")}
+DESCRIPTIONS = {
+    "prior": "the share of positives in train, for every picture",
+    "median": "the median rating in train, for every picture (the best constant for MAE)",
+    "mean": "the mean rating in train, for every picture (the best constant for RMSE)",
+    "channel_means": "a regression on a picture's mean red, green and blue",
+}
+NEEDS_THRESHOLD = frozenset({"precision", "recall", "f1", "balanced_accuracy"})
+
+
+def require_baselines(constants: Mapping[str, float], target_type: str) -> None:
+    """Refuse constants that are missing or on another scale than the targets.
+
+    Raises:
+        WebcamMLError: A name is missing, or a value lies off the scale.
+    """
+    low, high = (0.0, 1.0) if target_type == "binary" else (1.0, 5.0)
+    for name in NAMES[target_type]:
+        value = constants.get(name)
+        if value is None or not low <= value <= high:
+            raise WebcamMLError(
+                f"the checkpoint's baseline {name!r} is {value}, and a {target_type} target needs "
+                f"one from {low:g} to {high:g}. Materialize checkpoint anew."
+            )
+
+
+def measure_baselines(
+    validation: SplitRows, test: SplitRows, *, constants: Mapping[str, float]
+) -> list[Baseline]:
+    """Measure the baselines on the test rows and the model's improvement over each.
+
+    Their decision threshold is chosen as the model's is: by F1 on validation.
+
+    Args:
+        validation: The split for thresholds.
+        test: The split to measure.
+        constants: What train says: ``prior`` (binary), ``median`` and ``mean`` in stars
+            (regression).
+    """
+    scores = [
+        (name, np.full(validation.rows, constants[name]), np.full(test.rows, constants[name]))
+        for name in NAMES[test.target_type]
+    ]
+    scores.append(("channel_means", validation.channel_means, test.channel_means))
+    return [_baseline(name, validation, test, *both) for name, *both in scores]
+
+
+def _baseline(
+    name: str,
+    validation: SplitRows,
+    test: SplitRows,
+    on_validation: FloatArray,
+    on_test: FloatArray,
+) -> Baseline:
+    threshold = None
+    if test.target_type == "binary":
+        threshold = best_f1_threshold(validation.target, on_validation)
+    metrics = {}
+    for metric in metrics_of(test.target_type):
+        if metric.name in NEEDS_THRESHOLD and threshold is None:
+            metrics[metric.name] = Interval(
+                value=None,
+                low=None,
+                high=None,
+                reason="no threshold could be chosen: validation has no positive row",
+            )
+            continue
+        metrics[metric.name] = test.bootstrap.estimate(
+            metric, test.target, on_test, threshold=threshold
+        ).interval()
+    improvement, lower = _improvement(test, on_test)
+    return Baseline(
+        name=name,
+        description=DESCRIPTIONS[name],
+        constant=round(float(on_test[0]), 6) if name in NAMES[test.target_type] else None,
+        decision_threshold=None if threshold is None else round(threshold, 6),
+        metrics=metrics,
+        improvement=improvement,
+        improvement_lower_bound=lower,
+    )
+
+
+def _improvement(test: SplitRows, baseline: FloatArray) -> tuple[Interval, float | None]:
+    """The model's primary metric against a baseline's: its interval and one-sided lower bound."""
+    metric = test.primary_metric
+    if metric.name == "roc_auc" and np.ptp(baseline) == 0.0:
+        # A constant has an AUC of one half on any rows: only the model's own is uncertain, and its
+        # bounds on the logit scale are better than those of a difference.
+        own = test.bootstrap.estimate(metric, test.target, test.prediction)
+        return _shifted(own.interval(), -0.5), _rounded(own.lower_bound(), -0.5)
+    first, second = test.prediction, baseline
+    if not metric.higher_is_better:
+        first, second = second, first
+    paired = test.bootstrap.difference(metric, test.target, first, second)
+    return paired.interval(), _rounded(paired.lower_bound(), 0.0)
+
+
+def _shifted(interval: Interval, by: float) -> Interval:
+    return Interval(
+        value=_rounded(interval.value, by),
+        low=_rounded(interval.low, by),
+        high=_rounded(interval.high, by),
+        reason=interval.reason,
+    )
+
+
+def _rounded(value: float | None, shift: float) -> float | None:
+    return None if value is None else round(value + shift, 6)

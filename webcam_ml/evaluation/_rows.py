@@ -1,0 +1,185 @@
+"""The rows of one split, checked and as arrays on the metric's own scale."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.evaluation._document import TargetType
+from webcam_ml.evaluation._intervals import WebcamBootstrap, effective_webcams
+from webcam_ml.evaluation._metrics import BINARY_METRICS, METRICS, REGRESSION_METRICS, Metric
+from webcam_ml.evaluation._scales import FloatArray
+
+COLUMNS = (
+    "snapshot_id", "webcam_id", "split", "phase", "captured_at", "target_label", "label_value",
+    "rating_count", "raw_score", "channel_means_score", "uncalibrated_score", "webcam_source",
+    "stars_1", "stars_2", "stars_3", "stars_4", "stars_5",
+)  # fmt: skip
+STAR_COLUMNS = tuple(f"stars_{star}" for star in range(1, 6))
+
+PRIMARY_METRIC = {"binary": "roc_auc", "regression": "mae"}
+# Regression has no classes, but correlation and error need rows at both ends of the scale.
+UPPER_HALF = 3.0
+
+
+def metrics_of(target_type: TargetType) -> tuple[Metric, ...]:
+    """All metrics of a target type, in the order of reports."""
+    return tuple((BINARY_METRICS if target_type == "binary" else REGRESSION_METRICS).values())
+
+
+def to_prediction(scores: FloatArray, target_type: TargetType) -> FloatArray:
+    """Bring scores of 0 to 1 to the scale of the targets: as they are, or to 1–5 stars."""
+    return scores if target_type == "binary" else 1.0 + 4.0 * scores
+
+
+@dataclass(frozen=True, eq=False)
+class SplitRows:
+    """Rows of one split, ordered by snapshot_id.
+
+    Attributes:
+        frame: The rows with the columns of ``COLUMNS``.
+        target_type: What the targets are.
+        bootstrap_samples: Resamples of the webcams for every interval.
+        random_state: Seed of all of them.
+    """
+
+    frame: pl.DataFrame
+    target_type: TargetType
+    bootstrap_samples: int
+    random_state: int
+
+    @cached_property
+    def target(self) -> FloatArray:
+        """[rows] 0 or 1 (binary), 1–5 stars (regression)."""
+        return self._floats("target_label")
+
+    @cached_property
+    def prediction(self) -> FloatArray:
+        """[rows] the model's prediction, on the scale of the targets."""
+        return to_prediction(self._floats("raw_score"), self.target_type)
+
+    @cached_property
+    def channel_means(self) -> FloatArray:
+        """[rows] the channel-mean baseline's prediction, on the scale of the targets."""
+        return to_prediction(self._floats("channel_means_score"), self.target_type)
+
+    @cached_property
+    def uncalibrated(self) -> FloatArray | None:
+        """[rows] the score before calibration, or None if it was not recorded."""
+        if self.frame["uncalibrated_score"].null_count():
+            return None
+        return to_prediction(self._floats("uncalibrated_score"), self.target_type)
+
+    @cached_property
+    def label_value(self) -> FloatArray:
+        """[rows] the rating, 1 to 5."""
+        return self._floats("label_value")
+
+    @cached_property
+    def webcam_id(self) -> NDArray[np.int64]:
+        """[rows] the webcam."""
+        return self.frame["webcam_id"].cast(pl.Int64).to_numpy()
+
+    @cached_property
+    def positive(self) -> NDArray[np.bool_]:
+        """[rows] the positive class, or for regression the upper half of the scale."""
+        return self.target >= (1.0 if self.target_type == "binary" else UPPER_HALF)
+
+    @cached_property
+    def bootstrap(self) -> WebcamBootstrap:
+        """The resamples of these rows' webcams."""
+        return WebcamBootstrap(
+            self.webcam_id,
+            bootstrap_samples=self.bootstrap_samples,
+            random_state=self.random_state,
+        )
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return self.frame.height
+
+    @property
+    def webcams(self) -> int:
+        """From how many webcams."""
+        return int(self.frame["webcam_id"].n_unique())
+
+    @property
+    def effective_webcams(self) -> float:
+        """To how many webcams of equal size the rows amount, to two decimals."""
+        return round(effective_webcams(self.webcam_id), 2)
+
+    @property
+    def webcams_with_a_positive(self) -> int:
+        """How many webcams have at least one positive row."""
+        return len(np.unique(self.webcam_id[self.positive]))
+
+    @property
+    def primary_metric(self) -> Metric:
+        """The metric that gates compare."""
+        return METRICS[PRIMARY_METRIC[self.target_type]]
+
+    def where(self, mask: NDArray[np.bool_]) -> "SplitRows":
+        """Keep some rows, for a slice; its webcams are resampled by themselves."""
+        return SplitRows(
+            self.frame.filter(pl.Series(mask)),
+            self.target_type,
+            self.bootstrap_samples,
+            self.random_state,
+        )
+
+    def _floats(self, column: str) -> FloatArray:
+        return self.frame[column].cast(pl.Float64).to_numpy()
+
+
+def split_rows(
+    predictions: pl.DataFrame,
+    split: str,
+    *,
+    target_type: TargetType,
+    left_out: dict[str, int],
+    bootstrap_samples: int,
+    random_state: int,
+) -> SplitRows:
+    """Take one split out of the predictions and refuse what cannot be measured.
+
+    Raises:
+        WebcamMLError: The split has no rows, or values that are missing, not finite or off scale.
+        ValueError: A column is missing.
+    """
+    missing = [column for column in COLUMNS if column not in predictions.columns]
+    if missing:
+        raise ValueError(f"predictions lack the columns {', '.join(missing)}")
+    frame = predictions.filter(pl.col("split") == split).select(COLUMNS).sort("snapshot_id")
+    if frame.is_empty():
+        gone = ", ".join(f"{reason}: {count}" for reason, count in sorted(left_out.items()))
+        raise WebcamMLError(
+            f"the {split} split has no row to evaluate (left out: {gone or 'none'}). Rate more "
+            "webcams, or give the split a larger percentage in the config of manifest_full."
+        )
+    highest = {"target_label": 1.0 if target_type == "binary" else 5.0, "label_value": 5.0}
+    lowest = {"target_label": 0.0 if target_type == "binary" else 1.0, "label_value": 1.0}
+    for column in ("target_label", "label_value", "raw_score", "channel_means_score"):
+        low, high = lowest.get(column, 0.0), highest.get(column, 1.0)
+        value = pl.col(column).cast(pl.Float64)
+        bad = frame.filter(~(value.is_finite() & value.is_between(low, high)).fill_null(False))
+        if bad.height:
+            first = bad.row(0, named=True)
+            raise WebcamMLError(
+                f"{bad.height} of {frame.height} {split} rows have a {column} outside {low:g} to "
+                f"{high:g} or none at all, first of all snapshot {first['snapshot_id']} with "
+                f"{first[column]}. Materialize checkpoint anew; if it says the same, look for "
+                "images or ratings that are not numbers."
+            )
+    if target_type == "binary":
+        between = frame.filter(~pl.col("target_label").cast(pl.Float64).is_in([0.0, 1.0]))
+        if between.height:
+            raise WebcamMLError(
+                f"{between.height} of {frame.height} {split} rows have a target_label that is "
+                "neither 0 nor 1, but the checkpoint is binary: manifests and checkpoint do not "
+                "belong together. Materialize checkpoint for the present manifests."
+            )
+    return SplitRows(frame, target_type, bootstrap_samples, random_state)
