@@ -1,0 +1,211 @@
+"""Images on disk, named by what they contain, and which source held which of them.
+
+Below ``<root>/images``:
+
+* ``<first two hex digits>/<sha256>`` is an image file as it was fetched. Every read checks it
+  against its name, so a damaged file is never taken for the image; it is fetched again.
+* ``sources/<first two hex digits>/<sha256 of the source>.json`` says what a source held: digest,
+  size, width, height, format. It is written after its image and only for images that decode, so
+  what succeeded is neither fetched nor decoded again and what failed is tried again. A local file
+  is known by path, size and time of change, so that an edited one is noticed.
+
+One small file for each source, rather than one database for all: runs on several machines may share
+the cache over a network file system, where SQLite's write-ahead log does not work; nobody waits for
+a lock; and damage costs one image, not the cache. Every file is written beside its place and moved
+there in one step, so readers see it whole or not at all, also when two runs write it at once and
+when one of them is killed; what a killed run left half-written is removed an hour later.
+"""
+
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from webcam_ml.artifacts import write_atomically
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.scoring import decode_image
+
+_LEFTOVER_AFTER_SECONDS = 3600.0
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class DamagedImageError(WebcamMLError):
+    """A cached image is missing or is not what its name says."""
+
+
+@dataclass(frozen=True)
+class FileStamp:
+    """The state of a local file: an edited one has another."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileStamp":
+        """Take the state from what the operating system says."""
+        return cls(size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """What a source held: an image that was fetched and decoded once.
+
+    Attributes:
+        sha256: Digest of the file; its name in the cache.
+        bytes: Size of the file.
+        width: Columns, in pixels, after the EXIF orientation was applied.
+        height: Rows, likewise.
+        format: As in `webcam_ml.scoring.ImageInfo`.
+        stamp: The state of the local file; None for everything else.
+    """
+
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    format: str
+    stamp: FileStamp | None
+
+
+class ImageCache:
+    """Content-addressed images below one folder; any number of runs may share it.
+
+    Args:
+        root: The folder; made when something is stored. Images lie in ``root/images``.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / "images"
+
+    def read(self, sha256: str) -> bytes:
+        """Return the file with this digest, checked.
+
+        Raises:
+            DamagedImageError: The file is missing, unreadable, or has another digest.
+        """
+        path = self._path_of(sha256)
+        advice = "materialize image_index again: it fetches what is missing"
+        try:
+            content = path.read_bytes()
+        except OSError as fault:
+            raise DamagedImageError(
+                f"the cached image {path} cannot be read ({fault.strerror}); {advice}"
+            ) from fault
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise DamagedImageError(
+                f"the cached image {path} is damaged: its content ({len(content):,} bytes) does not "
+                f"have the digest that it is named for; {advice}"
+            )
+        return content
+
+    def decode(self, sha256: str) -> NDArray[np.uint8]:
+        """Return the pixels of the image with this digest: [height, width, 3], uint8, RGB.
+
+        Raises:
+            DamagedImageError: As `read` does.
+            ImageError: The file is no usable image. None of an index is like that.
+        """
+        content = self.read(sha256)
+        # The limit on pixels was applied when the image came in, and it may have been a larger one
+        # than the default.
+        return decode_image(content, max_pixels=sys.maxsize)
+
+    def store(self, content: bytes) -> str:
+        """Keep a file, unless it is there already and intact, and return its digest.
+
+        Raises:
+            WebcamMLError: The cache cannot be written.
+        """
+        sha256 = hashlib.sha256(content).hexdigest()
+        try:
+            self.read(sha256)
+        except DamagedImageError:
+            self._write(self._path_of(sha256), content)
+        return sha256
+
+    def remember(self, source: str, record: ImageRecord) -> None:
+        """Note what a source held; its image must be stored before.
+
+        Raises:
+            WebcamMLError: The cache cannot be written.
+        """
+        note = {"source": source, **asdict(record)}
+        text = json.dumps(note, indent=2, sort_keys=False, allow_nan=False) + "\n"
+        self._write(self._note_of(source), text.encode())
+
+    def recall(self, source: str) -> ImageRecord | None:
+        """Return what a source held, None if that is unknown or the note is damaged."""
+        try:
+            text = self._note_of(source).read_bytes()
+        except OSError:
+            return None
+        return _parse_note(text, source)
+
+    def remove_leftovers(self) -> None:
+        """Remove what runs that were killed left half-written.
+
+        Raises:
+            WebcamMLError: Such a file cannot be removed.
+        """
+        oldest = time.time() - _LEFTOVER_AFTER_SECONDS
+        for pattern in ("*/.*.tmp", "sources/*/.*.tmp"):
+            for path in self._root.glob(pattern):
+                try:
+                    # A younger one may be the work of a run that is alive.
+                    if path.stat().st_mtime < oldest:
+                        path.unlink()
+                except FileNotFoundError:
+                    continue  # another run was faster
+                except OSError as fault:
+                    raise self._unwritable(fault) from fault
+
+    def _path_of(self, sha256: str) -> Path:
+        return self._root / sha256[:2] / sha256
+
+    def _note_of(self, source: str) -> Path:
+        name = hashlib.sha256(source.encode()).hexdigest()
+        return self._root / "sources" / name[:2] / f"{name}.json"
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+        except OSError as fault:
+            raise self._unwritable(fault) from fault
+
+    def _unwritable(self, fault: OSError) -> WebcamMLError:
+        return WebcamMLError(
+            f"the image cache {self._root} cannot be written ({fault.strerror}); free space there, "
+            "or choose another folder for the cache"
+        )
+
+
+def _parse_note(text: bytes, source: str) -> ImageRecord | None:
+    """Read a note; None for whatever is not one, because fetching again mends it."""
+    try:
+        note = json.loads(text)
+        stamp = note["stamp"]
+        record = ImageRecord(
+            sha256=note["sha256"],
+            bytes=note["bytes"],
+            width=note["width"],
+            height=note["height"],
+            format=note["format"],
+            stamp=None if stamp is None else FileStamp(stamp["size"], stamp["mtime_ns"]),
+        )
+        whole = (
+            note["source"] == source
+            and _DIGEST.fullmatch(record.sha256) is not None
+            and all(type(n) is int for n in (record.bytes, record.width, record.height))
+            and type(record.format) is str
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+    return record if whole else None

@@ -1,0 +1,367 @@
+"""The artifact that says of every snapshot which image it has, or why it has none; and its making.
+
+Stored files hold what an image is and the category of a failure, never how a run went: who was
+slow, what was cached and the words of a failing server are for the log. Equal images give equal
+bytes.
+"""
+
+import json
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import polars as pl
+
+from webcam_ml.dataset.images._cache import DamagedImageError, FileStamp, ImageCache, ImageRecord
+from webcam_ml.dataset.images._failure import ImageFetchError
+from webcam_ml.dataset.images._fetch import Fetcher, require_driver, stamp_of
+from webcam_ml.dataset.images._settings import ImageSettings
+from webcam_ml.dataset.images._sources import (
+    LocalFile,
+    StoredObject,
+    parse_source,
+    place_of,
+    shown,
+)
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.progress import track
+from webcam_ml.scoring import ImageError, decode_image_with_info
+
+logger = logging.getLogger(__name__)
+
+SCHEMA: Final[Mapping[str, type[pl.DataType]]] = {
+    "snapshot_id": pl.Int64,
+    "source": pl.String,
+    "status": pl.String,
+    "error": pl.String,
+    "sha256": pl.String,
+    "bytes": pl.Int64,
+    "width": pl.Int64,
+    "height": pl.Int64,
+    "format": pl.String,
+}
+
+_INDEX_FILE = "image_index.csv"
+_META_FILE = "image_index_meta.json"
+_EXAMPLES = 3
+_PLACES_SHOWN = 10
+_HINTS = {
+    "forbidden_address": "allow_private_addresses permits hosts of your own network",
+    "timeout": "timeout_seconds gives each attempt more time",
+    "too_many_bytes": "max_bytes permits larger files",
+    "too_many_pixels": "max_pixels permits larger pictures",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageIndex:
+    """Which image each snapshot has.
+
+    Attributes:
+        frame: One row a snapshot, ordered by snapshot_id: snapshot_id, source (path or URL),
+            status (``ok`` or ``failed``), error (category of the failure, else null), and of ok
+            rows sha256 (the name in the `ImageCache`), bytes, width and height in pixels after
+            orientation, format.
+        max_failed_fraction: The share of failures that the run was allowed.
+    """
+
+    frame: pl.DataFrame
+    max_failed_fraction: float
+
+    def usable(self) -> pl.DataFrame:
+        """Return the rows whose image is there: what training and evaluation work on."""
+        return self.frame.filter(pl.col("status") == "ok")
+
+    def failed(self) -> pl.DataFrame:
+        """Return the rows that are left out."""
+        return self.frame.filter(pl.col("status") == "failed")
+
+    @property
+    def failed_fraction(self) -> float:
+        """Share of snapshots without a usable image."""
+        return self.failed().height / self.frame.height
+
+    def failures_by_reason(self) -> dict[str, int]:
+        """Return how many snapshots failed for which reason, the most frequent first."""
+        return _ranked(self.failed()["error"].to_list())
+
+    def failures_by_host(self) -> dict[str, int]:
+        """Return how many snapshots failed at which host, bucket or folder, the worst first."""
+        return _ranked(place_of(source) for source in self.failed()["source"].to_list())
+
+    def save(self, folder: Path) -> None:
+        """Write ``image_index.csv`` and ``image_index_meta.json``."""
+        self.frame.write_csv(folder / _INDEX_FILE)
+        usable = self.usable()
+        meta = {
+            "counts": {
+                "snapshots": self.frame.height,
+                "ok": usable.height,
+                "failed": self.frame.height - usable.height,
+                "sources": self.frame["source"].n_unique(),
+                "images": usable["sha256"].n_unique(),
+            },
+            "max_failed_fraction": self.max_failed_fraction,
+            "failures_by_reason": self.failures_by_reason(),
+            "failures_by_host": self.failures_by_host(),
+        }
+        text = json.dumps(meta, indent=2, sort_keys=False, allow_nan=False) + "\n"
+        (folder / _META_FILE).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            WebcamMLError: A file is missing or is not an image index.
+        """
+        try:
+            frame = pl.read_csv(folder / _INDEX_FILE, schema=dict(SCHEMA))
+            meta = json.loads((folder / _META_FILE).read_text(encoding="utf-8"))
+            return cls(frame=frame, max_failed_fraction=float(meta["max_failed_fraction"]))
+        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as fault:
+            raise WebcamMLError(
+                f"{folder} does not hold a readable image index ({fault}); materialize image_index"
+            ) from fault
+
+
+def build_image_index(
+    sources: pl.DataFrame, *, cache: ImageCache, settings: ImageSettings
+) -> ImageIndex:
+    """Fetch and verify the image of every snapshot; what an earlier run fetched is only checked.
+
+    A source that several snapshots share is fetched once. Images that arrived stay in the cache
+    also when this raises or is killed; what failed is tried again by the next run.
+
+    Args:
+        sources: At least snapshot_id (int64) and image_path_or_url (string, not null); one row a
+            snapshot.
+        cache: Where images are kept.
+        settings: Limits and manners of fetching.
+
+    Raises:
+        WebcamMLError: More than `max_failed_fraction` of the snapshots, or all, have no usable
+            image; a driver for a scheme is not installed; the cache cannot be written.
+    """
+    if sources.is_empty():
+        raise WebcamMLError("there are no snapshots, so there are no images to index")
+    rows = sources.select("snapshot_id", source="image_path_or_url").sort("snapshot_id")
+    distinct: list[str] = rows["source"].unique(maintain_order=True).to_list()
+    _require_drivers(distinct)
+    cache.remove_leftovers()
+    outcomes = _run(distinct, cache=cache, settings=settings)
+    index = ImageIndex(
+        frame=rows.join(_table(outcomes), on="source", how="left", maintain_order="left").select(
+            list(SCHEMA)
+        ),
+        max_failed_fraction=settings.max_failed_fraction,
+    )
+    _report(index, outcomes)
+    return index
+
+
+@dataclass(frozen=True)
+class _Success:
+    record: ImageRecord
+    fetched: bool
+
+
+@dataclass(frozen=True)
+class _Failure:
+    reason: str
+    detail: str
+
+
+_Outcome = _Success | _Failure
+
+
+class _Indexer:
+    """Brings one source after the other to its outcome; used by several threads at once."""
+
+    def __init__(self, cache: ImageCache, settings: ImageSettings, fetcher: Fetcher) -> None:
+        self._cache = cache
+        self._settings = settings
+        self._fetcher = fetcher
+        # Decoding keeps a core busy, so more at once than cores would only cost memory.
+        self._decoders = threading.BoundedSemaphore(os.cpu_count() or 1)
+
+    def outcome(self, text: str) -> _Outcome:
+        try:
+            # A relative path is the same source only in the same working folder.
+            source = parse_source(text)
+            path = source.path if isinstance(source, LocalFile) else None
+            key = text if path is None else str(path.absolute())
+            known = self._known(
+                key, None if path is None else stamp_of(path), local=path is not None
+            )
+            if known is not None:
+                self._require_within_limits(known)
+                return _Success(known, fetched=False)
+            return _Success(self._fetch(text, key), fetched=True)
+        except (ImageFetchError, ImageError) as failure:
+            return _Failure(failure.reason, failure.detail)
+
+    def _known(self, key: str, stamp: FileStamp | None, *, local: bool) -> ImageRecord | None:
+        """Return what an earlier run found, if that still holds and the image is intact."""
+        record = self._cache.recall(key)
+        if record is None or record.stamp != stamp or (local and stamp is None):
+            return None
+        try:
+            self._cache.read(record.sha256)
+        except DamagedImageError as damage:
+            logger.warning("%s is fetched again: %s", shown(key), damage)
+            return None
+        return record
+
+    def _fetch(self, text: str, key: str) -> ImageRecord:
+        fetched = self._fetcher.fetch(text)
+        with self._decoders:
+            _, info = decode_image_with_info(fetched.content, max_pixels=self._settings.max_pixels)
+        record = ImageRecord(
+            sha256=self._cache.store(fetched.content),
+            bytes=len(fetched.content),
+            width=info.width,
+            height=info.height,
+            format=info.format,
+            stamp=fetched.stamp,
+        )
+        self._cache.remember(key, record)
+        return record
+
+    def _require_within_limits(self, record: ImageRecord) -> None:
+        """Fail as a fresh fetch would: the outcome may not depend on what is cached."""
+        if record.bytes > self._settings.max_bytes:
+            raise ImageFetchError(
+                "too_many_bytes",
+                f"{record.bytes:,} bytes; max_bytes is {self._settings.max_bytes:,}",
+            )
+        if record.width * record.height > self._settings.max_pixels:
+            raise ImageError(
+                "too_many_pixels",
+                f"{record.width}×{record.height}; max_pixels is {self._settings.max_pixels:,}",
+            )
+
+
+def _run(distinct: list[str], *, cache: ImageCache, settings: ImageSettings) -> dict[str, _Outcome]:
+    outcomes: dict[str, _Outcome] = {}
+    with (
+        Fetcher(settings) as fetcher,
+        ThreadPoolExecutor(settings.concurrency, thread_name_prefix="images") as pool,
+    ):
+        indexer = _Indexer(cache, settings, fetcher)
+        futures: dict[Future[_Outcome], str] = {}
+        try:
+            for text in distinct:
+                futures[pool.submit(indexer.outcome, text)] = text
+            for future in track(
+                as_completed(futures), total=len(futures), what="images", unit="images"
+            ):
+                outcomes[futures[future]] = future.result()
+        finally:
+            # Nothing is left here unless something went wrong or someone pressed Ctrl-C.
+            fetcher.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+    return outcomes
+
+
+def _require_drivers(distinct: list[str]) -> None:
+    """Refuse before the first download what would fail for every image of a kind."""
+    schemes: set[str] = set()
+    for text in distinct:
+        try:
+            source = parse_source(text)
+        except ImageFetchError:
+            continue  # a failure of this one image, counted with the others
+        if isinstance(source, StoredObject):
+            schemes.add(source.scheme)
+    for scheme in sorted(schemes):
+        with suppress(ImageFetchError):  # an unknown scheme is likewise
+            require_driver(scheme)
+
+
+def _table(outcomes: Mapping[str, _Outcome]) -> pl.DataFrame:
+    rows: list[dict[str, str | int]] = []
+    for source, outcome in outcomes.items():
+        match outcome:
+            case _Success(record):
+                rows.append(
+                    {
+                        "source": source,
+                        "status": "ok",
+                        "sha256": record.sha256,
+                        "bytes": record.bytes,
+                        "width": record.width,
+                        "height": record.height,
+                        "format": record.format,
+                    }
+                )
+            case _Failure(reason):
+                rows.append({"source": source, "status": "failed", "error": reason})
+    columns = {name: kind for name, kind in SCHEMA.items() if name != "snapshot_id"}
+    return pl.from_dicts(rows, schema=columns)
+
+
+def _report(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> None:
+    """Log what happened, and refuse an index in which too much is missing."""
+    total, failed = index.frame.height, index.failed().height
+    successes = [outcome for outcome in outcomes.values() if isinstance(outcome, _Success)]
+    fetched = sum(success.fetched for success in successes)
+    logger.info(
+        "images: %d of %d snapshots have one; %d fetched, %d from the cache",
+        total - failed, total, fetched, len(successes) - fetched,
+    )  # fmt: skip
+    if failed == 0:
+        return
+    story = _tell_failures(index, outcomes)
+    if 0 < failed < total and index.failed_fraction <= index.max_failed_fraction:
+        logger.warning("%d of %d images are left out. %s", failed, total, story)
+        return
+    found = (
+        f"none of the {total:,} images can be used"
+        if failed == total
+        else f"{failed:,} of {total:,} images ({index.failed_fraction:.1%}) cannot be used, and "
+        f"max_failed_fraction {index.max_failed_fraction:g} allows fewer"
+    )
+    raise WebcamMLError(
+        f"{found}. {story} What arrived stays in the cache; what failed is tried again by the next "
+        "run. Mend the sources or the way to them"
+        + ("." if failed == total else ", or raise max_failed_fraction.")
+    )
+
+
+def _tell_failures(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> str:
+    """Say which reasons with examples, which hosts, and which settings have to do with it."""
+    examples: dict[str, list[str]] = {}
+    for source, outcome in outcomes.items():
+        if isinstance(outcome, _Failure):
+            examples.setdefault(outcome.reason, []).append(f"{shown(source)}: {outcome.detail}")
+    reasons = [
+        f"{count:,} × {reason} ({'; '.join(sorted(examples[reason])[:_EXAMPLES])})"
+        for reason, count in index.failures_by_reason().items()
+    ]
+    hosts = [f"{host} {count:,}" for host, count in index.failures_by_host().items()]
+    if len(hosts) > _PLACES_SHOWN:
+        hosts[_PLACES_SHOWN:] = [f"{len(hosts) - _PLACES_SHOWN} more"]
+    parts = [f"Reasons: {', '.join(reasons)}.", f"Where: {', '.join(hosts)}."]
+    hints = [hint for reason, hint in _HINTS.items() if reason in examples]
+    if "unreachable" in examples and _names_a_proxy():
+        hints.append("a proxy is set in the environment, and it is not used for images")
+    if hints:
+        parts.append(f"Settings: {'; '.join(hints)}.")
+    return " ".join(parts)
+
+
+def _names_a_proxy() -> bool:
+    return any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in os.environ)
+
+
+def _ranked(values: Iterable[str]) -> dict[str, int]:
+    """Count, the most frequent first, by name where counts are equal."""
+    return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
