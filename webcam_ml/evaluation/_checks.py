@@ -59,7 +59,7 @@ def enough_test_data(report: EvalReport, limits: EvalLimits = DEFAULT_LIMITS) ->
     for name, (value, needed) in found.items():
         numbers[name] = value
         numbers[f"min_{name}"] = needed
-    numbers["positive_means"] = split.positive_means
+    numbers["positive_from_stars"] = split.positive_from_stars
     short = [
         f"{value:g} of {needed:g} {name.replace('_', ' ')}"
         for name, (value, needed) in found.items()

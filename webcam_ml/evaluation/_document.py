@@ -30,8 +30,8 @@ class IntervalMethod(_Part):
 class SplitSummary(_Part):
     """How much a split can tell.
 
-    ``positives`` and ``webcams_with_a_positive`` count what ``positive_means`` says; for regression
-    that is the upper half of the scale, which needs rows just as much.
+    Positives are pictures rated ``positive_from_stars`` or better: the positive class, or for
+    regression the upper half of the scale, which needs rows just as much.
     """
 
     rows: int
@@ -39,7 +39,7 @@ class SplitSummary(_Part):
     effective_webcams: float
     positives: int
     webcams_with_a_positive: int
-    positive_means: str
+    positive_from_stars: float
     left_out: dict[str, int]
 
 

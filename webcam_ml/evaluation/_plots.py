@@ -78,7 +78,7 @@ def _basis(document: EvalDocument) -> str:
     split = document.test_split
     return (
         f"{split.rows:,} test pictures from {split.webcams:,} webcams that the model has never seen, "
-        f"{split.positives:,} with {split.positive_means.split(' (')[0].replace('_', ' ')}"
+        f"{split.positives:,} of them rated {split.positive_from_stars:g} stars or better"
     )
 
 
@@ -125,9 +125,10 @@ def _roc_and_precision_recall(document: EvalDocument, test: SplitRows) -> "Figur
                 label=f"{name}: area {_words(metrics['roc_auc'])}",
             )  # fmt: skip
             right.step(
-                true[1:] / positives, true[1:] / chosen[1:], where="pre",
+                true / positives, np.append(true[1] / chosen[1], true[1:] / chosen[1:]),
+                where="pre",
                 color=colour, linewidth=width, linestyle=style,
-                label=f"{name}: average {_words(metrics['average_precision'])}",
+                label=f"{name}: average precision {_words(metrics['average_precision'])}",
             )  # fmt: skip
         counts = document.confusion
         if counts is not None:
@@ -289,14 +290,17 @@ def _score_by_star(document: EvalDocument, test: SplitRows) -> "Figure":
         alpha = float(np.clip(40.0 / len(values), 0.12, 0.7))
         axis.scatter(
             star + offset, values, s=14, color=BLUE, alpha=alpha, linewidths=0,
-            label="one picture" if star == stars.min() else None,
         )  # fmt: skip
         low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
-        axis.plot([star, star], [low, high], color=DARK, linewidth=7, alpha=0.35)
+        axis.plot(
+            [star, star], [low, high], color=DARK, linewidth=7, alpha=0.35, solid_capstyle="butt"
+        )
         axis.plot(
             [star - 0.33, star + 0.33], [middle, middle], color=DARK, linewidth=2.4,
-            label="median and middle half" if star == stars.min() else None,
         )  # fmt: skip
+    # Drawn nowhere, so that the legend shows one clear dot, however pale a crowd of them is.
+    axis.scatter([], [], s=14, color=BLUE, alpha=0.7, linewidths=0, label="one picture")
+    axis.plot([], [], color=DARK, linewidth=2.4, label="median, with the middle half in grey")
     if document.decision_threshold is not None:
         axis.axhline(
             document.decision_threshold, color=ORANGE, linewidth=1.4, linestyle="--",
@@ -336,7 +340,7 @@ def _error_by_webcam(document: EvalDocument, test: SplitRows) -> "Figure":
     outside = np.abs(off) > FUNNEL * spread / np.sqrt(count)
     for mask, colour, marker, label in (
         (~outside, BLUE, "o", f"{int((~outside).sum())} cameras as expected"),
-        (outside, ORANGE, "D", f"{int(outside.sum())} cameras further off"),
+        (outside, ORANGE, "D", f"{int(outside.sum())} cameras further off than that"),
     ):
         axis.scatter(
             count[mask], off[mask], s=34, color=colour, marker=marker, alpha=0.75, linewidths=0,
@@ -344,9 +348,10 @@ def _error_by_webcam(document: EvalDocument, test: SplitRows) -> "Figure":
         )  # fmt: skip
     worst = np.argsort(-np.abs(off) * np.sqrt(count), kind="stable")[:NAMED_WEBCAMS]
     for i in worst[outside[worst]]:
+        crowded = count[i] > 0.5 * count.max()
         axis.annotate(
-            str(webcams[i]), (count[i], off[i]), xytext=(6, 4), textcoords="offset points",
-            fontsize=9, color=DARK,
+            f"camera {webcams[i]}", (count[i], off[i]), textcoords="offset points", fontsize=9,
+            color=DARK, xytext=(-6, 5) if crowded else (6, 5), ha="right" if crowded else "left",
         )  # fmt: skip
     limit = 1.08 * max(float(np.abs(off).max()), 0.25)
     axis.set_xscale("log")

@@ -113,7 +113,7 @@ def build_eval_report(
     Args:
         predictions: Validation and test rows with the columns snapshot_id, webcam_id, split (``val``
             or ``test``), phase, captured_at (ISO text or null), target_label, label_value,
-            rating_count, raw_score (0–1), channel_means_score (0–1), uncalibrated_score (0–1 or
+            raw_score (0–1), channel_means_score (0–1), uncalibrated_score (0–1 or
             null), webcam_source (or null), stars_1 … stars_5 (how many ratings of each).
         target_type: ``binary`` (target_label 0 or 1) or ``regression`` (target_label 1–5; the
             prediction in stars is 1 + 4 · raw_score).
@@ -205,11 +205,7 @@ def _summary(
         effective_webcams=rows.effective_webcams,
         positives=int(rows.positive.sum()),
         webcams_with_a_positive=rows.webcams_with_a_positive,
-        positive_means=(
-            f"label_value >= {UPPER_HALF:g} (upper half of the scale)"
-            if binary_threshold is None
-            else f"label_value >= {binary_threshold:g}"
-        ),
+        positive_from_stars=UPPER_HALF if binary_threshold is None else binary_threshold,
         left_out=dict(sorted(left_out.items())),
     )
 

@@ -15,7 +15,7 @@ from webcam_ml.evaluation._scales import FloatArray
 
 COLUMNS = (
     "snapshot_id", "webcam_id", "split", "phase", "captured_at", "target_label", "label_value",
-    "rating_count", "raw_score", "channel_means_score", "uncalibrated_score", "webcam_source",
+    "raw_score", "channel_means_score", "uncalibrated_score", "webcam_source",
     "stars_1", "stars_2", "stars_3", "stars_4", "stars_5",
 )  # fmt: skip
 STAR_COLUMNS = tuple(f"stars_{star}" for star in range(1, 6))
@@ -23,6 +23,7 @@ STAR_COLUMNS = tuple(f"stars_{star}" for star in range(1, 6))
 PRIMARY_METRIC = {"binary": "roc_auc", "regression": "mae"}
 # Regression has no classes, but correlation and error need rows at both ends of the scale.
 UPPER_HALF = 3.0
+STAR_SCALE = (1.0, 5.0)
 
 
 def metrics_of(target_type: TargetType) -> tuple[Metric, ...]:
@@ -68,8 +69,8 @@ class SplitRows:
 
     @cached_property
     def uncalibrated(self) -> FloatArray | None:
-        """[rows] the score before calibration, or None if it was not recorded."""
-        if self.frame["uncalibrated_score"].null_count():
+        """[rows] the score before calibration, or None if there is none."""
+        if self.frame["uncalibrated_score"].null_count() == self.rows:
             return None
         return to_prediction(self._floats("uncalibrated_score"), self.target_type)
 
@@ -160,26 +161,31 @@ def split_rows(
             f"the {split} split has no row to evaluate (left out: {gone or 'none'}). Rate more "
             "webcams, or give the split a larger percentage in the config of manifest_full."
         )
-    highest = {"target_label": 1.0 if target_type == "binary" else 5.0, "label_value": 5.0}
-    lowest = {"target_label": 0.0 if target_type == "binary" else 1.0, "label_value": 1.0}
-    for column in ("target_label", "label_value", "raw_score", "channel_means_score"):
-        low, high = lowest.get(column, 0.0), highest.get(column, 1.0)
+    on_scale = {
+        "target_label": (0.0, 1.0) if target_type == "binary" else STAR_SCALE,
+        "label_value": STAR_SCALE,
+        "raw_score": (0.0, 1.0),
+        "channel_means_score": (0.0, 1.0),
+        **dict.fromkeys(STAR_COLUMNS, (0.0, float("inf"))),
+    }
+    if frame["uncalibrated_score"].null_count() < frame.height:
+        on_scale["uncalibrated_score"] = (0.0, 1.0)
+    for column, (low, high) in on_scale.items():
         value = pl.col(column).cast(pl.Float64)
-        bad = frame.filter(~(value.is_finite() & value.is_between(low, high)).fill_null(False))
-        if bad.height:
-            first = bad.row(0, named=True)
-            raise WebcamMLError(
-                f"{bad.height} of {frame.height} {split} rows have a {column} outside {low:g} to "
-                f"{high:g} or none at all, first of all snapshot {first['snapshot_id']} with "
-                f"{first[column]}. Materialize checkpoint anew; if it says the same, look for "
-                "images or ratings that are not numbers."
-            )
+        good = (value.is_finite() & value.is_between(low, high)).fill_null(False)
+        _refuse(frame.filter(~good), column, f"not a number from {low:g} to {high:g}", split, frame)
     if target_type == "binary":
-        between = frame.filter(~pl.col("target_label").cast(pl.Float64).is_in([0.0, 1.0]))
-        if between.height:
-            raise WebcamMLError(
-                f"{between.height} of {frame.height} {split} rows have a target_label that is "
-                "neither 0 nor 1, but the checkpoint is binary: manifests and checkpoint do not "
-                "belong together. Materialize checkpoint for the present manifests."
-            )
+        class_label = pl.col("target_label").cast(pl.Float64).is_in([0.0, 1.0])
+        _refuse(frame.filter(~class_label), "target_label", "neither 0 nor 1", split, frame)
     return SplitRows(frame, target_type, bootstrap_samples, random_state)
+
+
+def _refuse(bad: pl.DataFrame, column: str, what: str, split: str, frame: pl.DataFrame) -> None:
+    if bad.is_empty():
+        return
+    first = bad.row(0, named=True)
+    raise WebcamMLError(
+        f"{bad.height} of {frame.height} {split} rows have a {column} that is {what}, first of all "
+        f"snapshot {first['snapshot_id']} with {first[column]}. Manifests and checkpoint may not "
+        "belong together: materialize manifest_full and checkpoint anew, and look at that snapshot."
+    )
