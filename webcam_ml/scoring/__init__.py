@@ -1,17 +1,42 @@
-"""The runtime: from an image to a score, with numpy, Pillow and onnxruntime only."""
+"""The runtime: from an image to a score, with numpy, Pillow and onnxruntime only.
+
+In the order in which a picture passes: `_decode` makes pixels of any file, `_model` (with
+`_onnx_file`) checks a model and runs it, `_score` holds the numbers of the contract and the
+baseline, `_scorer` decides who speaks, `_command` is `webcam-ml score`. Training takes its pixels
+from here too. Nothing in this package knows a database, a network or Dagster.
+"""
 
 from webcam_ml.scoring._decode import (
     MAX_PIXELS,
     ImageError,
     ImageInfo,
+    Reason,
     decode_image,
     decode_image_with_info,
 )
+from webcam_ml.scoring._model import META_NAME, META_SCHEMA_VERSION, OnnxModel, TargetType
+from webcam_ml.scoring._onnx_file import ModelError
+from webcam_ml.scoring._score import BASELINE_VERSION, Score, WebcamMetadata, baseline_score
+from webcam_ml.scoring._scorer import ImageSource, ScoredImage, Scorer, ScoringPath
 
 __all__ = [
+    "BASELINE_VERSION",
     "MAX_PIXELS",
+    "META_NAME",
+    "META_SCHEMA_VERSION",
     "ImageError",
     "ImageInfo",
+    "ImageSource",
+    "ModelError",
+    "OnnxModel",
+    "Reason",
+    "Score",
+    "ScoredImage",
+    "Scorer",
+    "ScoringPath",
+    "TargetType",
+    "WebcamMetadata",
+    "baseline_score",
     "decode_image",
     "decode_image_with_info",
 ]

@@ -118,7 +118,7 @@ def decode_image_with_info(
         if name == "WEBP":
             _check_webp_header(data, max_pixels)
         with _OPENERS[name](BytesIO(data)) as image:
-            _check_pixels(*image.size, max_pixels)
+            check_pixels(*image.size, max_pixels)
             # Pillow would turn transparency into an alpha channel of the palette, and warn.
             image.info.pop("transparency", None)
             image.load()
@@ -214,7 +214,12 @@ def _describe(data: bytes) -> str:
     return f"this starts with the bytes {data[:8].hex(' ')}"
 
 
-def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Refuse a size that no picture has or that is over the limit.
+
+    Raises:
+        ImageError: The reason is ``damaged`` or ``too_many_pixels``.
+    """
     if width < 1 or height < 1:
         raise ImageError("damaged", f"the header says {width}×{height} pixels")
     if width * height > max_pixels:
@@ -242,7 +247,7 @@ def _check_webp_header(data: bytes, max_pixels: int) -> None:
     else:
         width = int.from_bytes(body[6:8], "little") & 0x3FFF
         height = int.from_bytes(body[8:10], "little") & 0x3FFF
-    _check_pixels(width, height, max_pixels)
+    check_pixels(width, height, max_pixels)
 
 
 def _judge(fault: Exception, name: str, data: bytes) -> ImageError:

@@ -1,0 +1,128 @@
+"""`webcam-ml score`: images in, one JSON object a line out.
+
+The network is not this package's: whoever builds the command line hands in how a URL is fetched.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from webcam_ml.progress import track
+from webcam_ml.scoring._decode import ImageError
+from webcam_ml.scoring._score import WebcamMetadata
+from webcam_ml.scoring._scorer import ImageSource, ScoredImage, Scorer
+
+
+def add_score_command(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    *,
+    fetch: Callable[[str], bytes],
+) -> None:
+    """Add ``score`` to a command line.
+
+    Args:
+        subparsers: What `argparse.ArgumentParser.add_subparsers` returned. The parsed arguments
+            carry ``run``, a function from them to the exit code.
+        fetch: Gets the content behind a URL, or raises WebcamMLError.
+    """
+    parser = subparsers.add_parser(
+        "score",
+        help="score images with the model that AI_SCORING_MODE and AI_ONNX_MODEL_PATH name",
+        description=(
+            "Print one JSON object a line, in the order of the images: rawScore (0-1), aiRating "
+            "(1-5) and modelVersion. Without a usable model the score is that of baseline-v1, "
+            "which knows nothing of the picture, and the reason is on stderr. Of a binary model, "
+            "aiRating is a probability on the star scale, not an estimate of the rating. The exit "
+            "code is 1 if an image could not be scored."
+        ),
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE_OR_URL")
+    parser.add_argument(
+        "--model",
+        metavar="PATH",
+        help="score with this ONNX file, whatever the environment says; its model.meta.json lies "
+        "in the same folder",
+    )
+    parser.add_argument(
+        "--details",
+        action="store_true",
+        help="add source, path (onnx or baseline), fallbackReason, targetType, decisionThreshold, "
+        "width, height and format",
+    )
+    parser.add_argument(
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="how many images are worked on at a time (default: one for each core)",
+    )
+    baseline = parser.add_argument_group("what the baseline knows of the webcam")
+    baseline.add_argument("--view-count", type=int, metavar="N")
+    baseline.add_argument("--rating", type=float, metavar="STARS", help="the operator's, 1-5")
+    baseline.add_argument("--phase", choices=["sunrise", "sunset"])
+    parser.set_defaults(run=partial(_run, fetch=fetch))
+
+
+def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int:
+    sources: list[str] = arguments.images
+    if arguments.model is None:
+        scorer = Scorer.from_env(threads=arguments.threads)
+    else:
+        scorer = Scorer("onnx", model_path=arguments.model, threads=arguments.threads)
+    webcam = WebcamMetadata(
+        view_count=arguments.view_count, rating=arguments.rating, phase=arguments.phase
+    )
+    results = scorer.score_many(
+        (_image(source, fetch) for source in sources), webcams=[webcam] * len(sources)
+    )
+    if len(sources) > 1:
+        results = track(results, total=len(sources), what="scoring", unit="images")
+    # The bar stands on the line that is printed next.
+    clear = "\r\x1b[K" if len(sources) > 1 and sys.stdout.isatty() and sys.stderr.isatty() else ""
+    failed = 0
+    for source, result in zip(sources, results, strict=True):
+        if isinstance(result, ImageError):
+            failed += 1
+            print(f"{clear}{_shown(source)}: {result.reason}: {result}", file=sys.stderr)
+            continue
+        line: dict[str, object] = dict(result.score.to_dict())
+        if arguments.details:
+            line |= _details(source, result, scorer)
+        print(clear + json.dumps(line), flush=True)
+    return 1 if failed else 0
+
+
+def _image(source: str, fetch: Callable[[str], bytes]) -> ImageSource:
+    return partial(fetch, source) if "://" in source else Path(source)
+
+
+def _details(source: str, result: ScoredImage, scorer: Scorer) -> dict[str, object]:
+    model = scorer.model if result.path == "onnx" else None
+    return {
+        "source": _shown(source),
+        "path": result.path,
+        "fallbackReason": result.fallback_reason,
+        "targetType": model and model.target_type,
+        "decisionThreshold": model and model.decision_threshold,
+        "width": result.info and result.info.width,
+        "height": result.info and result.info.height,
+        "format": result.info and result.info.format,
+    }
+
+
+def _shown(source: str) -> str:
+    """The source as it may stand in a log: without the password of a URL."""
+    if "://" not in source or "@" not in source:
+        return source
+    parts = urlsplit(source)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number

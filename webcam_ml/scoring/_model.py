@@ -1,0 +1,279 @@
+"""A model file that was checked before it was believed, and the session that runs it.
+
+The chain of trust: the digest in model.meta.json covers every byte of model.onnx, the file refers
+to nothing outside itself, both name the same version, and inputs and outputs are those of the
+contract. A model that fails any of this never gets to speak; what happens instead is `_scorer`'s.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self, TypeVar, cast
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from webcam_ml.scoring._onnx_file import ModelError, check_self_contained
+from webcam_ml.scoring._score import BASELINE_VERSION
+
+META_NAME = "model.meta.json"
+META_SCHEMA_VERSION = 1
+
+TargetType = Literal["binary", "regression"]
+
+_T = TypeVar("_T")
+
+# onnxruntime's exceptions share no base class but Exception.
+_RUNTIME_FAULTS: tuple[type[Exception], ...] = (
+    ort_errors.EPFail,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoModel,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    RuntimeError,
+    ValueError,
+    MemoryError,
+)
+
+
+@dataclass(frozen=True)
+class _Identity:
+    model_version: str
+    target_type: TargetType
+    decision_threshold: float | None
+
+
+class OnnxModel:
+    """A verified model, loaded once; safe to use from several threads.
+
+    Attributes:
+        model_version: The name under which its scores are stored.
+        target_type: ``binary`` or ``regression``.
+        decision_threshold: The raw score from which the model says yes; None for regression, and
+            for a model that was loaded without verification.
+        path: The file that was loaded, absolute, symbolic links resolved.
+    """
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, *, path: Path, identity: _Identity
+    ) -> None:
+        self._session = session
+        self.path = path
+        self.model_version = identity.model_version
+        self.target_type: TargetType = identity.target_type
+        self.decision_threshold = identity.decision_threshold
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, threads: int | None = None, verify: bool = True
+    ) -> Self:
+        """Check a model file and load it.
+
+        Args:
+            path: The ONNX file; its model.meta.json lies in the same folder.
+            threads: Threads inside one run; None leaves the number to onnxruntime (all cores).
+            verify: False skips model.meta.json, for a model that does not have one yet. The
+                checks of the file itself stay.
+
+        Raises:
+            ModelError: The model is missing, damaged, not the one that model.meta.json describes,
+                refers to other files, uses operators outside the standard, or has other inputs or
+                outputs than the contract.
+        """
+        # Resolved once: a promotion may swing the link between reading the two files.
+        file = _resolve(Path(path))
+        data = _read(file)
+        described = _verify(data, file.with_name(META_NAME)) if verify else None
+        check_self_contained(data)
+        session = _start(data, file, threads)
+        _check_signature(session)
+        stamped = _stamped_identity(session)
+        if described is not None:
+            for name in ("model_version", "target_type"):
+                inside, beside = getattr(stamped, name), getattr(described, name)
+                if inside != beside:
+                    raise ModelError(
+                        f"{file.name} says {name} {inside!r}, {META_NAME} says {beside!r}; "
+                        "export the model again"
+                    )
+        return cls(session, path=file, identity=described or stamped)
+
+    def score_array(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Score a batch of pictures of one size.
+
+        Args:
+            batch: [batch, height, width, 3], uint8, RGB, any size.
+
+        Returns:
+            The raw scores, [batch], float32, 0 to 1.
+
+        Raises:
+            ValueError: The batch has another type or shape.
+            ModelError: The model failed, or gave something else than numbers from 0 to 1.
+        """
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[3] != 3 or not batch.size:
+            raise ValueError(
+                "a batch is uint8 [batch, height, width, 3] and not empty; "
+                f"this one is {batch.dtype} {list(batch.shape)}"
+            )
+        try:
+            (raw_scores,) = self._session.run(["raw_score"], {"image": batch})
+        except _RUNTIME_FAULTS as fault:
+            raise ModelError(f"{self.model_version} failed while running: {fault}") from fault
+        if raw_scores.shape != batch.shape[:1]:
+            raise ModelError(
+                f"{self.model_version} gave raw_score {list(raw_scores.shape)} "
+                f"for {len(batch)} pictures"
+            )
+        if not ((raw_scores >= 0) & (raw_scores <= 1)).all():  # False for NaN too
+            raise ModelError(f"{self.model_version} gave a raw_score outside 0 to 1, or none")
+        return cast("NDArray[np.float32]", raw_scores)
+
+
+def _resolve(path: Path) -> Path:
+    try:
+        file = path.resolve(strict=True)
+    except (OSError, RuntimeError) as fault:  # RuntimeError: links that go round in circles
+        raise ModelError(f"there is no model at {path}") from fault
+    if file.is_dir():
+        raise ModelError(f"{path} is a folder; name the file in it, {path / 'model.onnx'}")
+    return file
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as fault:
+        raise ModelError(f"{file} cannot be read: {fault.strerror}") from fault
+
+
+def _verify(data: bytes, meta_file: Path) -> _Identity:
+    """Compare the bytes of a model with what model.meta.json says about them."""
+    if not meta_file.exists():
+        raise ModelError(
+            f"{meta_file} is missing, so nothing says which model this is; "
+            f"copy {META_NAME} together with the model"
+        )
+    try:
+        meta = json.loads(_read(meta_file))
+    except ValueError as fault:
+        raise ModelError(f"{meta_file} is not JSON: {fault}") from fault
+    if not isinstance(meta, dict):
+        raise ModelError(f"{meta_file} holds no JSON object")
+    version = _entry(meta, "schema_version", int)
+    if version != META_SCHEMA_VERSION:
+        raise ModelError(
+            f"{META_NAME} has schema_version {version}; this runtime reads {META_SCHEMA_VERSION}"
+        )
+    size, digest = _entry(meta, "size", int), _entry(meta, "sha256", str)
+    found = hashlib.sha256(data).hexdigest()
+    if (len(data), found) != (size, digest):
+        raise ModelError(
+            f"the model is not the one that {META_NAME} describes: {len(data)} bytes with SHA-256 "
+            f"{found[:12]}…, described are {size} bytes with {digest[:12]}…; "
+            "it was damaged or changed, or the two files belong to different models"
+        )
+    return _Identity(
+        model_version=_usable_version(_entry(meta, "model_version", str)),
+        target_type=_target_type(_entry(meta, "target_type", str)),
+        decision_threshold=_threshold(meta),
+    )
+
+
+def _threshold(meta: dict[str, object]) -> float | None:
+    if meta.get("decision_threshold") is None:
+        return None
+    if isinstance(meta["decision_threshold"], int):  # JSON does not tell 1 from 1.0
+        return float(_entry(meta, "decision_threshold", int))
+    return _entry(meta, "decision_threshold", float)
+
+
+def _entry(meta: dict[str, object], key: str, kind: type[_T]) -> _T:
+    value = meta.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ModelError(
+            f"{META_NAME} has {key} {value!r} where a {kind.__name__} is expected; "
+            "export the model again"
+        )
+    return value
+
+
+def _usable_version(version: str) -> str:
+    if not version or version.startswith("baseline"):
+        raise ModelError(
+            f"the model calls itself {version!r}; a model has a name, and {BASELINE_VERSION} "
+            "is the name of the score that needs no model"
+        )
+    return version
+
+
+def _target_type(name: str) -> TargetType:
+    match name:
+        case "binary" | "regression":
+            return name
+        case _:
+            raise ModelError(f"the model has target_type {name!r}; binary and regression are known")
+
+
+def _start(data: bytes, file: Path, threads: int | None) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    # What goes wrong arrives as an exception; onnxruntime would print it to stderr as well.
+    options.log_severity_level = 4
+    # Otherwise the bytes themselves may choose another format, one that nobody has walked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        return onnxruntime.InferenceSession(
+            data, options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
+    except _RUNTIME_FAULTS as fault:
+        raise ModelError(f"{file} cannot be loaded: {fault}") from fault
+
+
+def _check_signature(session: onnxruntime.InferenceSession) -> None:
+    """Compare inputs and outputs with the contract: any batch, any size, RGB bytes."""
+    inputs = {entry.name: (entry.type, entry.shape) for entry in session.get_inputs()}
+    outputs = {entry.name: (entry.type, entry.shape) for entry in session.get_outputs()}
+    image = inputs.get("image", ("", []))
+    if (
+        set(inputs) != {"image"}
+        or image[0] != "tensor(uint8)"
+        or len(image[1]) != 4
+        or any(isinstance(size, int) for size in image[1][:3])
+        or image[1][3] != 3
+    ):
+        raise ModelError(
+            "the model must have the one input image, uint8 [batch, height, width, 3] with the "
+            f"first three sizes free; it has {_signature(inputs)}"
+        )
+    for name in ("raw_score", "ai_rating"):
+        kind, shape = outputs.get(name, ("", []))
+        if len(outputs) != 2 or kind != "tensor(float)" or len(shape) != 1:
+            raise ModelError(
+                "the model must have the outputs raw_score and ai_rating, float32 [batch]; "
+                f"it has {_signature(outputs)}"
+            )
+
+
+def _signature(entries: dict[str, tuple[str, list[int | str | None]]]) -> str:
+    return ", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in entries.items()) or "none"
+
+
+def _stamped_identity(session: onnxruntime.InferenceSession) -> _Identity:
+    stamps: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    for key in ("model_version", "target_type"):
+        if key not in stamps:
+            raise ModelError(f"the model's metadata_props lack {key}; export the model again")
+    return _Identity(
+        model_version=_usable_version(stamps["model_version"]),
+        target_type=_target_type(stamps["target_type"]),
+        decision_threshold=None,
+    )
