@@ -45,6 +45,7 @@ class ImageServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: ImageServer
 
     def do_GET(self) -> None:

@@ -24,6 +24,7 @@ from webcam_ml.dataset.images._sources import (
         ("/srv/a b#1.jpg", LocalFile(Path("/srv/a b#1.jpg"))),
         ("file:///srv/a%20b%231.jpg", LocalFile(Path("/srv/a b#1.jpg"))),
         ("file://localhost/srv/a.jpg", LocalFile(Path("/srv/a.jpg"))),
+        ("local:///srv/a.jpg", LocalFile(Path("/srv/a.jpg"))),
         ("http://host/a.jpg", WebAddress("http://host/a.jpg")),
         ("HTTPS://host/a.jpg", WebAddress("HTTPS://host/a.jpg")),
         ("gs://bucket/a.jpg", StoredObject("gs", "gs://bucket/a.jpg")),

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_RETRY_AFTER_SECONDS = 30.0
+# So many images of one place in a row, each after all its attempts. Sources come in no order (see
+# `build_image_index`), so on a host that is only half bad a row of eight is one in 256.
 _FAILURES_BEFORE_GIVING_UP = 8
-"""So many images of one place in a row, each after all its attempts."""
 
 # fsspec drivers that connect to a host out of the URL, by themselves: no check of the address.
 _DRIVERS_TO_ANY_HOST = frozenset(
@@ -189,7 +190,9 @@ class _Places:
             last = self._given_up.get(place)
         if last is not None:
             raise ImageFetchError(
-                last.reason, f"not tried: {place} failed for everything before ({last.detail})"
+                last.reason,
+                f"{last.detail}; so it was with {_FAILURES_BEFORE_GIVING_UP} others there in a row, "
+                "and this one was given up",
             )
 
     def answered(self, place: str) -> None:

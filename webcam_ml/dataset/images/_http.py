@@ -7,7 +7,7 @@ is still checked against the name. The same backend gives every read and write w
 deadline; a time limit for each read alone would never end a server that drips one byte a second.
 Name resolution itself ends when the operating system's resolver gives up.
 
-Proxies, cookies and .netrc are not used. SSL_CERT_FILE and SSL_CERT_DIR are.
+Proxies, cookies, .netrc and passwords in URLs are not used. SSL_CERT_FILE and SSL_CERT_DIR are.
 """
 
 import ipaddress

@@ -45,7 +45,7 @@ def parse_source(text: str) -> Source:
     match scheme_of(text):
         case None:
             return LocalFile(Path(text))
-        case "file":
+        case "file" | "local":
             return LocalFile(_path_of_file_url(text))
         case "http" | "https":
             return WebAddress(text)
@@ -67,7 +67,7 @@ def place_of(text: str) -> str:
     if scheme is None:
         return str(Path(text).parent)
     try:
-        if scheme == "file":
+        if scheme in ("file", "local"):
             return str(_path_of_file_url(text).parent)
         parts = urlsplit(text)
         host = parts.hostname or ""
@@ -82,7 +82,7 @@ def place_of(text: str) -> str:
 
 def shown(text: str) -> str:
     """Return a source as it may appear in logs: without user, password, and query with its tokens."""
-    if scheme_of(text) in (None, "file"):
+    if scheme_of(text) in (None, "file", "local"):
         return text
     place = place_of(text)
     if place == _MALFORMED:
@@ -99,6 +99,6 @@ def _path_of_file_url(text: str) -> Path:
     if parts.netloc not in ("", "localhost"):
         raise ImageFetchError(
             "unsupported_source",
-            f"file://{parts.hostname} is a file of another machine; a local one is file:///path",
+            f"{parts.netloc} names another machine; a local file is file:///path",
         )
     return Path(unquote(parts.path))
