@@ -82,8 +82,9 @@ class Camera:
         scenic: How pleasing the foreground is, 0 to 1.
         cloudiness: Of the local climate, 0 to 1.
         white_balance: Gains of red and blue.
+        auto_white_balance: How far the camera greys out the colour of a whole picture, 0 to 1.
         exposure: Stops above or below the usual.
-        saturation, contrast: 1 is neutral.
+        saturation, contrast: 1 leaves the light as it is.
         noise: Standard deviation at mid-grey in daylight, of 1.
         vignette: Loss of light in the corners, 0 to 1.
         blur: Radius of the lens's softness in pixels at 640 wide.
@@ -110,6 +111,7 @@ class Camera:
     scenic: float
     cloudiness: float
     white_balance: tuple[float, float]
+    auto_white_balance: float
     exposure: float
     saturation: float
     contrast: float
@@ -129,7 +131,7 @@ def draw_cameras(options: DemoOptions) -> tuple[Camera, ...]:
 def _draw_ids(options: DemoOptions) -> list[int]:
     rng = random_stream(options.seed, Stream.WEBCAM_IDS)
     split = SplitConfig()
-    ids: list[int] = []
+    ids: dict[int, None] = {}
     for index in range(options.webcams):
         wanted: SplitName = SPLIT_PLACES.get(index % SPLIT_BLOCK, "train")
         if index == MIRROR_INDEX:
@@ -138,8 +140,8 @@ def _draw_ids(options: DemoOptions) -> list[int]:
             webcam_id = int(rng.integers(1000, LARGEST_WEBCAM_ID + 1))
             if webcam_id not in ids and split.split_of(webcam_id) == wanted:
                 break
-        ids.append(webcam_id)
-    return ids
+        ids[webcam_id] = None
+    return list(ids)
 
 
 def _draw_camera(options: DemoOptions, index: int, webcam_id: int) -> Camera:
@@ -171,11 +173,12 @@ def _draw_camera(options: DemoOptions, index: int, webcam_id: int) -> Camera:
         height=round(width * aspect),
         scenic=float(rng.beta(2, 2)),
         cloudiness=float(rng.beta(3, 3)),
-        white_balance=(float(np.exp(rng.normal(0, 0.1))), float(np.exp(rng.normal(0, 0.13)))),
-        exposure=float(rng.normal(0, 0.35)),
+        white_balance=(float(np.exp(rng.normal(0, 0.11))), float(np.exp(rng.normal(0, 0.14)))),
+        auto_white_balance=float(rng.beta(2, 2)) * 0.62,
+        exposure=float(rng.normal(0, 0.4)),
         saturation=float(np.clip(rng.normal(1.0, 0.18), 0.55, 1.5)),
-        contrast=float(np.clip(rng.normal(1.0, 0.12), 0.7, 1.35)),
-        noise=float(rng.gamma(2.0, 0.004)),
+        contrast=float(np.clip(rng.normal(1.25, 0.13), 0.9, 1.6)),
+        noise=float(rng.gamma(2.0, 0.0035)),
         vignette=float(rng.beta(1.5, 3)) * 0.6,
         blur=float(rng.gamma(2.0, 0.25)),
         jpeg_quality=int(rng.integers(52, 91)),

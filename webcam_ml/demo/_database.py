@@ -21,6 +21,7 @@ from webcam_ml.demo._schema import (
     WEBCAMS,
 )
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.labels import LabelDatabase
 
 OLD_MODEL = "binary-mobilenet-2025-01"
 SCORED_EVERY = 12
@@ -52,31 +53,30 @@ def open_database(url: str) -> Iterator[sa.Connection]:
     """Connect within one transaction, which is committed at the end or not at all.
 
     Args:
-        url: As SQLAlchemy has it; `postgres://` means PostgreSQL too.
+        url: As `LabelDatabase` reads it.
 
     Raises:
-        DemoDatabaseError: The URL is none, or the database refuses; the password is not shown.
+        LabelDatabaseError: The URL is malformed.
+        DemoDatabaseError: The database cannot be opened or written; the password is not shown.
     """
-    try:
-        parsed = sa.make_url(url)
-        if parsed.drivername == "postgres":
-            parsed = parsed.set(drivername="postgresql")
-        engine = sa.create_engine(parsed, poolclass=sa.NullPool)
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError) as error:
-        raise DemoDatabaseError(
-            "The database URL is not one that SQLAlchemy knows: try "
-            "sqlite:////absolute/path.sqlite or postgresql://user@host/database."
-        ) from error
+    name = str(LabelDatabase(url))  # judges the URL, and never tells the password
+    parsed = sa.make_url(url.strip())
+    if parsed.drivername == "postgres":
+        parsed = parsed.set(drivername="postgresql")
+    engine = sa.create_engine(parsed, poolclass=sa.NullPool)
     if engine.dialect.name == "sqlite":
         _make_transactional(engine)
     try:
         with engine.begin() as connection:
             yield connection
     except (sa.exc.OperationalError, sa.exc.ProgrammingError) as error:
-        reason = str(error.orig).strip().splitlines()[0]
+        reason = " ".join(str(error.orig).split())
+        if parsed.password:
+            reason = reason.replace(parsed.password, "***")
         raise DemoDatabaseError(
-            f"The database {parsed.render_as_string(hide_password=True)} refused: {reason}"
-        ) from error
+            f"Cannot make a demo in the {name}: {reason}. Check --database-url, and that its user "
+            "may create tables there."
+        ) from None
 
 
 def _make_transactional(engine: sa.Engine) -> None:
@@ -100,12 +100,12 @@ def read_record(connection: sa.Connection) -> DemoRecord | None:
         DemoDatabaseError: The tables are there and are not a demo's.
     """
     there = set(sa.inspect(connection).get_table_names())
-    where = connection.engine.url.render_as_string(hide_password=True)
+    where = str(LabelDatabase(connection.engine.url.render_as_string(hide_password=False)))
     if MARK.name not in there:
         foreign = [table.name for table in APPLICATION_TABLES if table.name in there]
         if foreign:
             raise DemoDatabaseError(
-                f"The database {where} already has {', '.join(foreign)}, and they are not a "
+                f"The {where} already has {', '.join(foreign)}, and they are not a "
                 "demo's. Nothing was changed. Give --database-url an empty database, or leave it "
                 "out for an SQLite file in --folder."
             )

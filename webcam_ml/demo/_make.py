@@ -88,13 +88,18 @@ def make_demo_data(
             by absolute paths, so the folder has to stay where it is.
         database_url: SQLAlchemy URL of an empty database or one with this demo; without it, an
             SQLite file `labels.sqlite` in the folder.
-        webcams, snapshots, raters_per_snapshot, unrated_fraction, image_width, seed: As in
-            `DemoOptions`.
+        webcams: Cameras in the database.
+        snapshots: Rated snapshots.
+        raters_per_snapshot: Mean number of star ratings of a rated snapshot.
+        unrated_fraction: Unrated snapshots per rated one, on top of `snapshots`.
+        image_width: Width in pixels of a typical picture.
+        seed: Of every random draw.
 
     Raises:
         DemoFolderError: The folder holds pictures of another demo, or of no demo.
         DemoDatabaseError: The database holds tables of the application that are not a demo's,
-            or refuses.
+            or cannot be opened or written.
+        LabelDatabaseError: The URL is malformed.
         WebcamMLError: An option makes no demo, or the database holds a demo with other options.
     """
     options = DemoOptions(

@@ -8,13 +8,13 @@ from datetime import timedelta
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from webcam_ml.demo._cameras import Camera
+from webcam_ml.demo._canvas import Scenery
 from webcam_ml.demo._options import Stream, random_stream
 from webcam_ml.demo._plan import Shows, Snapshot
-from webcam_ml.demo._scenery import Scenery, draw_scenery
+from webcam_ml.demo._scenery import draw_scenery
 from webcam_ml.demo._sky import (
     CloudMaps,
     Floats,
@@ -25,11 +25,16 @@ from webcam_ml.demo._sky import (
     sunlight,
     view_of,
 )
+from webcam_ml.demo._weather import facing
 
 TRUNCATED_TO = 0.55  # of the bytes of a truncated file
 MIRROR_CROP = 0.015  # of each side
 MIRROR_WIDTH = 0.9
 MIRROR_QUALITY = 60
+CARD_QUALITY = 80
+PIVOT = 0.5  # what contrast leaves as it is
+MOST_GAIN = 6.0
+LEAST_BLUR = 0.2  # pixels
 CARD_QUALITY = 80
 
 
@@ -78,7 +83,7 @@ def draw_pictures(seed: int, frames: Iterable[Snapshot]) -> Iterator[tuple[Snaps
 def draw_view(seed: int, stage: Stage, frame: Snapshot) -> Image.Image:
     """Draw what the camera shows at one moment."""
     camera = frame.scene
-    rng = random_stream(seed, Stream.SENSOR, camera.index, int(frame.captured_at.timestamp()))
+    rng = random_stream(seed, Stream.SENSOR, camera.index, frame.scene_visit, frame.moment)
     sky = draw_sky(
         camera,
         stage.view,
@@ -89,92 +94,103 @@ def draw_view(seed: int, stage: Stage, frame: Snapshot) -> Image.Image:
         minutes=frame.minutes,
     )
     scene = _with_foreground(rng, stage, sky, frame)
-    picture = Image.fromarray(_expose(rng, camera, scene, frame.sun_elevation))
-    if camera.blur > 0.3:
-        picture = picture.filter(ImageFilter.GaussianBlur(camera.blur * camera.width / 640))
+    picture = _expose(rng, camera, scene, frame.sun_elevation)
     return _with_caption(picture, frame)
 
 
 def _with_foreground(
     rng: np.random.Generator, stage: Stage, sky: Floats, frame: Snapshot
 ) -> Floats:
-    """Put the foreground before the sky and light it, linear light, (height, width, 3)."""
+    """Put the foreground before the sky and light it, linear light, (3, height, width)."""
     camera, weather, scenery = frame.scene, frame.weather, stage.scenery
-    height, horizon = camera.height, stage.view.horizon
-    ambient = sky.mean(axis=(0, 1))
-    zenith = sky[0].mean(axis=0)
-    low_sun = max(0.0, min(1.0, (frame.sun_elevation + 1) / 8)) * (1 - weather.low_cover) ** 0.7
-    behind = np.cos(np.radians(frame.sun_azimuth - camera.view_azimuth))
-    direct = sunlight(frame.sun_elevation) * np.float32(low_sun * (0.55 - 0.4 * behind))
-    scene = np.empty((height, camera.width, 3), np.float32)
-    scene[:horizon] = sky
-    scene[horizon:] = sky[-1]
-    scene *= 1 - scenery.cover[..., None]
-    scene += scenery.albedo * (1.1 * ambient + direct)
+    horizon = stage.view.horizon
+    zenith = sky[:, 0].mean(axis=1)
+    ambient = sky.mean(axis=(1, 2))
+    # Towards a low sun the foreground shows its unlit side; away from it, it glows.
+    towards = facing(camera, frame.sun_azimuth)
+    low_sun = float(np.clip((frame.sun_elevation + 1) / 8, 0, 1)) * (1 - weather.low_cover) ** 0.7
+    direct = sunlight(frame.sun_elevation) * np.float32(low_sun * (0.95 - 0.75 * towards))
+    light = ambient * np.float32(1.1 - 0.6 * towards * (1 - weather.low_cover**2)) + direct
+    scene = np.empty((3, camera.height, camera.width), np.float32)
+    scene[:, :horizon] = sky
+    scene[:, horizon:] = sky[:, -1:]
+    scene *= scenery.open
+    scene += scenery.albedo * light[:, None, None]
     if scenery.water.any():
-        _reflect(rng, scene, sky, scenery, camera, horizon, ambient)
-    thick = 1 - np.exp(-(2.4 * (1 - weather.clarity) + 0.25 + 5 * weather.fog) * scenery.depth)
-    thick = np.maximum(thick, 0.9 * weather.fog * scenery.cover * (0.35 + 0.65 * scenery.depth))
-    scene += (haze_colour(frame.sun_elevation, zenith) - scene) * (
-        thick * (1 - 0.75 * scenery.water * (1 - weather.fog))
-    )[..., None]
-    dusk = float(np.clip((1.5 - frame.sun_elevation) / 5, 0, 1))
-    if dusk > 0:
-        scene += scenery.lamps * np.float32(0.45 * dusk * (1 - 0.6 * weather.fog))
+        _reflect(rng, scene, stage, camera, ambient)
+    solid = 1 - (0.75 * (1 - weather.fog)) * scenery.water
+    thick = 1 - np.exp(scenery.depth * np.float32(-(1.2 * (1 - weather.clarity) + 0.06)))
+    if weather.fog:
+        hidden = np.float32(0.95 * weather.fog) * (1 - scenery.open)
+        thick = np.maximum(thick, hidden * (0.35 + 0.65 * scenery.depth))
+    thick *= solid
+    mist = haze_colour(frame.sun_elevation, zenith)
+    dusk = np.float32(0.4 * np.clip((1 - frame.sun_elevation) / 5, 0, 1) * (1 - 0.6 * weather.fog))
+    for channel in range(3):
+        scene[channel] += (mist[channel] - scene[channel]) * thick
+        if dusk > 0:
+            scene[channel] += scenery.lamps[channel] * dusk
     return scene
 
 
 def _reflect(
-    rng: np.random.Generator,
-    scene: Floats,
-    sky: Floats,
-    scenery: Scenery,
-    camera: Camera,
-    horizon: int,
-    ambient: Floats,
+    rng: np.random.Generator, scene: Floats, stage: Stage, camera: Camera, ambient: Floats
 ) -> None:
     """Water mirrors what stands above it, broken by ripples."""
-    rows = np.arange(horizon, camera.height)
-    depth = (rows - horizon)[:, None] + 1
-    calm = 0.35 + 0.65 * camera.scenic
-    ripple = rng.normal(0, 1, (len(rows), camera.width // 8 + 2)).astype(np.float32)
-    wide = np.asarray(
-        Image.fromarray(ripple).resize((camera.width, len(rows)), Image.Resampling.BILINEAR)
-    )
-    jitter = wide * (0.08 + 0.25 * (1 - calm)) * depth
-    source = np.clip(horizon - 1 - depth * 0.85 + jitter, 0, horizon - 1).astype(np.intp)
-    mirrored = scene[source, np.arange(camera.width)[None, :]]
-    shine = (0.35 + 0.4 * np.exp(-depth / (0.25 * camera.height))).astype(np.float32)[..., None]
-    water = mirrored * shine + scenery.albedo[horizon:] * ambient * 0.8
-    share = scenery.water[horizon:, :, None]
-    scene[horizon:] += (water - scene[horizon:]) * share
+    horizon = stage.view.horizon
+    rows = camera.height - horizon
+    down = np.arange(1, rows + 1, dtype=np.float32)[:, None]
+    ripples = rng.standard_normal((rows, camera.width // 8 + 2), np.float32)
+    size = (camera.width, rows)
+    rough = np.asarray(Image.fromarray(ripples).resize(size, Image.Resampling.BILINEAR))
+    calm = 0.3 + 0.7 * camera.scenic
+    above = horizon - 1 - down * 0.85 + rough * down * np.float32(0.33 - 0.25 * calm)
+    source = np.clip(above, 0, horizon - 1).astype(np.int32)
+    source *= camera.width
+    source += np.arange(camera.width, dtype=np.int32)
+    shine = 0.4 + 0.4 * np.exp(down * np.float32(-4 / camera.height))
+    share = stage.scenery.water[horizon:]
+    for channel in range(3):
+        mirrored = scene[channel].take(source)
+        mirrored *= shine
+        mirrored += stage.scenery.albedo[channel, horizon:] * (ambient[channel] * np.float32(0.7))
+        scene[channel, horizon:] += (mirrored - scene[channel, horizon:]) * share
 
 
 def _expose(
     rng: np.random.Generator, camera: Camera, scene: Floats, sun_elevation: float
-) -> NDArray[np.uint8]:
-    """Turn light into pixels as this camera does."""
-    height, width = scene.shape[:2]
-    brightness = float(scene.mean())
-    gain = 2 ** (camera.exposure + rng.normal(0, 0.22)) * (0.26 / max(brightness, 1e-3)) ** 0.55
-    gain = min(gain, 6.0)
+) -> Image.Image:
+    """Turn light into a picture as this camera does."""
+    height, width = scene.shape[1:]
+    # Automatic, but never all the way, and never twice the same.
+    gain = 2 ** (camera.exposure + rng.normal(0, 0.2)) * (0.25 / float(scene.mean())) ** 0.55
     red, blue = camera.white_balance
-    scene *= np.float32([gain * red, gain, gain * blue])
+    cast = scene.mean(axis=(1, 2))
+    neutral = (cast.mean() / cast) ** camera.auto_white_balance
+    gains = neutral * np.array([red, 1, blue]) * min(gain, MOST_GAIN)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    scene *= (1 - camera.vignette * (x * x + y * y) / 2)[..., None]
-    # A shoulder instead of a hard clip, as any camera's tone curve has.
+    lens = 1 - np.float32(camera.vignette / 2) * (x * x + y * y)
+    for channel in range(3):
+        scene[channel] *= lens * np.float32(gains[channel])
+    # A shoulder instead of a hard clip, as any camera's tone curve has; then gamma 2.
     np.maximum(scene, 0, out=scene)
-    scene = 1 - np.exp(-1.35 * scene)
-    np.power(scene, np.float32(1 / 2.2), out=scene)
-    grey = scene.mean(axis=2, keepdims=True)
-    scene = grey + (scene - grey) * np.float32(camera.saturation)
-    scene = 0.5 + (scene - 0.5) * np.float32(camera.contrast)
-    darkness = float(np.clip((2 - sun_elevation) / 8, 0, 1))
-    grain = camera.noise * (1 + 3.5 * darkness)
-    scene += rng.standard_normal(scene.shape[:2], np.float32)[..., None] * np.float32(grain)
-    scene += rng.standard_normal(scene.shape, np.float32) * np.float32(grain * 0.5)
-    return (np.clip(scene, 0, 1) * 255 + 0.5).astype(np.uint8)
+    scene *= 1.25 / (scene + np.float32(0.75))
+    np.sqrt(scene, out=scene)
+    darkness = float(np.clip((1 - sun_elevation) / 9, 0, 1))
+    grain = np.float32(camera.noise * (1 + 3 * darkness))
+    grey = scene.mean(axis=0)
+    # Contrast and saturation about their middles, and grain, in one step.
+    contrast, saturation = np.float32(camera.contrast), np.float32(camera.saturation)
+    base = grey * (contrast * (1 - saturation)) + np.float32(PIVOT * (1 - camera.contrast))
+    base += rng.standard_normal(grey.shape, np.float32) * grain
+    scene *= contrast * saturation
+    scene += base
+    np.clip(scene, 0, 1, out=scene)
+    pixels = (scene * 255 + np.float32(0.5)).astype(np.uint8)
+    picture = Image.merge("RGB", [Image.fromarray(plane) for plane in pixels])
+    radius = camera.blur * width / 640
+    return picture.filter(ImageFilter.BoxBlur(radius)) if radius > LEAST_BLUR else picture
 
 
 def _with_caption(picture: Image.Image, frame: Snapshot) -> Image.Image:

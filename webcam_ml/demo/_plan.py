@@ -57,6 +57,7 @@ class Snapshot:
         scene: The camera that took the picture; another one for a mirror.
         visit: Number of the visit in the plan: frames of one visit share the weather.
         scene_visit: Number of the visit among those of the scene's camera.
+        moment: Number of the frame within its visit.
         shows: Kind of picture.
         phase: Sunrise or sunset.
         captured_at: Naive, UTC.
@@ -76,6 +77,7 @@ class Snapshot:
     scene: Camera
     visit: int
     scene_visit: int
+    moment: int
     shows: Shows
     phase: Phase
     captured_at: datetime
@@ -104,6 +106,7 @@ class Frame:
     webcam: Camera
     scene: Camera
     scene_visit: int
+    moment: int
     shows: Shows
     phase: Phase
     captured_at: datetime
@@ -163,18 +166,17 @@ def _frames(seed: int, cameras: tuple[Camera, ...]) -> Iterator[Frame]:
         visit = visits[camera.index]
         visits[camera.index] += 1
         offline = turn % OFFLINE_EVERY == OFFLINE_AT
-        burst = _burst(
-            seed, camera, camera, visit, number, Shows.OFFLINE_CARD if offline else Shows.VIEW
-        )
-        yield from burst
+        shows = Shows.OFFLINE_CARD if offline else Shows.VIEW
+        yield from _burst(seed, camera, camera, visit, number=number, shows=shows)
         number += 1
         if camera.index == MIRRORED_INDEX and visit % 2 == 0 and not offline:
-            yield from _burst(seed, cameras[MIRROR_INDEX], camera, visit, number, Shows.MIRROR)
+            mirror = cameras[MIRROR_INDEX]
+            yield from _burst(seed, mirror, camera, visit, number=number, shows=Shows.MIRROR)
             number += 1
 
 
 def _burst(
-    seed: int, webcam: Camera, scene: Camera, visit: int, number: int, shows: Shows
+    seed: int, webcam: Camera, scene: Camera, visit: int, *, number: int, shows: Shows
 ) -> Iterator[Frame]:
     """The frames of one visit: the mirror's are those of the mirrored camera."""
     rng = random_stream(seed, Stream.CAPTURE, scene.index, visit)
@@ -194,12 +196,13 @@ def _burst(
     start = rng.normal(-14 if phase == "sunset" else -24, 17)
     gaps = np.where(rng.random(6) < 0.12, rng.uniform(0.5, 2.0, 6), rng.gamma(3.0, 4.5, 6) + 3)
     minutes = start + np.concatenate([[0.0], np.cumsum(gaps)])
-    for minute in minutes[:frames]:
+    for moment, minute in enumerate(minutes[:frames]):
         yield Frame(
             visit=number,
             webcam=webcam,
             scene=scene,
             scene_visit=visit,
+            moment=moment,
             shows=shows,
             phase=phase,
             captured_at=(crossing + timedelta(minutes=float(minute))).replace(microsecond=0),
@@ -238,6 +241,7 @@ def _snapshot(
         scene=frame.scene,
         visit=frame.visit,
         scene_visit=frame.scene_visit,
+        moment=frame.moment,
         shows=frame.shows,
         phase=frame.phase,
         captured_at=frame.captured_at,

@@ -1,131 +1,18 @@
-"""What stands in front of the sky: a fixed foreground for each camera.
-
-Drawn once per camera, at twice the size and then halved, as maps (colour, distance, water, lamps)
-from which every frame is lit anew.
-"""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
+"""What stands in front of the sky: a fixed foreground for each camera, drawn once."""
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from webcam_ml.demo._cameras import Camera
+from webcam_ml.demo._canvas import Canvas, Colour, Floats, Point, Scenery
 from webcam_ml.demo._options import Stream, random_stream
-
-Floats = NDArray[np.float32]
-Point = tuple[float, float]
-Colour = tuple[int, int, int]
-
-OVERSAMPLING = 2
-
-
-@dataclass(frozen=True)
-class Scenery:
-    """Maps of a camera's foreground.
-
-    Attributes:
-        cover: 1 where something hides the sky, (height, width).
-        albedo: Reflectance times cover, linear, (height, width, 3).
-        depth: 0 near, 1 at the horizon; times cover, (height, width).
-        water: 1 on water, (height, width).
-        lamps: Brightness of windows and lamps that burn at dusk, (height, width, 3).
-    """
-
-    cover: Floats
-    albedo: Floats
-    depth: Floats
-    water: Floats
-    lamps: Floats
-
-
-class _Canvas:
-    """Draws one shape into all maps; coordinates are fractions of the picture's width and height."""
-
-    def __init__(self, camera: Camera) -> None:
-        self.size = (camera.width * OVERSAMPLING, camera.height * OVERSAMPLING)
-        self._albedo = Image.new("RGB", self.size)
-        self._cover, self._depth, self._water = (Image.new("L", self.size) for _ in range(3))
-        self._lamps = Image.new("RGB", self.size)
-
-    def polygon(self, points: Sequence[Point], colour: Colour, *, depth: float) -> None:
-        """A filled shape."""
-        self._shape(points, colour, depth, water=False)
-
-    def water(self, top: float, bottom: float, colour: Colour) -> None:
-        """Water from one height to another, over the whole width."""
-        steps = 12
-        for step in range(steps):
-            begin = top + (bottom - top) * step / steps
-            end = top + (bottom - top) * (step + 1) / steps
-            self._shape(
-                ((0, begin), (1, begin), (1, end), (0, end)),
-                colour,
-                0.8 * (1 - step / steps) ** 2,
-                water=True,
-            )
-
-    def line(self, points: Sequence[Point], colour: Colour, *, width: float, depth: float) -> None:
-        """A stroke; its width is a fraction of the picture's width."""
-        pixels = self._pixels(points)
-        thickness = max(1, round(width * self.size[0]))
-        for image, fill in self._fills(colour, depth, water=False):
-            ImageDraw.Draw(image).line(pixels, fill=fill, width=thickness, joint="curve")
-
-    def disk(self, centre: Point, radius: float, colour: Colour, *, depth: float) -> None:
-        """A round blob; its radius is a fraction of the picture's width."""
-        x, y = centre[0] * self.size[0], centre[1] * self.size[1]
-        r = radius * self.size[0]
-        for image, fill in self._fills(colour, depth, water=False):
-            ImageDraw.Draw(image).ellipse((x - r, y - r, x + r, y + r), fill=fill)
-
-    def lamp(self, box: tuple[float, float, float, float], colour: Colour) -> None:
-        """A window or lamp that burns at dusk."""
-        (x0, y0), (x1, y1) = self._pixels((box[:2], box[2:]))
-        ImageDraw.Draw(self._lamps).rectangle(
-            (x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)), fill=colour
-        )
-
-    def scenery(self, texture: Floats) -> Scenery:
-        """The finished maps; `texture` roughens every surface that is not water."""
-        albedo, cover, depth, water, lamps = (
-            np.asarray(image.reduce(OVERSAMPLING), np.float32) / 255
-            for image in (self._albedo, self._cover, self._depth, self._water, self._lamps)
-        )
-        rough = 1 + texture * (1 - water)
-        return Scenery(
-            cover=cover,
-            albedo=albedo**2.2 * rough[..., None],
-            depth=depth,
-            water=water,
-            lamps=lamps**2.2,
-        )
-
-    def _shape(self, points: Sequence[Point], colour: Colour, depth: float, *, water: bool) -> None:
-        pixels = self._pixels(points)
-        for image, fill in self._fills(colour, depth, water=water):
-            ImageDraw.Draw(image).polygon(pixels, fill=fill)
-
-    def _fills(
-        self, colour: Colour, depth: float, *, water: bool
-    ) -> tuple[tuple[Image.Image, Colour | int], ...]:
-        return (
-            (self._albedo, colour),
-            (self._cover, 255),
-            (self._depth, round(255 * depth)),
-            (self._water, 255 if water else 0),
-            (self._lamps, (0, 0, 0)),
-        )
-
-    def _pixels(self, points: Sequence[Point]) -> list[Point]:
-        return [(x * self.size[0], y * self.size[1]) for x, y in points]
 
 
 def draw_scenery(seed: int, camera: Camera) -> Scenery:
     """Draw a camera's foreground."""
     rng = random_stream(seed, Stream.SCENERY, camera.index)
-    canvas = _Canvas(camera)
+    canvas = Canvas(camera)
     draw = {
         "lake": _lake,
         "coast": _coast,
@@ -147,7 +34,7 @@ def _texture(rng: np.random.Generator, camera: Camera) -> Floats:
     blobs = np.asarray(
         Image.fromarray(coarse).resize((camera.width, camera.height), Image.Resampling.BICUBIC)
     )
-    return np.clip(0.16 * fine + 0.22 * blobs, -0.6, 0.9).astype(np.float32)
+    return np.clip(0.15 * fine + 0.14 * blobs, -0.6, 0.9).astype(np.float32)
 
 
 def _skyline(rng: np.random.Generator, points: int, roughness: float) -> NDArray[np.float64]:
@@ -161,7 +48,7 @@ def _skyline(rng: np.random.Generator, points: int, roughness: float) -> NDArray
 
 
 def _ridge(
-    canvas: _Canvas,
+    canvas: Canvas,
     rng: np.random.Generator,
     *,
     base: float,
@@ -179,23 +66,20 @@ def _ridge(
 
 def _vary(rng: np.random.Generator, colour: Colour, amount: float = 14) -> Colour:
     shift = rng.normal(0, amount)
-    red, green, blue = (int(np.clip(c + shift + rng.normal(0, amount / 3), 4, 250)) for c in colour)
+    red, green, blue = (int(np.clip(c + shift + rng.normal(0, amount / 5), 4, 250)) for c in colour)
     return red, green, blue
 
 
-def _ground(canvas: _Canvas, top: float, colour: Colour, rng: np.random.Generator) -> None:
+def _ground(canvas: Canvas, top: float, colour: Colour, rng: np.random.Generator) -> None:
     """Ground from the horizon to the lower edge, nearer below."""
     steps = 10
     for step in range(steps):
         begin, end = (top + (1.01 - top) * (place / steps) ** 1.5 for place in (step, step + 1))
-        canvas.polygon(
-            ((0, begin), (1, begin), (1, end), (0, end)),
-            _vary(rng, colour, 5),
-            depth=0.75 * (1 - step / steps) ** 2,
-        )
+        distance = 0.75 * (1 - step / steps) ** 2
+        canvas.box(0, begin, 1, end, _vary(rng, colour, 5), depth=distance)
 
 
-def _lake(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
+def _lake(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     for layer in range(int(rng.integers(2, 4))):
         _ridge(
             canvas, rng,
@@ -210,7 +94,7 @@ def _lake(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
         _trees(canvas, rng, float(rng.uniform(0.88, 1.0)), pines=True)
 
 
-def _coast(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
+def _coast(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     if rng.random() < 0.5:
         side = rng.random() < 0.5
         line = _skyline(rng, 128, 1.5)[:64] * np.linspace(1, 0, 64)
@@ -236,7 +120,7 @@ def _coast(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
         _palms(canvas, rng)
 
 
-def _city(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
+def _city(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     if rng.random() < 0.5:
         _ridge(
             canvas,
@@ -260,11 +144,11 @@ def _city(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
             width = float(rng.uniform(0.025, 0.09)) * (1 + row * 0.6)
             if rng.random() < (0.9, 0.75, 0.6)[row]:
                 height = tallest * float(rng.beta(1.6, 2.6)) + 0.02 + 0.16 * (row == 2)
-                _building(canvas, rng, x, base, width, height, depth)
+                _building(canvas, rng, x=x, base=base, width=width, height=height, depth=depth)
             x += width + float(rng.exponential(0.006))
 
 
-def _meadow(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
+def _meadow(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     snow = rng.random() < 0.25
     for layer in range(int(rng.integers(2, 5))):
         colour = (170, 176, 186) if snow and layer == 0 else (74, 88, 72)
@@ -282,10 +166,18 @@ def _meadow(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
     if rng.random() < 0.5:
         _trees(canvas, rng, float(rng.uniform(0.9, 1.0)), pines=bool(rng.random() < 0.6))
     if rng.random() < 0.35:
-        _building(canvas, rng, float(rng.uniform(0.1, 0.7)), horizon + 0.14, 0.12, 0.1, 0.15)
+        _building(
+            canvas,
+            rng,
+            x=float(rng.uniform(0.1, 0.7)),
+            base=horizon + 0.14,
+            width=0.12,
+            height=0.1,
+            depth=0.15,
+        )
 
 
-def _harbour(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
+def _harbour(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     _ridge(
         canvas,
         rng,
@@ -303,7 +195,7 @@ def _harbour(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
     )
 
 
-def _roofs(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
+def _roofs(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     _ridge(
         canvas,
         rng,
@@ -319,15 +211,16 @@ def _roofs(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
         base = horizon + 0.07 + 0.11 * row
         while x < 1:
             width = float(rng.uniform(0.08, 0.16)) * (1 + 0.4 * row)
-            _house(canvas, rng, x, base, width, 0.3 - 0.1 * row)
+            _house(canvas, rng, x=x, base=base, width=width, depth=0.3 - 0.1 * row)
             x += width * float(rng.uniform(0.9, 1.35))
     if rng.random() < 0.5:
         _car_park(canvas, rng)
 
 
 def _building(
-    canvas: _Canvas,
+    canvas: Canvas,
     rng: np.random.Generator,
+    *,
     x: float,
     base: float,
     width: float,
@@ -336,60 +229,53 @@ def _building(
 ) -> None:
     top = base - height
     colour = _vary(rng, (112, 108, 104), 24)
-    canvas.polygon(
-        ((x, top), (x + width, top), (x + width, base + 0.3), (x, base + 0.3)), colour, depth=depth
-    )
+    canvas.box(x, top, x + width, base + 0.3, colour, depth=depth)
     if rng.random() < 0.25:
         middle = x + width / 2
         canvas.line(((middle, top), (middle, top - 0.05)), colour, width=0.0015, depth=depth)
     across = max(2, int(width / 0.011))
-    floors = max(2, int(height / 0.022))
+    # Down to the ground, which is hidden by what stands in front.
+    storey = 0.022
+    floors = max(2, int((height + 0.25) / storey))
     glass = _vary(rng, (70, 76, 84), 8)
     for floor in range(floors):
         for column in range(across):
             left = x + width * (column + 0.25) / across
-            upper = top + height * (floor + 0.3) / floors
-            box = (left, upper, left + 0.5 * width / across, upper + 0.45 * height / floors)
+            upper = top + storey * (floor + 0.3)
+            pane = (left, upper, left + 0.5 * width / across, upper + 0.45 * storey)
             if depth < 0.5:
-                canvas.polygon(
-                    ((box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])),
-                    glass,
-                    depth=depth,
-                )
-            if rng.random() < 0.3:
-                canvas.lamp(box, _vary(rng, (255, 200, 120), 18))
+                canvas.box(*pane, glass, depth=depth)
+            if rng.random() < 0.22:
+                canvas.lamp(*pane, _vary(rng, (255, 200, 120), 18))
 
 
 def _house(
-    canvas: _Canvas, rng: np.random.Generator, x: float, base: float, width: float, depth: float
+    canvas: Canvas,
+    rng: np.random.Generator,
+    *,
+    x: float,
+    base: float,
+    width: float,
+    depth: float,
 ) -> None:
     wall = float(rng.uniform(0.05, 0.09))
     roof = float(rng.uniform(0.04, 0.08))
     body = _vary(rng, (168, 160, 146), 18)
-    canvas.polygon(
-        ((x, base - wall), (x + width, base - wall), (x + width, base + 0.3), (x, base + 0.3)),
-        body,
-        depth=depth,
-    )
+    canvas.box(x, base - wall, x + width, base + 0.3, body, depth=depth)
     tiles = _vary(rng, (118, 70, 54) if rng.random() < 0.6 else (84, 84, 88), 12)
     inset = width * float(rng.uniform(0.05, 0.5))
-    canvas.polygon(
-        ((x - 0.008, base - wall), (x + inset, base - wall - roof), (x + width - inset * 0.3, base - wall - roof), (x + width + 0.008, base - wall)),
-        tiles, depth=depth,
-    )  # fmt: skip
+    eaves, ridge = base - wall, base - wall - roof
+    gable = ((x - 0.008, eaves), (x + inset, ridge), (x + width - inset * 0.3, ridge))
+    canvas.polygon((*gable, (x + width + 0.008, eaves)), tiles, depth=depth)
     for column in range(3):
         left = x + width * (0.15 + 0.27 * column)
-        box = (left, base - wall * 0.75, left + width * 0.12, base - wall * 0.3)
-        canvas.polygon(
-            ((box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])),
-            (64, 68, 74),
-            depth=depth,
-        )
+        pane = (left, base - wall * 0.75, left + width * 0.12, base - wall * 0.3)
+        canvas.box(*pane, (64, 68, 74), depth=depth)
         if rng.random() < 0.4:
-            canvas.lamp(box, (255, 205, 130))
+            canvas.lamp(*pane, (255, 205, 130))
 
 
-def _tree_line(canvas: _Canvas, rng: np.random.Generator, base: float) -> None:
+def _tree_line(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
     colour = _vary(rng, (48, 62, 42), 8)
     points: list[Point] = [(0, base + 0.03)]
     x = -0.01
@@ -405,7 +291,7 @@ def _tree_line(canvas: _Canvas, rng: np.random.Generator, base: float) -> None:
     canvas.polygon([*points, (1.02, base + 0.03)], colour, depth=0.35)
 
 
-def _trees(canvas: _Canvas, rng: np.random.Generator, base: float, *, pines: bool) -> None:
+def _trees(canvas: Canvas, rng: np.random.Generator, base: float, *, pines: bool) -> None:
     """A few trees near the camera, at the sides."""
     for _ in range(int(rng.integers(1, 6))):
         x = float(rng.beta(0.4, 0.4))
@@ -424,15 +310,15 @@ def _trees(canvas: _Canvas, rng: np.random.Generator, base: float, *, pines: boo
             canvas.line(
                 ((x, base + 0.1), (x, base - height * 0.6)), (58, 46, 36), width=0.008, depth=0.03
             )
-            for _ in range(22):
-                at = (
-                    x + float(rng.normal(0, 0.045)),
-                    base - height * 0.7 + float(rng.normal(0, 0.06)),
-                )
-                canvas.disk(at, float(rng.uniform(0.008, 0.03)), _vary(rng, colour, 5), depth=0.03)
+            crown = float(rng.uniform(0.025, 0.04))
+            for _ in range(70):
+                across, up = rng.normal(0, 1, 2)
+                at = (x + crown * float(across), base - height * 0.7 + 1.3 * crown * float(up))
+                radius = float(rng.uniform(0.006, 0.016))
+                canvas.disk(at, radius, _vary(rng, colour, 6), depth=0.03)
 
 
-def _palms(canvas: _Canvas, rng: np.random.Generator) -> None:
+def _palms(canvas: Canvas, rng: np.random.Generator) -> None:
     for _ in range(int(rng.integers(1, 4))):
         x, lean = float(rng.beta(0.5, 0.5)), float(rng.normal(0, 0.03))
         top = float(rng.uniform(0.25, 0.5))
@@ -441,13 +327,16 @@ def _palms(canvas: _Canvas, rng: np.random.Generator) -> None:
         for angle in np.linspace(-2.8, -0.3, 9) + rng.normal(0, 0.1, 9):
             reach = float(rng.uniform(0.07, 0.1))
             dx, dy = float(np.cos(angle)) * reach, float(np.sin(angle)) * reach
-            canvas.line(
-                [(x + lean, top), (x + lean + dx * 0.6, top + dy * 0.9), (x + lean + dx, top + dy * 0.5 + 0.05)],
-                (46, 66, 38), width=0.007, depth=0.02,
-            )  # fmt: skip
+            crown = x + lean
+            frond = [
+                (crown, top),
+                (crown + dx * 0.6, top + dy * 0.9),
+                (crown + dx, top + dy * 0.5 + 0.05),
+            ]
+            canvas.line(frond, (46, 66, 38), width=0.007, depth=0.02)
 
 
-def _shore(canvas: _Canvas, rng: np.random.Generator) -> None:
+def _shore(canvas: Canvas, rng: np.random.Generator) -> None:
     line = _skyline(rng, 64, 1.6)[:40]
     top = [
         (float(x), float(0.97 - 0.1 * y)) for x, y in zip(np.linspace(0, 1, 40), line, strict=True)
@@ -455,7 +344,7 @@ def _shore(canvas: _Canvas, rng: np.random.Generator) -> None:
     canvas.polygon([(0, 1.01), *top, (1, 1.01)], _vary(rng, (74, 78, 58)), depth=0.05)
 
 
-def _beach(canvas: _Canvas, rng: np.random.Generator) -> None:
+def _beach(canvas: Canvas, rng: np.random.Generator) -> None:
     left, right = rng.uniform(0.78, 0.96, 2)
     canvas.polygon(
         ((0, float(left)), (1, float(right)), (1, 1.01), (0, 1.01)),
@@ -464,7 +353,7 @@ def _beach(canvas: _Canvas, rng: np.random.Generator) -> None:
     )
 
 
-def _pier(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
+def _pier(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     x0, x1 = float(rng.uniform(-0.05, 0.3)), float(rng.uniform(0.45, 0.8))
     if rng.random() < 0.5:
         x0, x1 = 1 - x0, 1 - x1
@@ -481,10 +370,10 @@ def _pier(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
         canvas.line(
             ((x, y - 0.05 * size), (x, y + 0.09 * size)), wood, width=0.006 * size, depth=0.12
         )
-    canvas.lamp((x1 - 0.003, y1 - 0.03, x1 + 0.003, y1 - 0.02), (255, 220, 150))
+    canvas.lamp(x1 - 0.003, y1 - 0.03, x1 + 0.003, y1 - 0.02, (255, 220, 150))
 
 
-def _sailing_boat(canvas: _Canvas, rng: np.random.Generator, x: float, water: float) -> None:
+def _sailing_boat(canvas: Canvas, rng: np.random.Generator, x: float, water: float) -> None:
     size = float(rng.uniform(0.6, 1.3))
     hull = _vary(rng, (190, 190, 188), 24)
     canvas.polygon(
@@ -504,7 +393,7 @@ def _sailing_boat(canvas: _Canvas, rng: np.random.Generator, x: float, water: fl
     )
 
 
-def _car_park(canvas: _Canvas, rng: np.random.Generator) -> None:
+def _car_park(canvas: Canvas, rng: np.random.Generator) -> None:
     canvas.polygon(
         ((0, 0.88), (1, 0.88), (1, 1.01), (0, 1.01)), _vary(rng, (88, 88, 90), 6), depth=0.03
     )
@@ -519,7 +408,7 @@ def _car_park(canvas: _Canvas, rng: np.random.Generator) -> None:
             )
 
 
-def _fence(canvas: _Canvas, rng: np.random.Generator) -> None:
+def _fence(canvas: Canvas, rng: np.random.Generator) -> None:
     wood = _vary(rng, (86, 72, 58))
     y = float(rng.uniform(0.86, 0.94))
     for rail in (0.0, 0.035):
@@ -528,13 +417,13 @@ def _fence(canvas: _Canvas, rng: np.random.Generator) -> None:
         canvas.line(((float(x), y - 0.02), (float(x), y + 0.1)), wood, width=0.006, depth=0.02)
 
 
-def _pole(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
+def _pole(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     x = float(rng.choice((rng.uniform(0.03, 0.25), rng.uniform(0.75, 0.97))))
     top = horizon - float(rng.uniform(0.2, 0.4))
     canvas.line(((x, 1.0), (x, top)), (60, 60, 62), width=0.005, depth=0.02)
     if rng.random() < 0.5:
         canvas.line(((x, top), (x + 0.05, top - 0.005)), (60, 60, 62), width=0.003, depth=0.02)
-        canvas.lamp((x + 0.035, top - 0.004, x + 0.055, top + 0.006), (255, 225, 170))
+        canvas.lamp(x + 0.035, top - 0.004, x + 0.055, top + 0.006, (255, 225, 170))
     else:
         for wire in (0.01, 0.03):
             canvas.line(

@@ -10,53 +10,60 @@ from webcam_ml.demo._options import Stream, random_stream
 from webcam_ml.demo._weather import Weather, cloud_light
 
 Floats = NDArray[np.float32]
+ColourTable = tuple[tuple[float, tuple[tuple[float, float, float], ...]], ...]
 
 TILE = 512  # pixels of the repeating cloud map, along each side
-TILE_SPAN = 9.0  # cloud heights that it covers
+TILE_SPAN = 10.0  # cloud heights that it covers
+LARGEST_CLOUDS = 2.5  # waves across it; longer ones would be weather
+LEAST_COVER = 0.01
 
-# Colours of the clear sky as a camera renders them (sRGB, 0-255), by sun elevation: under the sun
-# at the horizon, 8° up and 35° up, then the same away from the sun.
-_SKY_KEYS: tuple[tuple[float, tuple[tuple[int, int, int], ...]], ...] = (
-    (14, ((226, 226, 215), (165, 198, 228), (92, 142, 204), (205, 216, 226), (140, 182, 222), (82, 134, 200))),
-    (5, ((250, 226, 170), (202, 203, 196), (100, 144, 194), (186, 192, 206), (140, 172, 208), (84, 126, 182))),
-    (1, ((255, 190, 100), (232, 186, 140), (98, 130, 172), (168, 160, 178), (146, 160, 194), (82, 112, 162))),
-    (-2, ((252, 146, 62), (224, 150, 108), (82, 102, 142), (112, 108, 140), (118, 118, 158), (66, 84, 126))),
-    (-5, ((206, 96, 46), (142, 92, 84), (44, 56, 90), (50, 56, 84), (52, 60, 94), (34, 44, 76))),
-    (-8, ((104, 56, 40), (48, 42, 58), (18, 24, 46), (22, 26, 46), (22, 28, 50), (16, 20, 40))),
-    (-12, ((34, 26, 30), (18, 20, 34), (9, 12, 26), (12, 14, 28), (11, 14, 28), (8, 11, 24))),
-)  # fmt: skip
+# Colours of the clear sky as a camera renders them (sRGB, 0-255), by sun elevation: at the horizon,
+# 8° up and 35° up, under the sun and away from it.
+_UNDER_SUN: ColourTable = (
+    (14, ((226, 226, 215), (165, 198, 228), (92, 142, 204))),
+    (5, ((250, 226, 170), (202, 203, 196), (100, 144, 194))),
+    (1, ((255, 190, 100), (232, 186, 140), (98, 130, 172))),
+    (-2, ((252, 146, 62), (224, 150, 108), (82, 102, 142))),
+    (-5, ((206, 96, 46), (142, 92, 84), (44, 56, 90))),
+    (-8, ((104, 56, 40), (48, 42, 58), (18, 24, 46))),
+    (-12, ((34, 26, 30), (18, 20, 34), (9, 12, 26))),
+)
+_AWAY_FROM_SUN: ColourTable = (
+    (14, ((205, 216, 226), (140, 182, 222), (82, 134, 200))),
+    (5, ((186, 192, 206), (140, 172, 208), (84, 126, 182))),
+    (1, ((168, 160, 178), (146, 160, 194), (82, 112, 162))),
+    (-2, ((112, 108, 140), (118, 118, 158), (66, 84, 126))),
+    (-5, ((50, 56, 84), (52, 60, 94), (34, 44, 76))),
+    (-8, ((22, 26, 46), (22, 28, 50), (16, 20, 40))),
+    (-12, ((12, 14, 28), (11, 14, 28), (8, 11, 24))),
+)
 # The colour of sunlight on clouds, by sun elevation, in linear light.
-_SUNLIGHT: tuple[tuple[float, tuple[float, float, float]], ...] = (
-    (14, (1.0, 0.97, 0.92)),
-    (6, (1.0, 0.86, 0.66)),
-    (2, (1.0, 0.66, 0.36)),
-    (0, (1.0, 0.50, 0.22)),
-    (-2, (1.0, 0.33, 0.20)),
-    (-4, (0.80, 0.20, 0.24)),
-    (-6, (0.36, 0.12, 0.20)),
-    (-9, (0.03, 0.03, 0.06)),
+_SUNLIGHT: ColourTable = (
+    (14, ((1.0, 0.95, 0.86),)),
+    (6, ((1.0, 0.78, 0.50),)),
+    (2, ((1.0, 0.52, 0.20),)),
+    (0, ((1.0, 0.34, 0.09),)),
+    (-2, ((1.0, 0.20, 0.10),)),
+    (-4, ((0.75, 0.11, 0.16),)),
+    (-6, ((0.30, 0.07, 0.14),)),
+    (-9, ((0.03, 0.03, 0.06),)),
 )
 
 
-def to_linear(colour: NDArray[np.floating] | tuple[float, ...]) -> Floats:
-    """Linear light, 0 to 1, of sRGB values from 0 to 255."""
-    return ((np.asarray(colour, np.float32) / 255) ** np.float32(2.2)).astype(np.float32)
-
-
-def by_elevation(
-    keys: tuple[tuple[float, tuple[float, float, float]], ...], elevation: float
-) -> Floats:
-    """A colour between its two neighbours in a table ordered from high to low elevation."""
-    heights = [key for key, _ in reversed(keys)]
-    table = np.array([colour for _, colour in reversed(keys)])
-    return np.array(
-        [np.interp(elevation, heights, table[:, channel]) for channel in range(3)], np.float32
-    )
+def by_elevation(table: ColourTable, elevation: float) -> Floats:
+    """Colours between their neighbours in a table ordered from high to low sun, (colours, 3)."""
+    heights = np.array([height for height, _ in reversed(table)])
+    colours = np.array([colours for _, colours in reversed(table)])
+    place = float(np.interp(elevation, heights, np.arange(len(heights))))
+    below = min(int(place), len(heights) - 2)
+    mixed = colours[below] + (colours[below + 1] - colours[below]) * (place - below)
+    return np.asarray(mixed, np.float32)
 
 
 def sunlight(elevation: float) -> Floats:
-    """Colour of direct sunlight, linear."""
-    return by_elevation(_SUNLIGHT, elevation)
+    """Colour of direct sunlight, linear, (3,)."""
+    colour: Floats = by_elevation(_SUNLIGHT, elevation)[0]
+    return colour
 
 
 @dataclass(frozen=True)
@@ -95,26 +102,32 @@ def view_of(camera: Camera) -> View:
 
 @dataclass(frozen=True)
 class _CloudLayer:
-    """Sums of a cloud map along the view, from which far rows take honest means."""
+    """One layer of cloud as a repeating map seen from below.
+
+    Attributes:
+        density, relief: Sums of the rows before each, from which far rows take honest means.
+        altitude: Height of its base, in heights of the low clouds.
+        thickness: Optical, where it is densest.
+        shade: Brightness of its unlit side against the sky overhead.
+        fluff: How much of it the light of day reaches from above.
+    """
 
     density: NDArray[np.float64]
     relief: NDArray[np.float64]
-    thickness: float
     altitude: float
+    thickness: float
+    shade: float
+    fluff: float
 
 
-@dataclass(frozen=True)
-class CloudMaps:
-    """The clouds of one visit, seen from below; they drift from frame to frame."""
-
-    low: _CloudLayer | None
-    high: _CloudLayer | None
+# From far to near.
+CloudMaps = tuple[_CloudLayer, ...]
 
 
 def draw_cloud_maps(
     seed: int, camera: Camera, visit: int, weather: Weather, sun: float
 ) -> CloudMaps:
-    """Draw the clouds of a visit.
+    """Draw the clouds of one visit; they drift from frame to frame.
 
     Args:
         seed: The demo's.
@@ -124,75 +137,66 @@ def draw_cloud_maps(
         sun: Azimuth of the sun against the middle of the picture, degrees.
     """
     rng = random_stream(seed, Stream.CLOUDS, camera.index, visit)
-    low_noise = _fractal(rng, slope=1.55, stretch=(1.0, 1.0))
-    high_noise = _fractal(rng, slope=1.75, stretch=(1.0, 3.5))
-    low = high = None
-    if weather.low_cover > 0.01:
-        low = _layer(
-            low_noise,
-            weather.low_cover,
-            0.25 + 0.7 * weather.softness,
-            sun,
-            thick=2.6,
-            altitude=1.0,
-        )
-    if weather.high_cover > 0.01:
-        high = _layer(high_noise, weather.high_cover, 1.6, sun, thick=0.75, altitude=2.2)
-    return CloudMaps(low, high)
+    layers = []
+    for cover, slope, stretch, softness, altitude, thickness, shade, fluff in (
+        (weather.high_cover, 1.9, 3.0, 1.7, 2.2, 0.9, 0.95, 0.9),
+        (weather.low_cover, 1.75, 1.0, 0.25 + 0.7 * weather.softness, 1.0, 3.0, 0.6, 0.45),
+    ):
+        noise = _fractal(rng, slope=slope, stretch=stretch)
+        if cover > LEAST_COVER:
+            density, relief = _cloud_map(noise, cover, softness, sun)
+            layers.append(_CloudLayer(density, relief, altitude, thickness, shade, fluff))
+    return tuple(layers)
 
 
-def _fractal(rng: np.random.Generator, *, slope: float, stretch: tuple[float, float]) -> Floats:
+def _fractal(rng: np.random.Generator, *, slope: float, stretch: float) -> Floats:
     """Repeating noise with a power-law spectrum, mean 0 and deviation 1, (TILE, TILE)."""
-    rows = np.fft.fftfreq(TILE)[:, None] * TILE * stretch[0]
-    columns = np.fft.rfftfreq(TILE)[None, :] * TILE * stretch[1]
-    frequency = np.hypot(rows, columns)
+    rows = np.fft.fftfreq(TILE)[:, None] * TILE
+    columns = np.fft.rfftfreq(TILE)[None, :] * TILE * stretch
+    frequency = np.maximum(np.hypot(rows, columns), LARGEST_CLOUDS)
     frequency[0, 0] = np.inf
-    amplitude = np.where(frequency < 2.5, 2.5, frequency) ** -slope
-    shape = amplitude.shape
-    spectrum = amplitude * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
-    noise = np.fft.irfft2(spectrum, s=(TILE, TILE))
-    return ((noise - noise.mean()) / noise.std()).astype(np.float32)
+    shape = frequency.shape
+    spectrum = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+    noise = np.fft.irfft2(spectrum * frequency**-slope, s=(TILE, TILE))
+    return np.asarray(noise / noise.std(), np.float32)
 
 
-def _layer(
-    noise: Floats, cover: float, softness: float, sun: float, *, thick: float, altitude: float
-) -> _CloudLayer:
+def _cloud_map(
+    noise: Floats, cover: float, softness: float, sun: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Running sums of density and of relief, (TILE + 1, TILE) each."""
     threshold = float(np.quantile(noise[::4, ::4], 1 - min(cover, 0.995)))
     density = np.clip((noise - threshold) / softness, 0, 1)
-    density = density * density * (3 - 2 * density)
+    density *= density * (3 - 2 * density)
     # Rows run away from the camera, columns to the right: the side towards the sun is lit.
-    away, right = np.cos(np.radians(sun)), np.sin(np.radians(sun))
-    step = 7
-    shifted = np.roll(noise, (-round(step * away), -round(step * right)), (0, 1))
-    relief = np.clip((noise - shifted) * 1.1, -1, 1) * density
-    return _CloudLayer(
-        density=_running_sum(density),
-        relief=_running_sum(relief),
-        thickness=thick,
-        altitude=altitude,
-    )
+    step = 6
+    away, right = round(step * np.cos(np.radians(sun))), round(step * np.sin(np.radians(sun)))
+    relief = np.clip((noise - np.roll(noise, (-away, -right), (0, 1))) * 1.3, -1, 1) * density
+    return _running_sum(density), _running_sum(relief)
 
 
-def _running_sum(tile: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Sums of the rows before each, (TILE + 1, TILE)."""
+def _running_sum(tile: Floats) -> NDArray[np.float64]:
     sums = np.zeros((TILE + 1, TILE))
-    np.cumsum(tile, axis=0, out=sums[1:], dtype=np.float64)
+    np.cumsum(tile, axis=0, dtype=np.float64, out=sums[1:])
     return sums
 
 
-def _row_means(sums: NDArray[np.float64], start: Floats, length: Floats) -> Floats:
-    """Mean of the tile's rows over an interval each, (len(start), TILE)."""
+def _row_means(
+    sums: NDArray[np.float64], start: NDArray[np.float64], length: NDArray[np.float64]
+) -> Floats:
+    """Mean of the map's rows over an interval for each row of the picture, (rows, TILE)."""
+    extent = np.maximum(length, 1.0)
 
     def total(position: NDArray[np.float64]) -> NDArray[np.float64]:
         turns, rest = np.divmod(position, TILE)
         whole = rest.astype(np.intp)
-        part = (rest - whole)[:, None]
-        inner = sums[whole] * (1 - part) + sums[np.minimum(whole + 1, TILE)] * part
-        return inner + turns[:, None] * sums[TILE]
+        lower = sums[whole]
+        lower += (sums[whole + 1] - lower) * (rest - whole)[:, None]
+        lower += turns[:, None] * sums[TILE]
+        return lower
 
-    begin = start.astype(np.float64)
-    extent = np.maximum(length.astype(np.float64), 1.0)
-    return ((total(begin + extent) - total(begin)) / extent[:, None]).astype(np.float32)
+    means = (total(start + extent) - total(start)) / extent[:, None]
+    return means.astype(np.float32)
 
 
 def _seen(
@@ -201,25 +205,38 @@ def _seen(
     """Density and relief of a layer at every pixel of the sky, (rows, columns) each."""
     scale = TILE / TILE_SPAN * weather.cloud_scale / layer.altitude**0.5
     # The earth is round: clouds come down to the horizon, they do not go on for ever.
-    lifted = np.radians(view.elevation[:, 0] + 1.1 + 0.12 * view.elevation[:, 0] ** 0.5)
-    distance = layer.altitude / np.tan(lifted)
+    elevation = view.elevation[:, 0]
+    distance = layer.altitude / np.tan(np.radians(elevation + 1.1 + 0.12 * elevation**0.5))
     across, along = weather.wind
-    away = (distance + along * minutes) * scale
+    away = (distance.astype(np.float64) + along * minutes) * scale
     length = np.abs(np.gradient(away))
     # Columns widen with distance.
-    right = (distance[:, None] * view.columns[None, :] + across * minutes) * scale
+    right = (distance[:, None] * view.columns[None, :] + np.float32(across * minutes)) * np.float32(
+        scale
+    )
     right %= TILE
-    whole = right.astype(np.intp)
-    part = right - whole
-    offsets = (np.arange(len(away)) * TILE)[:, None]
+    whole = right.astype(np.int32)
+    part = (right - whole).astype(np.float32)
+    whole %= TILE  # a remainder may round up to TILE itself
+    offsets = (np.arange(len(away), dtype=np.int32) * TILE)[:, None]
     left_at = offsets + whole
     right_at = offsets + (whole + 1) % TILE
-    seen = []
-    for sums in (layer.density, layer.relief):
-        strips = _row_means(sums, away - length / 2, length).ravel()
-        near = strips.take(left_at)
-        seen.append(near + (strips.take(right_at) - near) * part)
-    return seen[0], seen[1]
+    density, relief = (
+        _between(_row_means(sums, away - length / 2, length).ravel(), left_at, right_at, part)
+        for sums in (layer.density, layer.relief)
+    )
+    return density, relief
+
+
+def _between(
+    values: Floats, left_at: NDArray[np.int32], right_at: NDArray[np.int32], part: Floats
+) -> Floats:
+    left = values.take(left_at)
+    right = values.take(right_at)
+    right -= left
+    right *= part
+    right += left
+    return right
 
 
 def draw_sky(
@@ -244,116 +261,132 @@ def draw_sky(
         minutes: Since the sun's crossing, for the drift of the clouds.
 
     Returns:
-        Linear light, (view.horizon, width, 3); the clear sky around noon is about 0.5.
+        Linear light, (3, view.horizon, width); a clear sky by day is about 0.4.
     """
     off_axis = (sun_azimuth - camera.view_azimuth + 180) % 360 - 180
-    # A column looks towards the sun (1) or away from it (0).
     apart = view.azimuth - np.float32(off_axis)
-    towards = np.exp(-((apart / 62) ** 2)).astype(np.float32)
+    # A column looks towards the sun (1) or away from it (0).
+    towards = np.exp(-((apart / 62) ** 2))
     sky = _clear_sky(view, weather, sun_elevation, towards)
-    transmission = np.ones(sky.shape[:2], np.float32)
-    zenith = sky[0].mean(axis=0)
-    colour = sunlight(sun_elevation)
-    daylight = float(np.clip((sun_elevation + 7) / 11, 0, 1))
-    glow = cloud_light(sun_elevation)
-    for layer in (clouds.high, clouds.low):
-        if layer is None:
-            continue
-        density, relief = _seen(layer, view, weather, minutes)
-        grey = zenith.mean() * (0.62 if layer is clouds.low else 0.95)
-        shade = (0.45 * zenith + 0.55 * grey).astype(np.float32)
-        opacity = 1 - np.exp(
-            -layer.thickness
-            * density
-            * (1 + 0.04 * np.minimum(1 / np.tan(np.radians(view.elevation + 2)), 15))
+    zenith = sky[:, 0].mean(axis=1)
+    clear = np.ones(sky.shape[1:], np.float32)
+    for layer in clouds:
+        opacity, lit = _cloud_light(
+            layer,
+            view,
+            weather,
+            zenith=zenith,
+            towards=towards,
+            sun_elevation=sun_elevation,
+            minutes=minutes,
         )
-        # By day clouds are lit from above, at dusk from below and from the sun's side.
-        thin = 1 - 0.55 * density
-        side = np.clip(0.55 + 0.9 * relief / np.maximum(density, 0.15), 0.05, 1.4)
-        direct = side * thin * (0.35 + 0.65 * towards[None, :])
-        # Light of the low sun fades upwards less than the glow of the air does.
-        strength = (1.25 * glow * weather.opening) * direct
-        white = (
-            daylight**1.5 * (0.25 + 0.4 * (1 - glow)) * (1 - 0.55 * density * (layer is clouds.low))
-        )
-        lit = (
-            shade
-            + colour * strength[..., None] * 0.85
-            + np.float32([1.0, 0.98, 0.95])
-            * (white * (0.3 + 0.7 * (1 - weather.low_cover**3)))[..., None]
-            * 0.75
-        )
-        sky += (lit - sky) * opacity[..., None]
-        transmission *= 1 - opacity
-    _add_sun(sky, view, weather, apart, transmission, sun_elevation, colour)
-    _add_bank_and_haze(sky, view, weather, sun_elevation, zenith)
+        lit -= sky
+        lit *= opacity
+        sky += lit
+        clear *= 1 - opacity
+    _add_sun(sky, view, weather, apart=apart, clear=clear, sun_elevation=sun_elevation)
+    _add_bank_and_haze(sky, view, weather, zenith, sun_elevation=sun_elevation)
     return sky
 
 
 def _clear_sky(view: View, weather: Weather, sun_elevation: float, towards: Floats) -> Floats:
-    keys = [
-        to_linear(
-            by_elevation(
-                tuple((height, colours[place]) for height, colours in _SKY_KEYS), sun_elevation
-            )
-        )
-        for place in range(6)
-    ]
-    # Clean air with the right dust glows; without it the colours stay pale.
+    # Linear light of sRGB values.
+    towards_keys, away_keys = (
+        (by_elevation(table, sun_elevation) / 255) ** np.float32(2.2)
+        for table in (_UNDER_SUN, _AWAY_FROM_SUN)
+    )
+    # Clean air with the right dust glows; without it the colours stay pale and weak.
     low_sun = float(np.exp(-(((sun_elevation + 1.5) / 5) ** 2)))
-    for place in (0, 1):
-        grey = keys[place].mean()
-        amount = 1 - low_sun + low_sun * (0.25 + 1.0 * weather.vivid)
-        keys[place] = np.maximum(grey + (keys[place] - grey) * amount, 0.002) * (
-            1 - 0.35 * low_sun * (1 - weather.vivid)
-        )
-    up = np.clip(view.elevation / 35, 0, 1)
-    low = np.exp(-view.elevation / 6.5)
-    middle = np.exp(-(((view.elevation - 8) / 9) ** 2)) * (1 - low)
-    high = 1 - low - middle + 0 * up
-    sun_side = low * keys[0] + middle * keys[1] + high * keys[2]
-    far_side = low * keys[3] + middle * keys[4] + high * keys[5]
-    sky: Floats = far_side[:, None, :] + (sun_side - far_side)[:, None, :] * towards[None, :, None]
-    return sky.astype(np.float32)
+    amount = 1 + low_sun * (1.5 * weather.vivid - 0.95)
+    grey = towards_keys[:2].mean(axis=1, keepdims=True)
+    vivid = np.maximum(grey + (towards_keys[:2] - grey) * amount, 0.002)
+    towards_keys[:2] = vivid * (1 - 0.5 * low_sun * (1 - weather.vivid))
+    low = np.exp(-view.elevation / 5)
+    middle = np.exp(-(((view.elevation - 6) / 6.5) ** 2)) * (1 - low)
+    shares = np.stack([low, middle, 1 - low - middle])
+    sun_side, far_side = (
+        (shares[:, None] * keys[:, :, None, None]).sum(axis=0) for keys in (towards_keys, away_keys)
+    )
+    sky: Floats = far_side + (sun_side - far_side) * towards
+    return sky
+
+
+def _cloud_light(
+    layer: _CloudLayer,
+    view: View,
+    weather: Weather,
+    *,
+    zenith: Floats,
+    towards: Floats,
+    sun_elevation: float,
+    minutes: float,
+) -> tuple[Floats, Floats]:
+    """Opacity (rows, columns) and colour (3, rows, columns) of a layer."""
+    density, relief = _seen(layer, view, weather, minutes)
+    # Seen at a low angle the way through a cloud is long.
+    slant = 1 + 0.04 * np.minimum(1 / np.tan(np.radians(view.elevation + 2)), 15)
+    opacity = 1 - np.exp(density * (-layer.thickness * slant))
+    side = np.clip(0.5 + 1.0 * relief / np.maximum(density, 0.15), 0.0, 1.5)
+    # From below and from the sun's side at dusk; thin parts shine through.
+    dusk = cloud_light(sun_elevation)
+    low = side * (1 - 0.5 * density) * np.float32(3.2 * dusk * weather.opening**1.5)
+    low *= 0.3 + 0.7 * towards
+    # From above by day.
+    day = float(np.clip((sun_elevation + 7) / 11, 0, 1)) ** 1.5 * (1 - 0.75 * dusk)
+    thin = 1 - (1 - layer.fluff) * density
+    high = (0.35 + 0.5 * side) * thin * np.float32(0.75 * day * (1 - 0.7 * weather.low_cover**3))
+    grey = float(zenith.mean())
+    shade = (0.5 * zenith + 0.5 * grey) * layer.shade
+    sun, white = sunlight(sun_elevation), np.array([1.0, 0.985, 0.96], np.float32)
+    colour = np.empty((3, *density.shape), np.float32)
+    for channel in range(3):
+        np.multiply(low, sun[channel], out=colour[channel])
+        colour[channel] += high * white[channel]
+        colour[channel] += shade[channel]
+    return opacity, colour
 
 
 def _add_sun(
     sky: Floats,
     view: View,
     weather: Weather,
+    *,
     apart: Floats,
-    transmission: Floats,
+    clear: Floats,
     sun_elevation: float,
-    colour: Floats,
 ) -> None:
     """The disk and its glare, where clouds let them through."""
-    if sun_elevation < -6:
+    strength = float(np.clip((sun_elevation + 6) / 6, 0, 1))
+    strength *= (1 - weather.fog) * (0.4 + 0.6 * weather.clarity)
+    if strength <= 0:
         return
-    distance = np.hypot(view.elevation - sun_elevation, apart[None, :])
-    clear = (1 - weather.fog) * (0.4 + 0.6 * weather.clarity)
-    glare = 0.5 * np.exp(-distance / 4.5) + 0.28 * np.exp(-distance / 14)
-    strength = float(np.clip((sun_elevation + 6) / 6, 0, 1)) * clear
-    sky += (glare * strength * (0.3 + 0.7 * transmission))[..., None] * colour
+    distance = np.hypot(view.elevation - np.float32(sun_elevation), apart)
+    glare = np.exp(distance * np.float32(-1 / 4.5))
+    light = (0.45 * glare + 0.22 * np.cbrt(glare)) * (0.3 + 0.7 * clear) * np.float32(strength)
+    disk = None
     if sun_elevation > -0.6:
-        disk = np.clip((0.75 - distance) / 0.25, 0, 1) * transmission * clear
-        sky += disk[..., None] * (colour * 2.5 + 0.8)
+        disk = np.clip((0.75 - distance) * 4, 0, 1) * clear * np.float32(strength)
+    for channel, share in enumerate(sunlight(sun_elevation)):
+        sky[channel] += light * share
+        if disk is not None:
+            sky[channel] += disk * (share * np.float32(2.5) + np.float32(0.8))
 
 
 def _add_bank_and_haze(
-    sky: Floats, view: View, weather: Weather, sun_elevation: float, zenith: Floats
+    sky: Floats, view: View, weather: Weather, zenith: Floats, *, sun_elevation: float
 ) -> None:
-    bank = np.clip((weather.bank - view.elevation) / 1.2 + 0.5, 0, 1) * 0.85
-    dull = (0.55 * zenith + 0.35 * zenith.mean() + 0.004).astype(np.float32)
-    sky += (dull - sky) * bank[..., None] * (1.0 if weather.low_cover > 0.05 else 0.5)
-    haze = (1 - weather.clarity) * 0.75 * np.exp(-view.elevation / 7)
-    haze = np.maximum(haze, weather.fog * 0.96)
-    mist = haze_colour(sun_elevation, zenith)
-    sky += (mist - sky) * haze[..., None]
+    bank = np.clip((weather.bank - view.elevation) / 1.2 + 0.5, 0, 1)
+    bank *= 0.85 if weather.low_cover > 0.05 else 0.4
+    dull = (0.55 * zenith + 0.35 * zenith.mean() + 0.004)[:, None, None]
+    sky += (dull - sky) * bank
+    haze = (1 - weather.clarity) * 0.6 * np.exp(-view.elevation / 6)
+    haze = np.maximum(haze, weather.fog * 0.96).astype(np.float32)
+    sky += (haze_colour(sun_elevation, zenith)[:, None, None] - sky) * haze
 
 
 def haze_colour(sun_elevation: float, zenith: Floats) -> Floats:
-    """What distance fades to: grey by day, a dull warmth at dusk."""
+    """What distance fades to: grey by day, a dull warmth at dusk; linear, (3,)."""
     grey = float(zenith.mean())
     warmth = 0.25 * cloud_light(sun_elevation)
-    mist = grey * np.array([1.05 + warmth, 1.0, 1.0 - 0.6 * warmth]) * 1.15 + 0.01
+    mist = grey * np.array([1.05 + warmth, 1.0, 1.0 - 0.6 * warmth]) * (1.1 - warmth) + 0.005
     return mist.astype(np.float32)

@@ -105,7 +105,9 @@ def beauty(camera: Camera, weather: Weather, sun_elevation: float, sun_azimuth: 
     shut = 0.85 * weather.low_cover**2
     glow = weather.vivid * horizon_glow(sun_elevation) * towards * (1 - shut)
     air = (0.35 + 0.65 * weather.clarity) * (1 - 0.9 * weather.fog)
-    return air * (0.68 * clouds + 0.32 * glow) + 0.05 * camera.scenic
+    # The root spreads the dull majority out: people tell a dull sky from a duller one as easily
+    # as a splendid one from a good one.
+    return float(np.sqrt(air * (0.65 * clouds + 0.35 * glow) + 0.05 * camera.scenic))
 
 
 def _partial(cover: float) -> float:
