@@ -20,7 +20,7 @@ from typing import Final, Self
 
 import polars as pl
 
-from webcam_ml.dataset.images._cache import DamagedImageError, FileStamp, ImageCache, ImageRecord
+from webcam_ml.dataset.images._cache import DamagedImageError, ImageCache, ImageRecord
 from webcam_ml.dataset.images._failure import ImageFetchError
 from webcam_ml.dataset.images._fetch import Fetcher, require_driver, stamp_of
 from webcam_ml.dataset.images._settings import ImageSettings
@@ -195,13 +195,11 @@ class _Indexer:
 
     def outcome(self, text: str) -> _Outcome:
         try:
-            # A relative path is the same source only in the same working folder.
             source = parse_source(text)
             path = source.path if isinstance(source, LocalFile) else None
+            # A relative path is the same source only in the same working folder.
             key = text if path is None else str(path.absolute())
-            known = self._known(
-                key, None if path is None else stamp_of(path), local=path is not None
-            )
+            known = self._known(key, path)
             if known is not None:
                 self._require_within_limits(known)
                 return _Success(known, fetched=False)
@@ -209,10 +207,10 @@ class _Indexer:
         except (ImageFetchError, ImageError) as failure:
             return _Failure(failure.reason, failure.detail)
 
-    def _known(self, key: str, stamp: FileStamp | None, *, local: bool) -> ImageRecord | None:
+    def _known(self, key: str, path: Path | None) -> ImageRecord | None:
         """Return what an earlier run found, if that still holds and the image is intact."""
         record = self._cache.recall(key)
-        if record is None or record.stamp != stamp or (local and stamp is None):
+        if record is None or (path is not None and record.stamp != stamp_of(path)):
             return None
         try:
             self._cache.read(record.sha256)
