@@ -1,0 +1,153 @@
+"""What disagreement_report.json holds, as types.
+
+Only plain data. Keys and their order are a contract; whoever reads an older file sees its
+``schema_version``. What each number means to a curator stands in ``docs/disagreement.md``.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from webcam_ml.dataset import TargetType
+from webcam_ml.disagreement._settings import Ranking
+from webcam_ml.evaluation import Interval
+
+SCHEMA_VERSION: Literal[1] = 1
+
+WHAT_AI_RATING_MEANS = {
+    "binary": (
+        "ai_rating is a probability on the star scale (1 + 4 · the probability that people like the "
+        "picture), not an estimate of the rating: a perfectly calibrated model is 1.4 stars off on "
+        "4-star pictures on average. Read it beside expected_rating, what people say on average "
+        "about pictures with the same score."
+    ),
+    "regression": "ai_rating is the model's estimate of the rating, in stars.",
+}
+WHAT_SIGNED_DIFF_MEANS = "ai_rating − human_rating: positive where the model is higher than people"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class Counts(_Part):
+    """How many rows were compared and listed, and how many could not be."""
+
+    compared: int
+    webcams: int
+    listed: int
+    queued: int
+    pictures_missing: int
+    prediction_kinds: dict[str, int]
+    left_out: dict[str, int]
+
+
+class RankingMeta(_Part):
+    """What worst means in this report, and what the ranking was learned from."""
+
+    by: Ranking
+    limit: int
+    rater_variance: float
+    rater_variance_from: Literal["snapshots with several raters", "the usual value"]
+    snapshots_with_several_raters: int
+    mean_raters: float
+    fitted_rows: int
+    fitted_on: Literal["out-of-fold and held-out rows", "all rows"]
+
+
+class IntervalMethod(_Part):
+    """How the intervals were made."""
+
+    confidence: float
+    method: str
+    bootstrap_samples: int
+    random_state: int
+
+
+class Group(_Part):
+    """Some of the compared rows; ``near_threshold`` is None where nothing is decided."""
+
+    group: str
+    count: int
+    webcams: int
+    mean_abs_diff: Interval
+    mean_signed_diff: Interval
+    near_threshold: int | None
+
+
+class WebcamGroup(_Part):
+    """The compared rows of one webcam; alone it cannot tell how webcams differ: no interval."""
+
+    webcam_id: int
+    webcam_title: str | None
+    count: int
+    mean_abs_diff: Interval
+    mean_signed_diff: Interval
+    near_threshold: int | None
+
+
+class Summary(_Part):
+    """All compared rows, whole and in parts; ``star`` is the human rating in whole stars."""
+
+    all: Group
+    phase: list[Group]
+    split: list[Group]
+    star: list[Group]
+    webcam: list[WebcamGroup]
+
+
+class NearThreshold(_Part):
+    """Rows whose decision hangs by a thread."""
+
+    decision_threshold: float
+    margin: float
+    count: int
+
+
+class ReportRow(_Part):
+    """One listed row; ``sha256`` is None if the picture is gone."""
+
+    rank: int
+    snapshot_id: int
+    webcam_id: int
+    webcam_title: str | None
+    webcam_source: str | None
+    phase: str | None
+    captured_at: str | None
+    split: Literal["train", "val", "test"]
+    prediction_kind: Literal["out_of_fold", "model", "recorded"]
+    model_version: str
+    human_rating: float
+    rating_count: int
+    stars_1: int
+    stars_2: int
+    stars_3: int
+    stars_4: int
+    stars_5: int
+    ai_rating: float
+    raw_score: float
+    abs_diff: float
+    signed_diff: float
+    direction: Literal["model_high", "model_low"] | None
+    expected_rating: float
+    expected_correction: float
+    image_path_or_url: str | None
+    sha256: str | None
+
+
+class DisagreementDocument(_Part):
+    """Everything in disagreement_report.json."""
+
+    schema_version: Literal[1]
+    model_version: str
+    target_type: TargetType
+    ai_rating_meaning: str
+    signed_diff_meaning: str
+    counts: Counts
+    ranking: RankingMeta
+    intervals: IntervalMethod
+    near_threshold: NearThreshold | None
+    summary: Summary
+    worst: list[ReportRow]

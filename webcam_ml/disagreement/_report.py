@@ -1,0 +1,194 @@
+"""From compared rows to the report: the value that is kept, and the one function that makes it."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import polars as pl
+
+from webcam_ml.dataset import TargetType
+from webcam_ml.disagreement._document import (
+    SCHEMA_VERSION,
+    WHAT_AI_RATING_MEANS,
+    WHAT_SIGNED_DIFF_MEANS,
+    Counts,
+    DisagreementDocument,
+    IntervalMethod,
+    NearThreshold,
+    RankingMeta,
+    ReportRow,
+)
+from webcam_ml.disagreement._gallery import LARGEST_GALLERY, render_gallery
+from webcam_ml.disagreement._ranking import RatingGivenScore
+from webcam_ml.disagreement._rows import checked_rows, with_differences
+from webcam_ml.disagreement._settings import DisagreementSettings
+from webcam_ml.disagreement._summary import CONFIDENCE, INTERVAL_METHOD, summarise
+from webcam_ml.disagreement._tables import QUEUE_SCHEMA, relabel_queue, report_csv, to_csv
+from webcam_ml.disagreement._thumbnails import RgbArray, thumbnail_jpeg
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.progress import track
+
+logger = logging.getLogger(__name__)
+
+REPORT_FILE = "disagreement_report.json"
+TABLE_FILE = "disagreement_report.csv"
+QUEUE_FILE = "relabel_queue.csv"
+GALLERY_FILE = "gallery.html"
+
+
+@dataclass(frozen=True)
+class DisagreementReport:
+    """Where people and model differ most, as data, tables and pictures.
+
+    Attributes:
+        document: The content of disagreement_report.json.
+        queue: The labels to rate again, in order; the content of relabel_queue.csv.
+        gallery: The content of gallery.html: one file that needs nothing else.
+    """
+
+    document: DisagreementDocument
+    queue: pl.DataFrame
+    gallery: str
+
+    def save(self, folder: Path) -> None:
+        """Write disagreement_report.json and .csv, relabel_queue.csv and gallery.html."""
+        content = self.document.model_dump(mode="json")
+        (folder / REPORT_FILE).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        (folder / TABLE_FILE).write_bytes(report_csv(self.document.worst))
+        (folder / QUEUE_FILE).write_bytes(to_csv(self.queue))
+        (folder / GALLERY_FILE).write_text(self.gallery, encoding="utf-8", newline="\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a report back from its folder."""
+        return cls(
+            document=DisagreementDocument.model_validate_json((folder / REPORT_FILE).read_bytes()),
+            queue=pl.read_csv(folder / QUEUE_FILE, schema=QUEUE_SCHEMA),
+            gallery=(folder / GALLERY_FILE).read_text(encoding="utf-8"),
+        )
+
+
+def build_disagreement_report(
+    rows: pl.DataFrame,
+    *,
+    model_version: str,
+    target_type: TargetType,
+    decision_threshold: float | None,
+    left_out: Mapping[str, int],
+    thumbnail: Callable[[str], RgbArray],
+    settings: DisagreementSettings,
+) -> DisagreementReport:
+    """Compare people's ratings with the model's, and list the labels most worth a second look.
+
+    Args:
+        rows: Every row that can be compared, in any order: snapshot_id, webcam_id, split, phase,
+            captured_at (ISO, UTC), label_value (1–5), rating_count, stars_1 … stars_5 (the votes
+            behind the label), webcam_title, webcam_source, image_path_or_url, sha256 (null if the
+            picture is gone), raw_score (0–1), prediction_kind (``out_of_fold``, ``model`` or
+            ``recorded``). phase, captured_at, webcam_title and webcam_source may be null.
+        model_version: Whose predictions they are.
+        target_type: What the model was asked.
+        decision_threshold: Binary: the raw_score from which a picture counts as positive, or None
+            if it is not known. None for regression.
+        left_out: Labelled rows that could not be compared, by reason.
+        thumbnail: From a sha256 to the picture, [height, width, 3] uint8 RGB. A `WebcamMLError`
+            from it shows the row without a picture.
+        settings: Length and order of the list, and how summaries are measured.
+
+    Raises:
+        WebcamMLError: There is no row, or ratings or scores are off their scale.
+        ValueError: The rows break the contract above, or a train row is predicted in-sample.
+    """
+    if target_type == "regression" and decision_threshold is not None:
+        raise ValueError("a regression model decides nothing, so it has no decision_threshold")
+    frame = with_differences(checked_rows(rows, left_out=left_out))
+    model = RatingGivenScore.fit(frame)
+    scores = frame["raw_score"].to_numpy()
+    near = pl.lit(None, dtype=pl.Boolean)
+    if decision_threshold is not None:
+        distance = (pl.col("raw_score") - decision_threshold).abs()
+        near = distance.round(9) <= settings.near_threshold_margin
+    frame = frame.with_columns(
+        pl.Series("expected_rating", model.mean(scores).round(4)),
+        pl.Series("expected_correction", model.expected_correction(frame).round(4)),
+        is_near_threshold=near,
+    )
+    # Equal ranks are common (votes are whole stars), hence the order among them.
+    ranked = frame.sort(settings.ranking, "abs_diff", "snapshot_id", descending=[True, True, False])
+    worst = _report_rows(ranked.head(settings.limit), model_version)
+    queue = relabel_queue(ranked, by=settings.ranking, limit=settings.limit)
+    pictures = dict(_pictures(worst[:LARGEST_GALLERY], thumbnail))
+    summary = summarise(frame, settings)
+    document = DisagreementDocument(
+        schema_version=SCHEMA_VERSION,
+        model_version=model_version,
+        target_type=target_type,
+        ai_rating_meaning=WHAT_AI_RATING_MEANS[target_type],
+        signed_diff_meaning=WHAT_SIGNED_DIFF_MEANS,
+        counts=Counts(
+            compared=frame.height,
+            webcams=frame["webcam_id"].n_unique(),
+            listed=len(worst),
+            queued=queue.height,
+            pictures_missing=frame["sha256"].null_count(),
+            prediction_kinds=dict(sorted(frame["prediction_kind"].value_counts().iter_rows())),
+            left_out=dict(sorted(left_out.items())),
+        ),
+        ranking=_ranking_meta(model, settings),
+        intervals=IntervalMethod(
+            confidence=CONFIDENCE,
+            method=INTERVAL_METHOD,
+            bootstrap_samples=settings.bootstrap_samples,
+            random_state=settings.random_state,
+        ),
+        near_threshold=None
+        if decision_threshold is None
+        else NearThreshold(
+            decision_threshold=decision_threshold,
+            margin=settings.near_threshold_margin,
+            count=summary.all.near_threshold or 0,
+        ),
+        summary=summary,
+        worst=worst,
+    )
+    return DisagreementReport(document, queue, render_gallery(document, pictures))
+
+
+def _report_rows(ranked: pl.DataFrame, model_version: str) -> list[ReportRow]:
+    fields = [name for name in ReportRow.model_fields if name not in ("rank", "model_version")]
+    return [
+        ReportRow(rank=rank, model_version=model_version, **row)
+        for rank, row in enumerate(ranked.select(fields).iter_rows(named=True), start=1)
+    ]
+
+
+def _pictures(
+    rows: list[ReportRow], thumbnail: Callable[[str], RgbArray]
+) -> Iterator[tuple[int, bytes]]:
+    """Encode the pictures that are there, one after the other, by snapshot_id."""
+    for row in track(rows, total=len(rows), what="thumbnails", unit="pictures"):
+        if row.sha256 is None:
+            continue
+        try:
+            yield row.snapshot_id, thumbnail_jpeg(thumbnail(row.sha256))
+        except WebcamMLError as error:
+            logger.warning("snapshot %d is shown without its picture: %s", row.snapshot_id, error)
+
+
+def _ranking_meta(model: RatingGivenScore, settings: DisagreementSettings) -> RankingMeta:
+    raters = model.rater_variance
+    return RankingMeta(
+        by=settings.ranking,
+        limit=settings.limit,
+        rater_variance=round(raters.value, 6),
+        rater_variance_from=(
+            "snapshots with several raters" if raters.measured else "the usual value"
+        ),
+        snapshots_with_several_raters=raters.snapshots,
+        mean_raters=round(model.mean_raters, 6),
+        fitted_rows=len(model.scores),
+        fitted_on="out-of-fold and held-out rows" if model.held_out else "all rows",
+    )

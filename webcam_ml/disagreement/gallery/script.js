@@ -1,0 +1,153 @@
+"use strict";
+(() => {
+  const byId = (id) => document.getElementById(id);
+  const list = document.querySelector(".cards");
+  const cards = [...list.children];
+  const form = document.querySelector(".tools");
+  const dialog = byId("details");
+  const controls = ["search", "direction", "origin", "phase", "sort"].map(byId);
+  const [search, direction, origin, phase, sort] = controls;
+
+  const folded = (text) => text.normalize("NFKC").toLocaleLowerCase();
+  const words = new Map(cards.map((card) => [
+    card, folded(`${card.querySelector(".title").textContent} ${card.dataset.webcam}`),
+  ]));
+  const number = (name) => (card) => Number(card.dataset[name]);
+  const up = (key) => (a, b) => key(a) - key(b);
+  const down = (key) => (a, b) => key(b) - key(a);
+  const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+  // A picture without a date comes last, whichever end of time is first.
+  const dated = (sign) => (a, b) => {
+    const [first, second] = [a.dataset.date, b.dataset.date];
+    if (!first || !second) return (first ? 0 : 1) - (second ? 0 : 1);
+    return first < second ? -sign : first > second ? sign : 0;
+  };
+  const orders = {
+    rank: () => 0,
+    difference: down(number("difference")),
+    "people-high": down(number("people")),
+    "people-low": up(number("people")),
+    newest: dated(-1),
+    oldest: dated(1),
+    webcam: (a, b) => collator.compare(
+      a.querySelector(".title").textContent, b.querySelector(".title").textContent),
+  };
+  const byRank = up(number("rank"));
+
+  let shown = cards;
+
+  const matches = (card) =>
+    (!direction.value || card.dataset.direction === direction.value) &&
+    (!origin.value || card.dataset.origin === origin.value) &&
+    (!phase.value || card.dataset.phase === phase.value) &&
+    folded(search.value).split(/\s+/).every((word) => words.get(card).includes(word));
+
+  // Only one card at a time is a tab stop; arrows move it. 200 pictures would be 400 stops.
+  const makeStop = (card) => {
+    for (const other of cards) {
+      const index = other === card ? 0 : -1;
+      for (const stop of other.querySelectorAll(".open, .source")) stop.tabIndex = index;
+    }
+  };
+
+  const update = () => {
+    const order = orders[sort.value];
+    cards.sort((a, b) => order(a, b) || byRank(a, b));
+    list.append(...cards);
+    shown = cards.filter((card) => {
+      card.hidden = !matches(card);
+      return !card.hidden;
+    });
+    const all = cards.length.toLocaleString("en");
+    byId("status").textContent = shown.length === cards.length
+      ? `${all} pictures` : `${shown.length.toLocaleString("en")} of ${all} pictures`;
+    document.querySelector(".empty").hidden = shown.length > 0;
+    if (shown.length) makeStop(shown[0]);
+  };
+
+  const focusCard = (card) => {
+    makeStop(card);
+    card.querySelector(".open").focus();
+    card.scrollIntoView({ block: "nearest" });
+  };
+
+  const columns = () => {
+    const top = shown[0].offsetTop;
+    const wrapped = shown.findIndex((card) => card.offsetTop !== top);
+    return wrapped === -1 ? shown.length : wrapped;
+  };
+
+  list.addEventListener("keydown", (event) => {
+    const here = shown.indexOf(event.target.closest(".card"));
+    if (here === -1 || event.altKey || event.ctrlKey || event.metaKey) return;
+    const steps = {
+      ArrowRight: () => here + 1,
+      ArrowLeft: () => here - 1,
+      ArrowDown: () => here + columns(),
+      ArrowUp: () => here - columns(),
+      Home: () => 0,
+      End: () => shown.length - 1,
+    };
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    const target = shown[steps[event.key]()];
+    if (target) focusCard(target);
+  });
+
+  const show = (card) => {
+    const place = shown.indexOf(card);
+    byId("details-title").replaceChildren(card.querySelector(".title bdi").cloneNode(true));
+    const copies = [".open img, .gone", ".meta", ".scale", ".ratings", ".facts"].map((part) => {
+      const copy = card.querySelector(part).cloneNode(true);
+      copy.removeAttribute("id");
+      copy.hidden = false;
+      return copy;
+    });
+    byId("details-content").replaceChildren(...copies);
+    dialog.className = card.dataset.direction;
+    byId("place").textContent = `${place + 1} of ${shown.length}`;
+    byId("previous").disabled = place === 0;
+    byId("next").disabled = place === shown.length - 1;
+    makeStop(card);
+    dialog.dataset.place = place;
+    if (!dialog.open) dialog.showModal();
+  };
+  const turn = (step) => {
+    const card = shown[Number(dialog.dataset.place) + step];
+    if (card) show(card);
+  };
+
+  list.addEventListener("click", (event) => {
+    const button = event.target.closest(".open");
+    if (button) show(button.closest(".card"));
+  });
+  byId("previous").addEventListener("click", () => turn(-1));
+  byId("next").addEventListener("click", () => turn(1));
+  byId("close").addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close();
+  });
+  dialog.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowLeft") turn(-1);
+    if (event.key === "ArrowRight") turn(1);
+  });
+  dialog.addEventListener("close", () => focusCard(shown[Number(dialog.dataset.place)]));
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || dialog.open || event.target.closest("input, select")) return;
+    event.preventDefault();
+    search.focus();
+  });
+
+  for (const control of controls) control.addEventListener("input", update);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(update));
+  byId("clear").addEventListener("click", () => {
+    form.reset();
+    search.focus();
+  });
+
+  form.hidden = false;
+  document.querySelector(".keys").hidden = false;
+  update();
+})();
