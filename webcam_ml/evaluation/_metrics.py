@@ -97,7 +97,8 @@ class Metric:
         name: Name in reports.
         scale: Where its interval is symmetric.
         higher_is_better: False for errors.
-        compute: (sample, [resamples, webcams] weights) → [resamples] values, NaN where undefined.
+        compute: (sample, [resamples, webcams] weights, not all 0 in any resample) → [resamples]
+            values, NaN where undefined.
         undefined: Why the metric has no value on a sample where ``compute`` gave NaN.
         rests_on: [rows] mask of the rows that the metric looks at; None if it looks at all.
     """
@@ -319,14 +320,12 @@ def _rmse(sample: Sample, weights: FloatArray) -> FloatArray:
     return np.sqrt(_mean(sample, weights, (sample.prediction - sample.target) ** 2))
 
 
-def _moments(
-    sample: Sample, weights: FloatArray, x: FloatArray, y: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Variances of x and of y, and their covariance; a variance that is only noise becomes NaN."""
-    x, y = x - x.mean(), y - y.mean()
+def _moments(sample: Sample, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Variances of predictions and targets (NaN where only rounding noise), and covariance."""
+    x = sample.prediction - sample.prediction.mean()
+    y = sample.target - sample.target.mean()
     sums = weights @ sample.sums_by_webcam(np.ones(sample.rows), x, y, x * x, y * y, x * y)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean_x, mean_y, mean_xx, mean_yy, mean_xy = (sums[:, i] / sums[:, 0] for i in range(1, 6))
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = (sums[:, i] / sums[:, 0] for i in range(1, 6))
     var_x, var_y = mean_xx - mean_x**2, mean_yy - mean_y**2
     return (
         np.where(var_x > _NO_VARIANCE * np.maximum(mean_xx, 1e-30), var_x, np.nan),
@@ -336,12 +335,12 @@ def _moments(
 
 
 def _pearson(sample: Sample, weights: FloatArray) -> FloatArray:
-    var_x, var_y, covariance = _moments(sample, weights, sample.prediction, sample.target)
+    var_x, var_y, covariance = _moments(sample, weights)
     return np.clip(covariance / np.sqrt(var_x * var_y), -1.0, 1.0)
 
 
 def _r2(sample: Sample, weights: FloatArray) -> FloatArray:
-    _, variance, _ = _moments(sample, weights, sample.prediction, sample.target)
+    _, variance, _ = _moments(sample, weights)
     return 1.0 - _mean(sample, weights, (sample.prediction - sample.target) ** 2) / variance
 
 
