@@ -1,0 +1,241 @@
+"""`webcam-ml score`: one JSON object a line on stdout, everything else on stderr."""
+
+import argparse
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.scoring import Scorer, WebcamMetadata, baseline_score
+from webcam_ml.scoring._command import add_score_command
+from webcam_ml_tests.scoring.models import VERSION, tiny_model, write_model
+from webcam_ml_tests.scoring.pictures import HTML, encoded, photograph
+
+AI_VARIABLES = ("AI_SCORING_MODE", "AI_MODEL_VERSION", "AI_ONNX_MODEL_PATH")
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in AI_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[str]:
+    files = [tmp_path / f"{seed}.jpg" for seed in range(3)]
+    for seed, file in enumerate(files):
+        file.write_bytes(encoded(photograph(seed=seed)))
+    return [str(file) for file in files]
+
+
+@pytest.fixture
+def model_path(tmp_path: Path) -> str:
+    return str(write_model(tmp_path / "live", tiny_model()))
+
+
+def no_network(url: str) -> bytes:
+    raise WebcamMLError(f"nobody asked for {url}")
+
+
+def score(*arguments: str, fetch: Callable[[str], bytes] = no_network) -> int:
+    parser = argparse.ArgumentParser()
+    add_score_command(parser.add_subparsers(), fetch=fetch)
+    parsed = parser.parse_args(["score", *arguments])
+    code = parsed.run(parsed)
+    assert isinstance(code, int)
+    return code
+
+
+def test_each_image_is_one_line_with_exactly_the_three_keys(
+    pictures: list[str], model_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = score(*pictures, "--model", model_path)
+
+    scorer = Scorer("onnx", model_path=model_path)
+    printed = capsys.readouterr()
+    assert code == 0
+    assert printed.err == ""
+    lines = [json.loads(line) for line in printed.out.splitlines()]
+    assert lines == [scorer.score(picture).to_dict() for picture in pictures]
+    assert all(list(line) == ["rawScore", "aiRating", "modelVersion"] for line in lines)
+
+
+def test_the_environment_chooses_the_model(
+    pictures: list[str],
+    model_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert score(pictures[0]) == 0
+    monkeypatch.setenv("AI_SCORING_MODE", "onnx")
+    monkeypatch.setenv("AI_ONNX_MODEL_PATH", model_path)
+    assert score(pictures[0]) == 0
+
+    versions = [json.loads(line)["modelVersion"] for line in capsys.readouterr().out.splitlines()]
+    assert versions == ["baseline-v1", VERSION]
+
+
+def test_a_model_that_is_nowhere_gives_baseline_exit_0_and_the_reason(
+    pictures: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("AI_SCORING_MODE", "onnx")
+    monkeypatch.setenv("AI_ONNX_MODEL_PATH", "nowhere/model.onnx")
+
+    assert score(*pictures) == 0
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["modelVersion"] for line in lines] == ["baseline-v1"] * 3
+    assert "there is no model at nowhere/model.onnx" in caplog.text
+
+
+def test_the_option_wins_over_the_whole_environment(
+    pictures: list[str],
+    model_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("AI_SCORING_MODE", "baseline")
+    monkeypatch.setenv("AI_MODEL_VERSION", "binary-another")
+
+    assert score(pictures[0], "--model", model_path) == 0
+    assert json.loads(capsys.readouterr().out)["modelVersion"] == VERSION
+
+
+def test_bad_images_are_named_on_stderr_and_make_the_exit_code_1(
+    pictures: list[str], tmp_path: Path, model_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.jpg"
+    page.write_bytes(HTML)
+    missing = str(tmp_path / "missing.jpg")
+
+    code = score(pictures[0], str(page), missing, pictures[1], "--model", model_path)
+
+    printed = capsys.readouterr()
+    assert code == 1
+    assert len(printed.out.splitlines()) == 2
+    about_page, about_missing = printed.err.splitlines()
+    assert about_page.startswith(f"{page}: not_an_image: this looks like an HTML page")
+    assert about_missing.startswith(f"{missing}: unreadable: ")
+
+
+def test_urls_are_fetched_by_whoever_built_the_command_line(
+    pictures: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def fetch(url: str) -> bytes:
+        asked.append(url)
+        if "dead" in url:
+            raise WebcamMLError("the host is dead")
+        return Path(pictures[0]).read_bytes()
+
+    code = score("https://cams.example/1.jpg", "gs://bucket/dead.jpg", pictures[1], fetch=fetch)
+
+    printed = capsys.readouterr()
+    assert code == 1
+    assert sorted(asked) == ["gs://bucket/dead.jpg", "https://cams.example/1.jpg"]
+    assert len(printed.out.splitlines()) == 2
+    assert printed.err == "gs://bucket/dead.jpg: unreadable: the host is dead\n"
+
+
+def test_a_password_in_a_url_is_never_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    url = "https://me:hunter2@cams.example:8443/a.jpg?size=1"
+    picture = encoded(photograph())
+
+    score(url, "--details", fetch=lambda _: picture)
+    score(url, fetch=lambda _: HTML)
+
+    printed = capsys.readouterr()
+    assert "hunter2" not in printed.out + printed.err
+    assert json.loads(printed.out)["source"] == "https://cams.example:8443/a.jpg?size=1"
+    assert printed.err.startswith("https://cams.example:8443/a.jpg?size=1: not_an_image")
+
+
+def test_details_tell_who_spoke_about_what(
+    pictures: list[str], model_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score(pictures[0], "--details", "--model", model_path)
+    score(pictures[0], "--details", "--model", model_path + ".gone")
+
+    model, fallback = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert list(model)[:3] == ["rawScore", "aiRating", "modelVersion"]
+    about_image = {"source": pictures[0], "width": 64, "height": 48, "format": "JPEG"}
+    assert model.items() >= about_image.items()
+    assert model.items() >= {
+        "path": "onnx", "fallbackReason": None, "targetType": "binary", "decisionThreshold": 0.4,
+    }.items()  # fmt: skip
+    assert fallback.items() >= about_image.items()
+    assert fallback["path"] == "baseline"
+    assert "there is no model at" in fallback["fallbackReason"]
+    assert (fallback["targetType"], fallback["decisionThreshold"]) == (None, None)
+
+
+def test_the_baseline_hears_what_is_known_of_the_webcam(
+    pictures: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    score(pictures[0], "--view-count", "5000", "--rating", "4", "--phase", "sunset")
+
+    expected = baseline_score(5000, 4, "sunset")
+    assert json.loads(capsys.readouterr().out) == expected.to_dict()
+    assert WebcamMetadata(5000, 4, "sunset") == WebcamMetadata(
+        view_count=5000, rating=4, phase="sunset"
+    )
+
+
+@pytest.mark.parametrize("arguments", [[], ["a.jpg", "--threads", "0"], ["a.jpg", "--phase", "x"]])
+def test_a_command_that_makes_no_sense_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        score(*arguments)
+
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_an_unknown_mode_stops_the_command(
+    pictures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI_SCORING_MODE", "onxx")
+
+    with pytest.raises(WebcamMLError, match="'onxx'"):
+        score(pictures[0])
+
+
+def test_a_terminal_shows_progress_and_stdout_stays_clean(pictures: list[str]) -> None:
+    script = """
+import argparse, sys
+from webcam_ml.scoring._command import add_score_command
+parser = argparse.ArgumentParser()
+add_score_command(parser.add_subparsers(), fetch=lambda url: b"")
+arguments = parser.parse_args(sys.argv[1:])
+sys.exit(arguments.run(arguments))
+"""
+    terminal, end = pty.openpty()
+    environ = {name: value for name, value in os.environ.items() if name not in AI_VARIABLES}
+
+    ran = subprocess.run(
+        [sys.executable, "-c", script, "score", *pictures * 4],
+        stdout=subprocess.PIPE,
+        stderr=end,
+        env=environ,
+        check=True,
+    )
+
+    shown = os.read(terminal, 65_536).decode()
+    os.close(end)
+    os.close(terminal)
+    assert "scoring" in shown
+    assert "12" in shown
+    assert [json.loads(line)["modelVersion"] for line in ran.stdout.splitlines()] == [
+        "baseline-v1"
+    ] * 12
