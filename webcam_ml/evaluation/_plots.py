@@ -331,7 +331,7 @@ def _error_by_webcam(document: EvalDocument, test: SplitRows) -> "Figure":
         spread = float(np.sqrt((test.prediction * (1.0 - test.prediction)).mean()))
     else:
         spread = float((surplus - off[code]).std())
-    sizes = np.geomspace(1.0, max(2.0, count.max() * 1.15), 200)
+    sizes = np.geomspace(0.9, 2.2 * max(2.0, count.max()), 200)
     axis.fill_between(
         sizes, -FUNNEL * spread / np.sqrt(sizes), FUNNEL * spread / np.sqrt(sizes),
         color="#DDE7EE", zorder=0, label="what chance explains, in 95 % of cameras",
@@ -346,18 +346,24 @@ def _error_by_webcam(document: EvalDocument, test: SplitRows) -> "Figure":
             count[mask], off[mask], s=34, color=colour, marker=marker, alpha=0.75, linewidths=0,
             label=label,
         )  # fmt: skip
-    worst = np.argsort(-np.abs(off) * np.sqrt(count), kind="stable")[:NAMED_WEBCAMS]
-    for i in worst[outside[worst]]:
-        crowded = count[i] > 0.5 * count.max()
-        axis.annotate(
-            f"camera {webcams[i]}", (count[i], off[i]), textcoords="offset points", fontsize=9,
-            color=DARK, xytext=(-6, 5) if crowded else (6, 5), ha="right" if crowded else "left",
-        )  # fmt: skip
     limit = 1.08 * max(float(np.abs(off).max()), 0.25)
+    worst = np.argsort(-np.abs(off) * np.sqrt(count), kind="stable")[:NAMED_WEBCAMS]
+    named: list[tuple[float, float]] = []
+    for i in worst[outside[worst]]:
+        x, y = float(np.log10(count[i])), float(off[i] / limit)
+        # A name over another one helps nobody; the list in eval_report.json has them all.
+        if any(abs(x - left) < 0.4 and abs(y - height) < 0.07 for left, height in named):
+            continue
+        named.append((x, y))
+        axis.annotate(
+            f"webcam {webcams[i]}", (count[i], off[i]), xytext=(7, 0), textcoords="offset points",
+            fontsize=9, color=DARK, va="center",
+        )  # fmt: skip
     axis.set_xscale("log")
     ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if tick <= sizes[-1]]
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.minorticks_off()
+    axis.set_xlim(sizes[0], sizes[-1])
     axis.set_ylim(-limit, limit)
     axis.set(
         xlabel="test pictures of the camera",
