@@ -178,7 +178,7 @@ class ArtifactStore:
         except FileNotFoundError:
             raise ArtifactMissingError(
                 f"{self.root} has no {asset} yet: materialize it first "
-                f"(dagster asset materialize -m webcam_ml.definitions --select '+{asset}')"
+                f"(dagster asset materialize -m webcam_ml.definitions --select '*{asset}')"
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactDamagedError(

@@ -1,5 +1,6 @@
 """Labels with target and split: the tables that everything downstream is made from."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class ExportMeta:
     webcams: Mapping[str, int]
     target_distribution: Mapping[str, Mapping[str, float]]
     drop_reasons: Mapping[str, int]
+    labels_sha256: str
 
     def to_json(self) -> str:
         """Serialise for export_meta.json."""
@@ -75,6 +77,7 @@ class ExportMeta:
             "webcams": dict(self.webcams),
             "target_distribution": {k: dict(v) for k, v in self.target_distribution.items()},
             "drop_reasons": dict(self.drop_reasons),
+            "labels_sha256": self.labels_sha256,
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
@@ -113,6 +116,15 @@ class Manifest:
         frame = self.frame.filter(pl.col("split") == name)
         details = self.details.join(frame.select("snapshot_id"), on="snapshot_id", how="semi")
         return type(self)(frame=frame, details=details, meta=self.meta, part=name)
+
+    def webcams_in_two_splits(self) -> pl.DataFrame:
+        """List webcams whose rows are in more than one split: `webcam_id` and `splits`."""
+        return (
+            self.frame.group_by("webcam_id")
+            .agg(pl.col("split").unique().sort().str.join(", ").alias("splits"))
+            .filter(pl.col("splits").str.contains(","))
+            .sort("webcam_id")
+        )
 
     def to_csv(self) -> bytes:
         """Serialise the contract's columns; equal labels give equal bytes."""
@@ -176,6 +188,7 @@ def build_manifest(
         },
         target_distribution=_target_distribution(frame, target),
         drop_reasons=dict(labels.drops),
+        labels_sha256=hashlib.sha256(labels.frame.write_csv().encode()).hexdigest(),
     )
     manifest = Manifest(
         frame=frame.select(*MANIFEST_SCHEMA), details=frame.select(*DETAILS_SCHEMA), meta=meta

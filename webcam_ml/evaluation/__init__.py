@@ -16,6 +16,7 @@ from webcam_ml.evaluation._checks import (
     no_weak_slice,
 )
 from webcam_ml.evaluation._document import EvalDocument, TargetType
+from webcam_ml.evaluation._evaluate import EvaluationResult, evaluate_checkpoint
 from webcam_ml.evaluation._intervals import (
     Interval,
     WebcamEstimate,
@@ -43,6 +44,7 @@ __all__ = [
     "EvalDocument",
     "EvalLimits",
     "EvalReport",
+    "EvaluationResult",
     "Interval",
     "Measurement",
     "TargetType",
@@ -56,6 +58,7 @@ __all__ = [
     "confusion",
     "effective_webcams",
     "enough_test_data",
+    "evaluate_checkpoint",
     "no_weak_slice",
     "paired_difference",
     "perfect_model_error",

@@ -1,8 +1,15 @@
 """From a checkpoint to one ONNX file with preprocessing inside, and the proof that it agrees."""
 
 from webcam_ml.export._meta import ModelMeta
-from webcam_ml.export._model_file import META_FILE, MODEL_FILE, ExportedModel, export_model
-from webcam_ml.export._parity import MAX_DIFFERENCE, Parity, compare_with_torch, parity_pictures
+from webcam_ml.export._model_file import META_FILE, MODEL_FILE, ExportedModel, export_candidate
+from webcam_ml.export._parity import (
+    MAX_DIFFERENCE,
+    Parity,
+    differences_from_torch,
+    measure_parity,
+    parity_pictures,
+)
+from webcam_ml.export._scores import score_pictures
 
 __all__ = [
     "MAX_DIFFERENCE",
@@ -11,7 +18,9 @@ __all__ = [
     "ExportedModel",
     "ModelMeta",
     "Parity",
-    "compare_with_torch",
-    "export_model",
+    "differences_from_torch",
+    "export_candidate",
+    "measure_parity",
     "parity_pictures",
+    "score_pictures",
 ]

@@ -2,21 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from webcam_ml.dataset.images import ImageCache, ImageIndex
+from webcam_ml.evaluation import EvalReport
 from webcam_ml.export._meta import ModelMeta
-from webcam_ml.model import OPSET, BackboneGraph, Checkpoint, restore_backbone, serialise
+from webcam_ml.export._parity import Parity, measure_parity, parity_pictures
+from webcam_ml.model import BackboneGraph, Checkpoint, restore_backbone, serialise
 
 if TYPE_CHECKING:
     import onnx
 
 MODEL_FILE = "model.onnx"
+PARITY_FILE = "parity.json"
+OWN_PICTURES = 8
 META_FILE = "model.meta.json"
 PRODUCER = "webcam-ml"
 VERSION_DIGITS = 12
@@ -29,10 +33,12 @@ class ExportedModel:
     Attributes:
         model: The bytes of model.onnx.
         meta: The content of model.meta.json.
+        parity: How far it is from torch, measured when it was exported.
     """
 
     model: bytes
     meta: ModelMeta
+    parity: Parity
 
     @cached_property
     def sha256(self) -> str:
@@ -40,35 +46,42 @@ class ExportedModel:
         return hashlib.sha256(self.model).hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write both files."""
+        """Write model.onnx, model.meta.json and parity.json."""
         (folder / MODEL_FILE).write_bytes(self.model)
         (folder / META_FILE).write_text(self.meta.to_json())
+        (folder / PARITY_FILE).write_text(self.parity.to_json())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read both files."""
+        """Read the three files."""
         return cls(
             model=(folder / MODEL_FILE).read_bytes(),
             meta=ModelMeta.from_json((folder / META_FILE).read_text()),
+            parity=Parity.from_json((folder / PARITY_FILE).read_text()),
         )
 
 
-def export_model(
+def export_candidate(
     checkpoint: Checkpoint,
+    report: EvalReport,
+    image_index: ImageIndex,
     *,
-    metrics: Mapping[str, Any],
-    test_split_sha256: str,
-    labels_version: str,
+    opset: int,
+    images: ImageCache,
     cache: Path,
 ) -> ExportedModel:
     """Export a checkpoint as one ONNX file; equal checkpoints give equal bytes.
 
     Args:
         checkpoint: The trained model.
-        metrics: Test metrics with their intervals, for model.meta.json.
-        test_split_sha256: Digest of the manifest_test.csv they were measured on.
-        labels_version: data_version of the labels that the checkpoint descends from.
+        report: What was measured of it, for model.meta.json.
+        image_index: Pictures of the labels; a few of them are scored in both engines.
+        opset: ONNX opset of the file.
+        images: Where the pictures are.
         cache: Root of the caches, where the backbone's graph is.
+
+    Raises:
+        ValueError: The report is of another checkpoint.
     """
     import onnx
 
@@ -81,7 +94,9 @@ def export_model(
         cache=cache,
     )
     checkpoint_sha256 = hashlib.sha256(checkpoint.weights).hexdigest()
-    settings = json.dumps({"opset": OPSET, "checkpoint": checkpoint_sha256}, sort_keys=True)
+    if report.document.checkpoint != checkpoint_sha256:
+        raise ValueError(f"the report is of checkpoint {report.document.checkpoint}")
+    settings = json.dumps({"opset": opset, "checkpoint": checkpoint_sha256}, sort_keys=True)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:VERSION_DIGITS]
     model_version = f"{model.target_type}-{model.model_name}-{digest}"
     proto = _graft(checkpoint, graph)
@@ -100,14 +115,18 @@ def export_model(
         model,
         model_version=model_version,
         data=data,
-        metrics=metrics,
+        metrics=report.document.model_dump(mode="json")["metrics"],
         digests={
             "checkpoint": checkpoint_sha256,
-            "test_split": test_split_sha256,
-            "labels": labels_version,
+            "test_split": report.document.test_split.sha256,
+            "labels": checkpoint.summary["labels_sha256"],
         },
     )
-    return ExportedModel(model=data, meta=meta)
+    batches = parity_pictures() | {
+        f"own picture {digest[:12]}": images.decode(digest)[np.newaxis]
+        for digest in image_index.usable()["sha256"].unique().sort().head(OWN_PICTURES)
+    }
+    return ExportedModel(model=data, meta=meta, parity=measure_parity(data, model, batches))
 
 
 def _graft(checkpoint: Checkpoint, backbone: BackboneGraph) -> "onnx.ModelProto":

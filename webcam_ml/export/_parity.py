@@ -1,65 +1,89 @@
 """Whether the exported file says what the trained network says, measured on pictures."""
 
+import hashlib
+import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from webcam_ml.export._model_file import ExportedModel
-from webcam_ml.model import Checkpoint
+from webcam_ml.model import TrainedModel
 
 ImageArray = npt.NDArray[np.uint8]
 
 MAX_DIFFERENCE = 1e-4
+# torch's last bits vary with the number of threads; what is stored must not. A step below
+# this is noise, so the stored number is a bound on this grid.
+STORED_STEP = 1e-5
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far two engines are apart.
+    """How far the exported file is from the network that it was exported from.
 
     Attributes:
-        differences: Largest absolute difference in raw_score, per picture or batch.
+        model_sha256: Digest of the model.onnx that was compared.
+        pictures: How many pictures both engines scored.
+        at_most: Bound on the largest absolute difference in raw_score, a multiple of 1e-5.
+        limit: What it may be.
     """
 
-    differences: Mapping[str, float]
-
-    @property
-    def largest(self) -> float:
-        """The largest difference."""
-        return max(self.differences.values())
+    model_sha256: str
+    pictures: int
+    at_most: float
+    limit: float = MAX_DIFFERENCE
 
     @property
     def passed(self) -> bool:
-        """Whether all pictures agree within `MAX_DIFFERENCE`."""
-        return self.largest <= MAX_DIFFERENCE
+        """Whether all pictures agree within the limit."""
+        return self.at_most <= self.limit
+
+    def to_json(self) -> str:
+        """Serialise for parity.json."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the content of a parity.json."""
+        return cls(**json.loads(text))
 
 
-def compare_with_torch(
-    exported: ExportedModel,
-    checkpoint: Checkpoint,
-    batches: Mapping[str, ImageArray] | None = None,
-) -> Parity:
-    """Score pictures in onnxruntime and in torch, the network rebuilt from best.pt.
+def measure_parity(data: bytes, model: TrainedModel, batches: Mapping[str, ImageArray]) -> Parity:
+    """Compare a model file with the network rebuilt from its checkpoint, on pictures.
 
     Args:
-        exported: The model file.
-        checkpoint: What it was exported from.
-        batches: Named uint8 RGB [batch, height, width, 3]; by default photographs and drawn
-            extremes of several sizes and shapes.
+        data: The bytes of model.onnx.
+        model: What best.pt holds.
+        batches: Named uint8 RGB [batch, height, width, 3].
     """
+    differences = differences_from_torch(data, model, batches)
+    largest = max(differences.values())
+    return Parity(
+        model_sha256=hashlib.sha256(data).hexdigest(),
+        pictures=sum(len(batch) for batch in batches.values()),
+        at_most=round(math.ceil(largest / STORED_STEP) * STORED_STEP, 5),
+    )
+
+
+def differences_from_torch(
+    data: bytes, model: TrainedModel, batches: Mapping[str, ImageArray]
+) -> dict[str, float]:
+    """Give the largest absolute difference in raw_score of each batch."""
     import onnxruntime
     import torch
 
-    session = onnxruntime.InferenceSession(exported.model, providers=["CPUExecutionProvider"])
-    network = checkpoint.model.to_network()
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    network = model.to_network()
     differences: dict[str, float] = {}
-    for name, batch in (batches or parity_pictures()).items():
+    for name, batch in batches.items():
         (ours,) = session.run(["raw_score"], {"image": batch})
         with torch.inference_mode():
-            theirs = network(torch.from_numpy(batch)).numpy()
+            theirs = network(torch.tensor(batch)).numpy()
         differences[name] = float(np.abs(ours - theirs).max())
-    return Parity(differences)
+    return differences
 
 
 def parity_pictures() -> dict[str, ImageArray]:

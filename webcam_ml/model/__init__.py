@@ -3,6 +3,7 @@
 Importing this package loads no torch; it is imported where a network is built or a checkpoint read.
 """
 
+from webcam_ml.model._array_cache import ArrayCache
 from webcam_ml.model._backbone_graph import (
     OPSET,
     BackboneGraph,
@@ -30,6 +31,7 @@ __all__ = [
     "BACKBONES",
     "LABEL_SCALE",
     "OPSET",
+    "ArrayCache",
     "BackboneGraph",
     "BackboneSpec",
     "Checkpoint",

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from webcam_ml.dataset import RowsWithPictures, TargetType
+from webcam_ml.dataset import ExportMeta, RowsWithPictures, TargetType
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.model._array_cache import ImageArray
 from webcam_ml.model._backbone_graph import (
     BackboneGraph,
     BackboneSpec,
@@ -22,7 +23,7 @@ from webcam_ml.model._backbone_graph import (
 from webcam_ml.model._backbones import weights_identity
 from webcam_ml.model._calibration import PlattScaling, best_f1_threshold, fit_platt
 from webcam_ml.model._checkpoint import PREDICTIONS_SCHEMA, Checkpoint, TrainedModel
-from webcam_ml.model._features import Features, ImageArray, extract_features
+from webcam_ml.model._features import Features, extract_features
 from webcam_ml.model._probe import ClassWeight, LinearHead, Probe, fit_channel_means, fit_probe
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ def train(
     train_rows: RowsWithPictures,
     val_rows: RowsWithPictures,
     *,
-    target_type: TargetType,
+    meta: ExportMeta,
     settings: TrainingSettings,
     decode: Decode,
     cache: Path,
@@ -104,7 +105,7 @@ def train(
     Args:
         train_rows: Rows of the training split whose pictures could be read.
         val_rows: The same of the validation split.
-        target_type: `binary` or `regression`.
+        meta: How the manifest was made: what the model is asked, and from which labels.
         settings: How to train.
         decode: Turns the SHA-256 of a picture into uint8 RGB [height, width, 3].
         cache: Root of the caches of backbones and features.
@@ -112,6 +113,7 @@ def train(
     Raises:
         WebcamMLError: The rows cannot be learned from, or weights cannot be had.
     """
+    target_type = meta.target_type
     _require_learnable(train_rows, val_rows, target_type)
     binary = target_type == "binary"
     graph = prepare_backbone(settings.backbone, cache=cache)
@@ -151,7 +153,10 @@ def train(
         model = replace(model, decision_threshold=threshold)
     checkpoint = Checkpoint(
         weights=model.to_bytes(),
-        summary=_summary(settings, train_rows, val_rows, probe=probe, model=model),
+        summary={
+            "labels_sha256": meta.labels_sha256,
+            **_summary(settings, train_rows, val_rows, probe=probe, model=model),
+        },
         predictions=_predictions(rows, raw_score, is_train),
     )
     return TrainingResult(checkpoint, features.computed, features.reused)

@@ -1,0 +1,60 @@
+# `make demo` and `make test` each work alone on a fresh clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+export DAGSTER_HOME ?= $(CURDIR)
+# The name that dagster recommends instead (dg) wants another project layout.
+export PYTHONWARNINGS := ignore:::click.core,ignore:::dagster._core.definitions.antlr_asset_selection.antlr_asset_selection
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+DEMO_URL := sqlite:///$(CURDIR)/demo/labels.sqlite
+ALL := dagster asset materialize -m webcam_ml.definitions --select '*'
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-data dev test lint
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# Two processes that meet an empty storage at once would trip over each other.
+.dagster/storage: $(INSTALLED)
+	@$(BIN)/python -c 'from dagster import DagsterInstance; DagsterInstance.get().get_runs(limit=1)'
+
+install: $(INSTALLED) .dagster/storage ## Make .venv and initialise Dagster's storage
+
+demo-data: install
+	@webcam-ml demo-data --folder demo
+	@printf '%s\n' \
+		'# To source in a shell: . demo/env.sh' \
+		'export DAGSTER_HOME="$(CURDIR)"' \
+		'export DATABASE_URL="$(DEMO_URL)"' \
+		'export PATH="$(CURDIR)/$(BIN):$$PATH"' > demo/env.sh
+
+demo: demo-data ## Drawn webcams → labels → model → report, and say where the results are
+	@began=$$(date +%s); \
+	DATABASE_URL="$(DEMO_URL)" $(ALL) -c configs/demo.yaml && \
+	echo && webcam-ml summary --since $$began && \
+	printf '%s\n' '' 'Next' \
+		'  make dev            the web page on these data: http://127.0.0.1:3000' \
+		'  . demo/env.sh       then: dagster asset materialize -m webcam_ml.definitions --select "eval_report+"' \
+		'  README.md           the first model on your own database'
+
+dev: install ## The Dagster web page; on the demo data unless DATABASE_URL is set
+	DATABASE_URL="$${DATABASE_URL:-$(DEMO_URL)}" dagster dev -w workspace.yaml
+
+test: install ## Run the tests
+	pytest
+
+lint: install ## Check format, style, types and the import contracts
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports

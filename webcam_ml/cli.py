@@ -1,0 +1,53 @@
+"""`webcam-ml …`: the commands beside the graph. Each package brings its own; here they are joined."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from webcam_ml.demo import add_demo_data_command
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.scoring import add_score_command
+from webcam_ml.summary import add_summary_command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: What follows `webcam-ml`; by default the process's own.
+
+    Returns:
+        Exit code: 0, 1 if something could not be done, 2 if the arguments make no sense.
+    """
+    parser = argparse.ArgumentParser(
+        prog="webcam-ml",
+        description="From star ratings of webcam snapshots to an ONNX sunset scorer. The graph itself "
+        "is run by dagster: dagster asset materialize -m webcam_ml.definitions --select '*'.",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_demo_data_command(subparsers)
+    add_score_command(subparsers, fetch=_fetch)
+    add_summary_command(subparsers)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING,
+        format="%(levelname)s %(message)s",
+    )
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except WebcamMLError as error:
+        print(f"webcam-ml: {error}", file=sys.stderr)
+        return 1
+
+
+def _fetch(url: str) -> bytes:
+    from webcam_ml.dataset.images import ImageSettings, fetch_bytes
+
+    return fetch_bytes(url, ImageSettings())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

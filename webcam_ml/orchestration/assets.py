@@ -1,0 +1,208 @@
+"""The asset graph. Each function takes its inputs, calls one domain function and returns its value.
+
+What is shown of a value is said in `presentation`, what a user may choose in `config`. Domain
+functions are imported where they run: loading the definitions must not load torch. No
+`from __future__ import annotations` here: Dagster reads the annotations.
+"""
+
+from typing import Any
+
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+
+from webcam_ml.dataset import SPLIT_NAMES, Manifest, SplitName
+from webcam_ml.dataset.images import ImageIndex
+from webcam_ml.disagreement import DisagreementReport
+from webcam_ml.evaluation import EvalReport
+from webcam_ml.export import ExportedModel
+from webcam_ml.labels import Labels
+from webcam_ml.model import Checkpoint
+from webcam_ml.orchestration import presentation
+from webcam_ml.orchestration.config import (
+    CheckpointConfig,
+    DisagreementConfig,
+    EvaluationConfig,
+    ExportConfig,
+    ImagesConfig,
+    LabelsConfig,
+    ManifestConfig,
+)
+from webcam_ml.orchestration.failures import plainly
+from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
+
+LABELS, PICTURES, MODEL, REVIEW = "labels", "pictures", "model", "review"
+OWNERS = ["team:webcam-ml"]
+
+
+@asset(group_name=LABELS, owners=OWNERS, kinds={"postgres", "csv"})
+@plainly
+def labels_raw(
+    config: LabelsConfig, label_database: LabelDatabaseResource
+) -> MaterializeResult[Labels]:
+    """Labelled snapshots straight from the label database, ratings on the 1–5 scale."""
+    from webcam_ml.labels import read_labels
+
+    labels = read_labels(label_database.connect(), config.settings())
+    return MaterializeResult(value=labels, metadata=presentation.of_labels(labels))
+
+
+@asset(group_name=LABELS, owners=OWNERS, kinds={"csv"})
+@plainly
+def manifest_full(config: ManifestConfig, labels_raw: Labels) -> MaterializeResult[Manifest]:
+    """Labels with target and split: what the model is asked is chosen here and nowhere else."""
+    from webcam_ml.dataset import build_manifest
+
+    target, split = config.settings()
+    manifest = build_manifest(labels_raw, target=target, split=split)
+    return MaterializeResult(value=manifest, metadata=presentation.of_manifest(manifest))
+
+
+def build_split_asset(split: SplitName) -> AssetsDefinition:
+    """Make the asset that holds the rows of one split."""
+    purposes = {
+        "train": "what the head is fitted on",
+        "val": "what calibration and decision threshold are tuned on",
+        "test": "what reports are measured on; nothing that trains or chooses can read it",
+    }
+
+    @asset(
+        name=f"manifest_{split}",
+        group_name=LABELS,
+        owners=OWNERS,
+        kinds={"csv"},
+        description=f"Rows of the {split} split: {purposes[split]}.",
+    )
+    @plainly
+    def manifest_split(manifest_full: Manifest) -> MaterializeResult[Manifest]:
+        part = manifest_full.split(split)
+        return MaterializeResult(value=part, metadata=presentation.of_manifest(part))
+
+    return manifest_split
+
+
+@asset(group_name=PICTURES, owners=OWNERS, kinds={"image"})
+@plainly
+def image_index(
+    config: ImagesConfig, workspace: Workspace, manifest_full: Manifest
+) -> MaterializeResult[ImageIndex]:
+    """Every picture of the manifest fetched once, verified and fingerprinted; failures listed."""
+    from webcam_ml.dataset.images import build_image_index
+
+    index = build_image_index(
+        manifest_full.frame, cache=workspace.images, settings=config.settings()
+    )
+    return MaterializeResult(value=index, metadata=presentation.of_images(index))
+
+
+@asset(group_name=MODEL, owners=OWNERS, kinds={"pytorch", "scikitlearn"})
+@plainly
+def checkpoint(
+    config: CheckpointConfig,
+    workspace: Workspace,
+    manifest_train: Manifest,
+    manifest_val: Manifest,
+    image_index: ImageIndex,
+) -> MaterializeResult[Checkpoint]:
+    """The trained model (best.pt), how it was trained, and its predictions of unseen webcams."""
+    from webcam_ml.dataset import rows_with_pictures
+    from webcam_ml.model import train
+
+    result = train(
+        rows_with_pictures(manifest_train, image_index),
+        rows_with_pictures(manifest_val, image_index),
+        meta=manifest_train.meta,
+        settings=config.settings(),
+        decode=workspace.images.decode,
+        cache=workspace.cache_folder,
+    )
+    return MaterializeResult(value=result.checkpoint, metadata=presentation.of_training(result))
+
+
+@asset(group_name=MODEL, owners=OWNERS, kinds={"json"})
+@plainly
+def eval_report(
+    config: EvaluationConfig,
+    workspace: Workspace,
+    checkpoint: Checkpoint,
+    manifest_val: Manifest,
+    manifest_test: Manifest,
+    image_index: ImageIndex,
+) -> MaterializeResult[EvalReport]:
+    """How good the model is on webcams that it has never seen, with intervals and plots."""
+    from webcam_ml.evaluation import evaluate_checkpoint
+
+    result = evaluate_checkpoint(
+        checkpoint,
+        manifest_val,
+        manifest_test,
+        image_index,
+        images=workspace.images,
+        cache=workspace.cache_folder,
+        bootstrap_samples=config.settings(),
+    )
+    metadata: dict[str, Any] = {
+        **presentation.of_evaluation(result.report),
+        "features computed": result.features_computed,
+        "features reused": result.features_reused,
+    }
+    return MaterializeResult(value=result.report, metadata=metadata)
+
+
+@asset(group_name=MODEL, owners=OWNERS, kinds={"onnx"})
+@plainly
+def onnx_model(
+    config: ExportConfig,
+    workspace: Workspace,
+    checkpoint: Checkpoint,
+    eval_report: EvalReport,
+    image_index: ImageIndex,
+) -> MaterializeResult[ExportedModel]:
+    """The candidate: one ONNX file with preprocessing and calibration inside, and its description."""
+    from webcam_ml.export import export_candidate
+
+    exported = export_candidate(
+        checkpoint,
+        eval_report,
+        image_index,
+        opset=config.settings(),
+        images=workspace.images,
+        cache=workspace.cache_folder,
+    )
+    return MaterializeResult(value=exported, metadata=presentation.of_model(exported))
+
+
+@asset(group_name=REVIEW, owners=OWNERS, kinds={"html", "json"})
+@plainly
+def disagreement_report(
+    context: AssetExecutionContext,
+    config: DisagreementConfig,
+    workspace: Workspace,
+    onnx_model: ExportedModel,
+    checkpoint: Checkpoint,
+    manifest_full: Manifest,
+    image_index: ImageIndex,
+) -> MaterializeResult[DisagreementReport]:
+    """Where people and model differ most: labels worth a second look."""
+    from webcam_ml.disagreement import report_disagreement
+
+    report = report_disagreement(
+        onnx_model,
+        checkpoint,
+        manifest_full,
+        image_index,
+        settings=config.settings(),
+        images=workspace.images,
+        cache=workspace.cache_folder,
+    )
+    return MaterializeResult(value=report, metadata=presentation.of_disagreement(report))
+
+
+ASSETS: list[AssetsDefinition] = [
+    labels_raw,
+    manifest_full,
+    *(build_split_asset(split) for split in SPLIT_NAMES),
+    image_index,
+    checkpoint,
+    eval_report,
+    onnx_model,
+    disagreement_report,
+]

@@ -1,0 +1,186 @@
+"""Asset checks: each shows a verdict on what is stored, with the numbers behind it.
+
+A blocking check stops the run that contains it. It is no lock: whoever selects around it walks
+past, which is why domain functions refuse unusable input themselves.
+"""
+
+from dagster import (
+    AssetCheckResult,
+    AssetChecksDefinition,
+    AssetCheckSeverity,
+    MarkdownMetadataValue,
+    asset_check,
+)
+
+from webcam_ml.dataset import SPLIT_NAMES, Manifest, UnusableTargetsError
+from webcam_ml.dataset.images import ImageIndex
+from webcam_ml.evaluation import EvalReport, Verdict
+from webcam_ml.export import ExportedModel
+from webcam_ml.labels import Labels
+from webcam_ml.orchestration import presentation
+from webcam_ml.orchestration.failures import plainly
+
+
+@asset_check(asset="labels_raw", blocking=True)
+@plainly
+def ratings_on_scale(labels_raw: Labels) -> AssetCheckResult:
+    """Every label is a number from 1 to 5."""
+    off, rows = labels_raw.off_scale(), labels_raw.frame.height
+    return _result(
+        Verdict(
+            off.is_empty(),
+            f"All {rows:,} labels are from 1 to 5."
+            if off.is_empty()
+            else f"{off.height:,} of {rows:,} labels are off the 1–5 scale. Mend them in the database.",
+            {"rows": rows, "off the scale": off.height},
+        ),
+        examples=presentation.preview(off, ("snapshot_id", "webcam_id", "label_value")),
+    )
+
+
+@asset_check(asset="labels_raw")
+@plainly
+def cached_ratings_fresh(labels_raw: Labels) -> AssetCheckResult:
+    """The app's cached averages agree with its rating rows."""
+    stale, rows = labels_raw.stale_cached(), labels_raw.frame.height
+    return _result(
+        Verdict(
+            stale.is_empty(),
+            f"All {rows:,} cached averages agree with the rating rows."
+            if stale.is_empty()
+            else f"{stale.height:,} of {rows:,} cached averages (calculated_rating) differ from the "
+            "rating rows. Let the app compute them again, or use label_source: public_aggregate.",
+            {"rows": rows, "stale": stale.height},
+        ),
+        severity=AssetCheckSeverity.WARN,
+        examples=presentation.preview(
+            stale, ("snapshot_id", "webcam_id", "cached_rating", "fresh_rating", "rating_count")
+        ),
+    )
+
+
+@asset_check(asset="manifest_full", blocking=True)
+@plainly
+def no_webcam_in_two_splits(manifest_full: Manifest) -> AssetCheckResult:
+    """No webcam lends pictures to two splits."""
+    torn = manifest_full.webcams_in_two_splits()
+    webcams = manifest_full.frame["webcam_id"].n_unique()
+    return _result(
+        Verdict(
+            torn.is_empty(),
+            f"Each of {webcams:,} webcams is in one split."
+            if torn.is_empty()
+            else f"{torn.height:,} of {webcams:,} webcams are in more than one split.",
+            {"webcams": webcams, "in two splits": torn.height},
+        ),
+        examples=presentation.preview(torn, ("webcam_id", "splits")),
+    )
+
+
+@asset_check(asset="manifest_full", blocking=True)
+@plainly
+def targets_usable(manifest_full: Manifest) -> AssetCheckResult:
+    """No split is empty, and each has both classes."""
+    from webcam_ml.dataset import require_usable_targets
+
+    counts = {f"{name} rows": manifest_full.meta.counts[name] for name in SPLIT_NAMES}
+    try:
+        require_usable_targets(manifest_full)
+    except UnusableTargetsError as error:
+        return _result(Verdict(False, str(error), counts))
+    return _result(Verdict(True, "Every split can be learned from or judged on.", counts))
+
+
+@asset_check(asset="image_index", blocking=True)
+@plainly
+def images_readable(image_index: ImageIndex) -> AssetCheckResult:
+    """No more pictures failed than the run was allowed."""
+    failed, limit = image_index.failed_fraction, image_index.max_failed_fraction
+    return _result(
+        Verdict(
+            failed <= limit,
+            f"{image_index.failed().height:,} of {image_index.frame.height:,} pictures could not be "
+            f"read ({failed:.1%}; max_failed_fraction allows {limit:.1%}).",
+            {"failed share": failed, "max_failed_fraction": limit},
+        ),
+        examples=presentation.counts_table(image_index.failures_by_reason(), "reason"),
+    )
+
+
+@asset_check(asset="eval_report")
+@plainly
+def enough_test_data(eval_report: EvalReport) -> AssetCheckResult:
+    """The test split is large enough to judge a model by."""
+    from webcam_ml.evaluation import enough_test_data as judge
+
+    return _result(judge(eval_report))
+
+
+@asset_check(asset="eval_report")
+@plainly
+def beats_trivial_baselines(eval_report: EvalReport) -> AssetCheckResult:
+    """The model has learned more than what is trivial."""
+    from webcam_ml.evaluation import beats_trivial_baselines as judge
+
+    return _result(judge(eval_report))
+
+
+@asset_check(asset="eval_report")
+@plainly
+def calibrated(eval_report: EvalReport) -> AssetCheckResult:
+    """Probabilities mean what they say, as far as the test split can tell."""
+    from webcam_ml.evaluation import calibrated as judge
+
+    return _result(judge(eval_report), severity=AssetCheckSeverity.WARN)
+
+
+@asset_check(asset="eval_report")
+@plainly
+def no_weak_slice(eval_report: EvalReport) -> AssetCheckResult:
+    """No part of the pictures is served clearly worse than the rest."""
+    from webcam_ml.evaluation import no_weak_slice as judge
+
+    return _result(judge(eval_report), severity=AssetCheckSeverity.WARN)
+
+
+@asset_check(asset="onnx_model", blocking=True)
+@plainly
+def matches_torch(onnx_model: ExportedModel) -> AssetCheckResult:
+    """The exported file scores pictures as the trained network does."""
+    parity = onnx_model.parity
+    return _result(
+        Verdict(
+            parity.passed,
+            f"On {parity.pictures} pictures raw_score differs from torch by at most "
+            f"{parity.at_most:g} (limit {parity.limit:g}).",
+            {"at most": parity.at_most, "limit": parity.limit, "pictures": parity.pictures},
+        )
+    )
+
+
+CHECKS: list[AssetChecksDefinition] = [
+    ratings_on_scale,
+    cached_ratings_fresh,
+    no_webcam_in_two_splits,
+    targets_usable,
+    images_readable,
+    enough_test_data,
+    beats_trivial_baselines,
+    calibrated,
+    no_weak_slice,
+    matches_torch,
+]
+
+
+def _result(
+    verdict: Verdict,
+    *,
+    severity: AssetCheckSeverity = AssetCheckSeverity.ERROR,
+    examples: MarkdownMetadataValue | None = None,
+) -> AssetCheckResult:
+    metadata = presentation.of_verdict(verdict)
+    if examples is not None:
+        metadata["examples"] = examples
+    return AssetCheckResult(
+        passed=verdict.passed, severity=severity, description=verdict.reason, metadata=metadata
+    )

@@ -1,0 +1,233 @@
+"""What a user may choose, asset by asset; each class names the domain settings that it becomes.
+
+Rules live in the domain settings, so that a notebook and a run refuse the same nonsense with the
+same words. No `from __future__ import annotations` here: Dagster reads the annotations.
+"""
+
+from typing import Protocol, runtime_checkable
+
+from dagster import Config
+from pydantic import Field
+
+from webcam_ml.dataset import SplitConfig, TargetConfig
+from webcam_ml.dataset.images import ImageSettings
+from webcam_ml.disagreement import DisagreementSettings
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.labels import LabelQuery
+from webcam_ml.model import BACKBONES, OPSET, BackboneSpec, TrainingSettings
+
+MIN_BOOTSTRAP_SAMPLES = 200
+
+
+@runtime_checkable
+class AssetConfig(Protocol):
+    """A config class of an asset: it becomes the settings that the domain function takes."""
+
+    def settings(self) -> object:
+        """Build the domain settings.
+
+        Raises:
+            WebcamMLError: A value makes no sense.
+        """
+
+
+class LabelsConfig(Config):
+    """Which ratings count."""
+
+    label_source: str = Field(
+        default=LabelQuery.label_source,
+        description="manual_only: the app's calculated_rating, or the average over curator_sessions; "
+        "public_aggregate: the average of all rating rows.",
+    )
+    min_rating_count: int = Field(
+        default=LabelQuery.min_rating_count,
+        description="Snapshots with fewer ratings drop out. On real data 2 keeps 2 % of them.",
+    )
+    curator_sessions: list[str] = Field(
+        default_factory=list,
+        description="With manual_only: only ratings of these user_session_ids count.",
+    )
+
+    def settings(self) -> LabelQuery:
+        """Build the query."""
+        return LabelQuery(
+            label_source=self.label_source,  # type: ignore[arg-type]  # judged by LabelQuery
+            min_rating_count=self.min_rating_count,
+            curator_sessions=tuple(self.curator_sessions),
+        )
+
+
+class ManifestConfig(Config):
+    """What the model is asked, and how webcams are divided; chosen here and nowhere else."""
+
+    target_type: str = Field(
+        default=TargetConfig.target_type,
+        description="binary (rated at least binary_threshold?) or regression (which rating?).",
+    )
+    binary_threshold: float = Field(
+        default=TargetConfig.binary_threshold,
+        description="In stars, on the scale of the ratings: above 1, at most 5.",
+    )
+    seed: int = Field(
+        default=SplitConfig.seed,
+        description="Of the split. Another seed is another division of all webcams.",
+    )
+    train_pct: int = Field(default=SplitConfig.train_pct, description="Percent of the webcams.")
+    val_pct: int = Field(default=SplitConfig.val_pct, description="Percent of the webcams.")
+    test_pct: int = Field(default=SplitConfig.test_pct, description="Percent of the webcams.")
+
+    def settings(self) -> tuple[TargetConfig, SplitConfig]:
+        """Build target and split."""
+        return (
+            TargetConfig(
+                target_type=self.target_type,  # type: ignore[arg-type]  # judged by TargetConfig
+                binary_threshold=self.binary_threshold,
+            ),
+            SplitConfig(
+                seed=self.seed,
+                train_pct=self.train_pct,
+                val_pct=self.val_pct,
+                test_pct=self.test_pct,
+            ),
+        )
+
+
+class ImagesConfig(Config):
+    """Limits and manners of fetching pictures."""
+
+    max_failed_fraction: float = Field(
+        default=ImageSettings.max_failed_fraction,
+        description="Share of pictures that may fail before the run stops.",
+    )
+    timeout_seconds: float = Field(
+        default=ImageSettings.timeout_seconds, description="For one attempt at one picture."
+    )
+    max_bytes: int = Field(default=ImageSettings.max_bytes, description="Larger files are refused.")
+    max_pixels: int = Field(
+        default=ImageSettings.max_pixels, description="Larger pictures are refused undecoded."
+    )
+    attempts: int = Field(
+        default=ImageSettings.attempts, description="Tries in one run, where a failure may pass."
+    )
+    concurrency: int = Field(
+        default=ImageSettings.concurrency, description="Pictures fetched at the same time."
+    )
+    allow_private_addresses: bool = Field(
+        default=ImageSettings.allow_private_addresses,
+        description="Whether http(s) may reach loopback, link-local and private addresses.",
+    )
+
+    def settings(self) -> ImageSettings:
+        """Build the limits."""
+        return ImageSettings(
+            max_failed_fraction=self.max_failed_fraction,
+            timeout_seconds=self.timeout_seconds,
+            max_bytes=self.max_bytes,
+            max_pixels=self.max_pixels,
+            attempts=self.attempts,
+            concurrency=self.concurrency,
+            allow_private_addresses=self.allow_private_addresses,
+        )
+
+
+class CheckpointConfig(Config):
+    """How the model is trained."""
+
+    model_name: str = Field(
+        default=BackboneSpec.model_name, description=f"One of {', '.join(BACKBONES)}."
+    )
+    weights: str = Field(
+        default=BackboneSpec.weights,
+        description="imagenet (downloaded by torchvision), none (seeded), or the path of a state dict.",
+    )
+    strategy: str = Field(
+        default=TrainingSettings.strategy,
+        description="linear_probe: a linear head on the frozen backbone.",
+    )
+    image_size: int = Field(
+        default=BackboneSpec.image_size,
+        description="Side in pixels of the square that pictures are resized to.",
+    )
+    class_weight: str = Field(
+        default=TrainingSettings.class_weight,
+        description="none, or balanced to weigh the rarer class up while fitting.",
+    )
+    random_state: int = Field(
+        default=BackboneSpec.random_state, description="Seed of folds and of weights: none."
+    )
+
+    def settings(self) -> TrainingSettings:
+        """Build the training settings."""
+        return TrainingSettings(
+            backbone=BackboneSpec(
+                model_name=self.model_name,
+                weights=self.weights,
+                image_size=self.image_size,
+                random_state=self.random_state,
+            ),
+            strategy=self.strategy,  # type: ignore[arg-type]  # judged by TrainingSettings
+            class_weight=self.class_weight,  # type: ignore[arg-type]  # likewise
+        )
+
+
+class EvaluationConfig(Config):
+    """How the intervals of the metrics are made."""
+
+    bootstrap_samples: int = Field(
+        default=2000, description="Resamples of the webcams behind each interval."
+    )
+
+    def settings(self) -> int:
+        """Give the number of resamples."""
+        if self.bootstrap_samples < MIN_BOOTSTRAP_SAMPLES:
+            raise WebcamMLError(
+                f"bootstrap_samples {self.bootstrap_samples} is below {MIN_BOOTSTRAP_SAMPLES}: the "
+                "standard error itself would be uncertain by more than 5 percent; 2000 take seconds"
+            )
+        return self.bootstrap_samples
+
+
+class ExportConfig(Config):
+    """How the model file is written."""
+
+    opset: int = Field(default=OPSET, description="ONNX opset; 20 has the antialiased resize.")
+
+    def settings(self) -> int:
+        """Give the opset."""
+        if self.opset != OPSET:
+            raise WebcamMLError(
+                f"opset {self.opset} is not possible: the graph needs the antialiased Resize and is "
+                f"tested with opset {OPSET}, which onnxruntime reads from 1.17 on"
+            )
+        return self.opset
+
+
+class DisagreementConfig(Config):
+    """What the disagreement report shows."""
+
+    limit: int = Field(
+        default=DisagreementSettings.limit, description="How many of the worst rows are listed."
+    )
+    ranking: str = Field(
+        default=DisagreementSettings.ranking,
+        description="expected_correction: how far the label would move if many more people rated; "
+        "or abs_diff.",
+    )
+
+    def settings(self) -> DisagreementSettings:
+        """Build the settings of the report."""
+        return DisagreementSettings(
+            limit=self.limit,
+            ranking=self.ranking,  # type: ignore[arg-type]  # judged by DisagreementSettings
+        )
+
+
+CONFIG_BY_ASSET: dict[str, type[Config]] = {
+    "labels_raw": LabelsConfig,
+    "manifest_full": ManifestConfig,
+    "image_index": ImagesConfig,
+    "checkpoint": CheckpointConfig,
+    "eval_report": EvaluationConfig,
+    "onnx_model": ExportConfig,
+    "disagreement_report": DisagreementConfig,
+}

@@ -1,0 +1,33 @@
+"""What a person can mend is shown as a sentence, not as a stack trace."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+from dagster import Failure
+
+from webcam_ml.errors import WebcamMLError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@contextmanager
+def speaking_plainly() -> Iterator[None]:
+    """Turn an error that speaks to the user into a Dagster failure with that text."""
+    try:
+        yield
+    except WebcamMLError as error:
+        raise Failure(description=str(error), allow_retries=False) from None
+
+
+def plainly(function: Callable[P, R]) -> Callable[P, R]:
+    """Let an asset or check fail with the sentence of a `WebcamMLError` alone."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with speaking_plainly():
+            return function(*args, **kwargs)
+
+    return wrapper

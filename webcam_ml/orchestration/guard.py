@@ -1,0 +1,93 @@
+"""Run config is judged before the first step.
+
+Dagster ignores entries for assets outside the selection, misspelt ones too, and runs the rules of a
+config class only when its step starts, which may be after an hour of work.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import ValidationError
+
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.orchestration.config import CONFIG_BY_ASSET, AssetConfig
+
+
+class RunConfigError(WebcamMLError):
+    """The run config has entries that no asset understands, or values that make no sense."""
+
+
+def judge_run_config(
+    run_config: Mapping[str, Any], *, assets: Collection[str], selected: Collection[str] | None
+) -> list[str]:
+    """Check every entry for every asset, whether or not it takes part in the run.
+
+    Args:
+        run_config: What the user gave, as Dagster recorded it with the run.
+        assets: Names of all assets in the graph.
+        selected: Names of the assets in the run; None for all.
+
+    Returns:
+        Warnings: config for assets that are not in the run and is therefore without effect.
+
+    Raises:
+        RunConfigError: All faults at once, one a line.
+    """
+    entries = run_config.get("ops") or {}
+    faults = [fault for name, entry in entries.items() for fault in _faults(name, entry, assets)]
+    if faults:
+        raise RunConfigError(
+            "nothing was run, because the run config is not right:\n"
+            + "\n".join(f"- {fault}" for fault in faults)
+        )
+    if selected is None:
+        return []
+    return [
+        f"config is given for {name}, which is not selected: it has no effect, and what is stored "
+        f"of {name} is used as it is. Add it to --select to apply the config"
+        for name in entries
+        if name not in selected
+    ]
+
+
+def _faults(name: str, entry: Any, assets: Collection[str]) -> Iterator[str]:
+    if name not in assets:
+        yield f"ops: {name}: there is no asset of that name{_suggestion(name, assets)}"
+        return
+    if name not in CONFIG_BY_ASSET:
+        yield f"ops: {name}: this asset has no config; it follows from its inputs"
+        return
+    if not isinstance(entry, Mapping) or set(entry) - {"config"}:
+        yield f"ops: {name}: expected one key, config, with the fields under it; found {entry!r}"
+        return
+    values = entry.get("config") or {}
+    if not isinstance(values, Mapping):
+        yield f"ops: {name}: config: expected fields with values, found {values!r}"
+        return
+    config_class = CONFIG_BY_ASSET[name]
+    unknown = [field for field in values if field not in config_class.model_fields]
+    for field in unknown:
+        suggestion = _suggestion(field, config_class.model_fields)
+        yield f"ops: {name}: config: there is no field {field}{suggestion}"
+    if unknown:
+        return
+    try:
+        config = config_class(**values)
+    except ValidationError as error:
+        for detail in error.errors():
+            field = ".".join(str(part) for part in detail["loc"])
+            yield f"ops: {name}: config: {field}: {detail['msg']}, found {detail['input']!r}"
+        return
+    assert isinstance(config, AssetConfig)
+    try:
+        config.settings()
+    except WebcamMLError as error:
+        yield f"ops: {name}: config: {error}"
+
+
+def _suggestion(name: str, known: Collection[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there are {', '.join(sorted(known))}"

@@ -1,0 +1,143 @@
+"""Between Dagster and the artifact store: pinned reading, the ancestor rule, versions by content."""
+
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dagster import (
+    AssetKey,
+    ConfigurableIOManager,
+    InitResourceContext,
+    InputContext,
+    MetadataValue,
+    OutputContext,
+    ResourceDependency,
+)
+
+import webcam_ml
+from webcam_ml.artifacts import (
+    Artifact,
+    ArtifactMissingError,
+    Provenance,
+    StoredArtifact,
+    require_common_ancestry,
+)
+from webcam_ml.orchestration.failures import speaking_plainly
+from webcam_ml.orchestration.guard import judge_run_config
+from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
+from webcam_ml.orchestration.versions import (
+    input_assets,
+    pinned_data_version,
+    record_data_version,
+    resolved_config,
+)
+
+RECORDED_LIBRARIES = ("dagster", "numpy", "onnxruntime", "polars", "scikit-learn", "torch")
+
+
+class ArtifactIOManager(ConfigurableIOManager):
+    """Stores what assets return and gives it to those that take it.
+
+    As the one resource that every run needs, it also judges the run config before the first step.
+    """
+
+    workspace: ResourceDependency[Workspace]
+    label_database: ResourceDependency[LabelDatabaseResource]
+    asset_names: list[str]
+
+    def setup_for_execution(self, context: InitResourceContext) -> None:
+        """Judge the run config; warn of entries without effect."""
+        run = context.run
+        if run is None:
+            return
+        selection = run.asset_selection
+        selected = None if selection is None else {key.to_user_string() for key in selection}
+        with speaking_plainly():
+            warnings = judge_run_config(run.run_config, assets=self.asset_names, selected=selected)
+        for warning in warnings:
+            if context.log is not None:
+                context.log.warning(warning)
+
+    def handle_output(self, context: OutputContext, obj: Artifact) -> None:
+        """Store the value of an asset; a version that is there already is reused."""
+        asset = context.asset_key.to_user_string()
+        with speaking_plainly():
+            inputs = self._inputs(context)
+            stored, is_new = self.workspace.store.write(
+                asset, obj, inputs=inputs, provenance=self._provenance(context, inputs)
+            )
+        record_data_version(context, stored.data_version)
+        context.log.info(
+            "%s %s, version %s", asset, "stored" if is_new else "unchanged", stored.version
+        )
+        context.add_output_metadata(
+            {
+                "path": MetadataValue.path(str(stored.folder)),
+                "version": stored.version,
+                "unchanged": not is_new,
+                **{
+                    f"sha256 of {name}": record.sha256
+                    for name, record in stored.lineage.files.items()
+                    if len(stored.lineage.files) == 1 or not name.endswith((".png", ".html"))
+                },
+            }
+        )
+
+    def load_input(self, context: InputContext) -> Artifact:
+        """Give a step the version of its input that Dagster pinned, verified."""
+        artifact_type: type[Artifact] = context.dagster_type.typing_type
+        with speaking_plainly():
+            inputs = self._inputs(context)
+            step = context.step_context.step.key
+            require_common_ancestry(step, inputs, store=self.workspace.store)
+            return inputs[context.asset_key.to_user_string()].load(artifact_type)
+
+    def _inputs(self, context: InputContext | OutputContext) -> dict[str, StoredArtifact]:
+        return {key.to_user_string(): self._pinned(context, key) for key in input_assets(context)}
+
+    def _pinned(self, context: InputContext | OutputContext, key: AssetKey) -> StoredArtifact:
+        asset = key.to_user_string()
+        data_version = pinned_data_version(context, key)
+        if data_version is None:
+            raise ArtifactMissingError(
+                f"{asset} has not been materialized in this Dagster instance yet: select it too "
+                f"(--select '*{asset}' makes it with all that it needs)"
+            )
+        return self.workspace.store.find(asset, data_version)
+
+    def _provenance(
+        self, context: OutputContext, inputs: Mapping[str, StoredArtifact]
+    ) -> Provenance:
+        if inputs:
+            # Every input descends from the same labels: the ancestor rule saw to it.
+            database = next(iter(inputs.values())).lineage.database
+        else:
+            database = self.label_database.connect().description
+        return Provenance(
+            run_id=context.run_id,
+            config=resolved_config(context),
+            code_version=code_version(),
+            libraries={name: metadata.version(name) for name in RECORDED_LIBRARIES},
+            database=database,
+        )
+
+
+@cache
+def code_version() -> dict[str, Any]:
+    """Name the code that runs: package version and, in a git checkout, commit and cleanliness."""
+    version: dict[str, Any] = {"package": metadata.version("webcam-ml")}
+    folder = Path(webcam_ml.__file__).parent
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        version |= {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "."))}
+    except (OSError, subprocess.CalledProcessError):
+        version |= {"commit": None, "dirty": None}  # installed without git: nothing to name
+    return version
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,239 @@
+"""What a person sees of each artifact in the Dagster page: counts, previews, numbers over time."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from dagster import MarkdownMetadataValue, MetadataValue
+
+if TYPE_CHECKING:
+    from webcam_ml.dataset import Manifest
+    from webcam_ml.dataset.images import ImageIndex
+    from webcam_ml.disagreement import DisagreementReport
+    from webcam_ml.evaluation import EvalReport, Verdict
+    from webcam_ml.export import ExportedModel
+    from webcam_ml.labels import Labels
+    from webcam_ml.model import TrainingResult
+
+PREVIEW_ROWS = 8
+WORST_SHOWN = 10
+
+Metadata = dict[str, Any]
+
+
+def of_labels(labels: "Labels") -> Metadata:
+    """Counts, what dropped out, how the ratings are spread, and the first rows."""
+    frame = labels.frame
+    stars = frame["label_value"].round().cast(pl.Int64)
+    return {
+        "rows": frame.height,
+        "webcams": frame["webcam_id"].n_unique(),
+        "mean rating": _rounded(frame["label_value"].mean()),
+        "label distribution": counts_table(
+            {f"{star} stars": int((stars == star).sum()) for star in range(1, 6)}, "rating"
+        ),
+        "dropped": counts_table(labels.drops, "reason"),
+        "preview": preview(
+            frame,
+            ("snapshot_id", "webcam_id", "label_value", "rating_count", "phase", "captured_at"),
+        ),
+    }
+
+
+def of_manifest(manifest: "Manifest") -> Metadata:
+    """Counts and targets, of every split for the whole manifest and of its own rows for a part."""
+    frame, meta = manifest.frame, manifest.meta
+    shown: Metadata = {
+        "rows": frame.height,
+        "webcams": frame["webcam_id"].n_unique(),
+        "target_type": meta.target_type,
+    }
+    if meta.target_type == "binary":
+        shown["positive share"] = _rounded(frame["target_label"].mean())
+    else:
+        shown["mean target"] = _rounded(frame["target_label"].mean())
+    if manifest.part == "full":
+        shown["splits"] = table(
+            [
+                {
+                    "split": name,
+                    "rows": meta.counts[name],
+                    "webcams": meta.webcams[name],
+                    **{key: str(value) for key, value in meta.target_distribution[name].items()},
+                }
+                for name in ("train", "val", "test")
+            ]
+        )
+    shown["preview"] = preview(
+        frame, ("snapshot_id", "webcam_id", "label_value", "target_label", "split", "phase")
+    )
+    return shown
+
+
+def of_images(index: "ImageIndex") -> Metadata:
+    """How many pictures there are, and why others failed."""
+    usable = index.usable()
+    return {
+        "ok": usable.height,
+        "failed": index.failed().height,
+        "failed share": _rounded(index.failed_fraction),
+        "megabytes": _rounded(float(usable["bytes"].sum()) / 1e6),
+        "failures by reason": counts_table(index.failures_by_reason(), "reason"),
+        "failures by host": counts_table(index.failures_by_host(), "host or folder"),
+        "formats": counts_table(
+            dict(usable["format"].value_counts().sort("format").iter_rows()), "format"
+        ),
+    }
+
+
+def of_training(result: "TrainingResult") -> Metadata:
+    """What was learned from how much, and how much of the work was new."""
+    summary = result.checkpoint.summary
+    target_type = summary["target_type"]
+    best = min(step["out_of_fold_loss"] for step in summary["head"]["search"])
+    loss = "log loss" if target_type == "binary" else "squared error"
+    shown: Metadata = {
+        "features computed": result.features_computed,
+        "features reused": result.features_reused,
+        "train rows": summary["rows"]["train"],
+        "val rows": summary["rows"]["val"],
+        f"{target_type}/out-of-fold {loss}": _rounded(best),
+        "head": f"{summary['head']['kind']}, penalty {summary['head']['penalty']:g}",
+        "model": f"{summary['model_name']}, weights {summary['weights']}, {summary['image_size']} px",
+        "left out": counts_table(
+            {
+                f"{split}: {reason}": count
+                for split, reasons in summary["left_out"].items()
+                for reason, count in reasons.items()
+            },
+            "split and reason",
+        ),
+    }
+    if summary["decision_threshold"] is not None:
+        shown["binary/decision threshold"] = _rounded(summary["decision_threshold"])
+    return shown
+
+
+def of_evaluation(report: "EvalReport") -> Metadata:
+    """Test metrics as numbers that plot over time, their intervals, and the plots themselves."""
+    document = report.document
+    target_type = document.target_type
+    shown: Metadata = {}
+    rows = []
+    for name, interval in document.metrics.items():
+        if interval.value is None:
+            continue
+        shown[f"{target_type}/{name}"] = _rounded(interval.value)
+        low, high = interval.low, interval.high
+        rows.append(
+            {
+                "metric": name,
+                "value": f"{interval.value:.3f}",
+                "95 % interval": "–" if low is None or high is None else f"{low:.3f} to {high:.3f}",
+            }
+        )
+    split = document.test_split
+    shown["test metrics"] = table(rows)
+    shown["test rows"] = split.rows
+    shown["test webcams"] = split.webcams
+    shown["effective test webcams"] = _rounded(split.effective_webcams)
+    for name, png in report.plots.items():
+        shown[name.removesuffix(".png").replace("_", " ")] = picture(png)
+    return shown
+
+
+def of_model(exported: "ExportedModel") -> Metadata:
+    """Which candidate this is."""
+    meta = exported.meta
+    return {
+        "model_version": meta.model_version,
+        "megabytes": _rounded(meta.size / 1e6),
+        "opset": meta.opset,
+        f"{meta.target_type}/largest difference from torch": exported.parity.at_most,
+    }
+
+
+def of_verdict(verdict: "Verdict") -> Metadata:
+    """The numbers behind a verdict, and its sentence."""
+    numbers = {name: value for name, value in verdict.numbers.items() if value is not None}
+    return {"verdict": verdict.reason, **numbers}
+
+
+def of_disagreement(report: "DisagreementReport") -> Metadata:
+    """How far people and model are apart over all rows, and the worst of them."""
+    document = report.document
+    everything = document.summary.all
+    worst = [
+        {
+            "snapshot": row.snapshot_id,
+            "webcam": row.webcam_id,
+            "people": row.human_rating,
+            "model": row.ai_rating,
+            "expected correction": row.expected_correction,
+            "direction": row.direction,
+            "prediction": row.prediction_kind,
+        }
+        for row in document.worst[:WORST_SHOWN]
+    ]
+    return {
+        "compared": document.counts.compared,
+        "listed": document.counts.listed,
+        "left out": counts_table(document.counts.left_out, "reason"),
+        f"{document.target_type}/mean absolute difference": _rounded(
+            everything.mean_abs_diff.value
+        ),
+        f"{document.target_type}/mean signed difference": _rounded(
+            everything.mean_signed_diff.value
+        ),
+        "worst": table(worst),
+        "per phase": table(
+            [
+                {
+                    "phase": group.group,
+                    "count": group.count,
+                    "mean absolute difference": group.mean_abs_diff.value,
+                    "mean signed difference": group.mean_signed_diff.value,
+                }
+                for group in document.summary.phase
+            ]
+        ),
+    }
+
+
+def preview(frame: pl.DataFrame, columns: tuple[str, ...]) -> MarkdownMetadataValue:
+    """Show the first rows."""
+    return table(frame.select(columns).head(PREVIEW_ROWS).to_dicts())
+
+
+def counts_table(counts: Mapping[str, int], what: str) -> MarkdownMetadataValue:
+    """Show counts by name."""
+    return table([{what: name, "count": count} for name, count in counts.items()])
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> MarkdownMetadataValue:
+    """Show rows as a Markdown table; text from the database cannot break out of its cell."""
+    if not rows:
+        return MetadataValue.md("none")
+    header = list(rows[0])
+    lines: list[list[Any]] = [header, ["---"] * len(header)]
+    lines += [[row.get(name) for name in header] for row in rows]
+    return MetadataValue.md(
+        "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+    )
+
+
+def picture(png: bytes) -> MarkdownMetadataValue:
+    """Show a plot."""
+    return MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _rounded(value: object) -> float:
+    return round(float(value), 4) if isinstance(value, (int, float)) else float("nan")

@@ -1,0 +1,62 @@
+"""Where things are: the label database, the artifact store and the caches, from the environment."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dagster import ConfigurableResource
+from pydantic import Field
+
+from webcam_ml.artifacts import ArtifactStore
+from webcam_ml.dataset.images import ImageCache
+
+if TYPE_CHECKING:
+    from webcam_ml.labels import LabelDatabase
+
+ARTIFACTS_VARIABLE = "WEBCAM_ML_ARTIFACTS"
+CACHE_VARIABLE = "WEBCAM_ML_CACHE"
+
+
+class LabelDatabaseResource(ConfigurableResource["LabelDatabaseResource"]):
+    """The label database that DATABASE_URL names; looked up when it is first needed."""
+
+    def connect(self) -> "LabelDatabase":
+        """Give the database.
+
+        Raises:
+            WebcamMLError: DATABASE_URL is not set, or is not a URL of a known kind.
+        """
+        from webcam_ml.labels import LabelDatabase
+
+        return LabelDatabase.from_env()
+
+
+class Workspace(ConfigurableResource["Workspace"]):
+    """Folders of the project: immutable artifacts, and caches that may be deleted at any time."""
+
+    artifacts: str = Field(
+        default="", description=f"Artifact store; empty: ${ARTIFACTS_VARIABLE}, else artifacts."
+    )
+    cache: str = Field(
+        default="", description=f"Root of the caches; empty: ${CACHE_VARIABLE}, else cache."
+    )
+
+    @property
+    def store(self) -> ArtifactStore:
+        """The versioned store."""
+        return ArtifactStore(_folder(self.artifacts, ARTIFACTS_VARIABLE, "artifacts"))
+
+    @property
+    def cache_folder(self) -> Path:
+        """Root of the caches."""
+        return _folder(self.cache, CACHE_VARIABLE, "cache")
+
+    @cached_property
+    def images(self) -> ImageCache:
+        """Pictures by content."""
+        return ImageCache(self.cache_folder)
+
+
+def _folder(configured: str, variable: str, default: str) -> Path:
+    return Path(configured or os.environ.get(variable) or default).absolute()

@@ -1,0 +1,142 @@
+"""`webcam-ml summary`: what is in the artifact store now, in the words of someone who looks at it."""
+
+import argparse
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from webcam_ml.artifacts import ArtifactMissingError, ArtifactStore, StoredArtifact
+
+ORDER = (
+    "labels_raw",
+    "manifest_full",
+    "manifest_train",
+    "manifest_val",
+    "manifest_test",
+    "image_index",
+    "checkpoint",
+    "eval_report",
+    "onnx_model",
+    "disagreement_report",
+)
+HEADLINES = {
+    "binary": ("roc_auc", "average_precision", "f1", "brier"),
+    "regression": ("mae", "spearman", "r2"),
+}
+
+
+def add_summary_command(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    """Define `summary`; its `run` takes the parsed arguments and returns the exit code."""
+    parser = subparsers.add_parser(
+        "summary",
+        help="say what the latest artifacts hold and where they are",
+        description="Counts, test metrics, files and next steps, from the latest version of each asset.",
+    )
+    parser.add_argument(
+        "--since",
+        type=int,
+        metavar="SECONDS",
+        help="time as of `date +%%s`; versions made before it are called unchanged",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the summary."""
+    store = ArtifactStore(Path(os.environ.get("WEBCAM_ML_ARTIFACTS") or "artifacts"))
+    stored = {asset: found for asset in ORDER if (found := _latest(store, asset)) is not None}
+    if not stored:
+        print(f"{store.root} has no artifacts yet. Run `make demo`, or materialize the graph.")
+        return 1
+    for line in [*_labels(stored), *_pictures(stored), *_metrics(stored), *_disagreement(stored)]:
+        print(line)
+    print("\nWhere things are")
+    since = None if arguments.since is None else datetime.fromtimestamp(arguments.since, UTC)
+    for asset, artifact in stored.items():
+        print(f"  {asset:<20} {artifact.folder}{_state(artifact, since)}")
+    return 0
+
+
+def _latest(store: ArtifactStore, asset: str) -> StoredArtifact | None:
+    try:
+        return store.latest(asset)
+    except ArtifactMissingError:
+        return None
+
+
+def _read(artifact: StoredArtifact, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((artifact.folder / name).read_text())
+    return content
+
+
+def _state(artifact: StoredArtifact, since: datetime | None) -> str:
+    if since is None:
+        return ""
+    return "" if datetime.fromisoformat(artifact.lineage.created_at) >= since else "  (unchanged)"
+
+
+def _labels(stored: dict[str, StoredArtifact]) -> list[str]:
+    if "manifest_full" not in stored:
+        return []
+    meta = _read(stored["manifest_full"], "export_meta.json")
+    lines = [
+        (f"Labels: {meta['counts']['total']:,} rated snapshots of {meta['webcams']['total']:,} webcams "
+        f"({meta['label_source']}, {meta['target_type']})")
+    ]
+    for split in ("train", "val", "test"):
+        spread = ", ".join(
+            f"{value:g} {name}" for name, value in meta["target_distribution"][split].items()
+        )
+        lines.append(
+            f"  {split:<5} {meta['counts'][split]:>6,} rows, {meta['webcams'][split]:>4,} webcams: {spread}"
+        )
+    dropped = {reason: count for reason, count in meta["drop_reasons"].items() if count}
+    if dropped:
+        lines.append(f"  dropped: {', '.join(f'{n:,} {reason}' for reason, n in dropped.items())}")
+    return lines
+
+
+def _pictures(stored: dict[str, StoredArtifact]) -> list[str]:
+    if "image_index" not in stored:
+        return []
+    meta = _read(stored["image_index"], "image_index_meta.json")
+    failed = ", ".join(f"{n} {reason}" for reason, n in meta["failures_by_reason"].items())
+    counts = meta["counts"]
+    return [
+        f"Pictures: {counts['ok']:,} of {counts['snapshots']:,} readable"
+        + (f" (failed: {failed})" if failed else "")
+    ]
+
+
+def _metrics(stored: dict[str, StoredArtifact]) -> list[str]:
+    if "eval_report" not in stored:
+        return []
+    report = _read(stored["eval_report"], "eval_report.json")
+    split = report["test_split"]
+    lines = [
+        (f"Test split: {split['rows']:,} rows of {split['webcams']:,} webcams that the model never saw "
+        f"(as good as {split['effective_webcams']:.1f} equal ones)")
+    ]
+    for name in HEADLINES[report["target_type"]]:
+        metric = report["metrics"][name]
+        if metric["value"] is None:
+            lines.append(f"  {name:<20} –")
+            continue
+        interval = (
+            f"  (95 % interval {metric['low']:.3f} to {metric['high']:.3f})"
+            if metric["low"] is not None
+            else ""
+        )
+        lines.append(f"  {name:<20} {metric['value']:.3f}{interval}")
+    return lines
+
+
+def _disagreement(stored: dict[str, StoredArtifact]) -> list[str]:
+    if "disagreement_report" not in stored:
+        return []
+    report = _read(stored["disagreement_report"], "disagreement_report.json")
+    return [f"Disagreement: {report['counts']['compared']:,} snapshots compared"]
