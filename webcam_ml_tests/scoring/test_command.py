@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -221,6 +222,7 @@ arguments = parser.parse_args(sys.argv[1:])
 sys.exit(arguments.run(arguments))
 """
     terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 100))
     environ = {name: value for name, value in os.environ.items() if name not in AI_VARIABLES}
 
     ran = subprocess.run(
@@ -231,6 +233,7 @@ sys.exit(arguments.run(arguments))
         check=True,
     )
 
+    os.write(end, b"the end")  # so that there is something to read in any case
     shown = os.read(terminal, 65_536).decode()
     os.close(end)
     os.close(terminal)
