@@ -1,0 +1,287 @@
+"""Reading labels: three plain statements in one transaction, joined and averaged here.
+
+The database only selects rows; counting and averaging happen in polars, so that PostgreSQL and
+SQLite give the same bits, and a million rated snapshots take seconds. Snapshots that nobody rated
+are counted by the database and never travel.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import polars as pl
+import sqlalchemy as sa
+
+from webcam_ml.labels._captured_at import utc_text
+from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
+from webcam_ml.labels._enough import TooFewLabelsError, require_enough
+from webcam_ml.labels._labels import (
+    DROP_REASONS,
+    LABEL_SCHEMA,
+    STAR_COLUMNS,
+    STARS,
+    LabelCounts,
+    Labels,
+)
+from webcam_ml.labels._query import LabelQuery
+from webcam_ml.labels._stream import fetch
+
+logger = logging.getLogger(__name__)
+
+WEBCAMS = sa.table("webcams", sa.column("id"), sa.column("title"), sa.column("source"))
+SNAPSHOTS = sa.table(
+    "webcam_snapshots",
+    sa.column("id"),
+    sa.column("webcam_id"),
+    sa.column("phase"),
+    sa.column("captured_at"),
+    sa.column("calculated_rating"),
+    sa.column("firebase_url"),
+)
+RATINGS = sa.table(
+    "webcam_snapshot_ratings",
+    sa.column("snapshot_id"),
+    sa.column("user_session_id", sa.String),
+    sa.column("rating"),
+)
+
+AVERAGE = pl.col("rating_sum") / pl.col("rating_count")
+
+# How an error shows other people's session ids: a few of them, cut short.
+SESSIONS_SHOWN = 5
+SESSION_CHARACTERS = 12
+
+
+def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
+    """Read the labelled snapshots that a query asks for.
+
+    Everything is read in one transaction, so that ratings which arrive meanwhile are in all of the
+    result or in none of it. A label is the cached average (manual_only), or sum / count of the
+    ratings that count, in float64 (DOMAIN §3). A cached average that is NaN counts as missing, as
+    it is in SQLite, which has no NaN. Blank texts count as NULL.
+
+    Args:
+        database: Where the labels are.
+        query: Which ratings count, and how many a label needs.
+
+    Raises:
+        LabelDatabaseError: The database cannot be read, lacks a table or column, or holds a value
+            of the wrong kind in one.
+        TooFewLabelsError: Fewer than 10 snapshots or 3 webcams are left; the message names the
+            setting that would bring more.
+    """
+    with database.reading() as connection:
+        database.require_columns(
+            connection,
+            {table.name: table.columns.keys() for table in (SNAPSHOTS, RATINGS, WEBCAMS)},
+        )
+        _require_known_sessions(connection, query, database=database)
+        snapshots, cached, votes = _totals(connection)
+        ratings = _read_ratings(connection, query, total=votes)
+        rated = _read_rated_snapshots(connection, total=ratings["snapshot_id"].n_unique())
+        webcams = _read_webcams(connection)
+
+    cached_only = cached - rated["cached_rating"].count()
+    candidates = _candidates(rated, ratings, webcams, query=query)
+    del rated, ratings, webcams
+    reasons = candidates.group_by("drop").len()
+    dropped = dict(zip(reasons["drop"], reasons["len"], strict=True))
+    dropped["unrated"] = snapshots - candidates.height
+    histogram = candidates.group_by("rating_count").len().sort("rating_count")
+    labels = Labels(
+        frame=candidates.filter(pl.col("drop").is_null()).select(*LABEL_SCHEMA),
+        query=query,
+        drops={reason: dropped.get(reason, 0) for reason in DROP_REASONS},
+        counts=LabelCounts(
+            snapshots=snapshots,
+            rated_snapshots=candidates.height,
+            cached_only_snapshots=cached_only,
+            rating_counts=dict(zip(histogram["rating_count"], histogram["len"], strict=True)),
+        ),
+    )
+    require_enough(labels, database=str(database))
+    logger.info(
+        "labels: %d of %d rated snapshots, from %d webcams in %s",
+        labels.frame.height,
+        labels.counts.rated_snapshots,
+        labels.frame["webcam_id"].n_unique(),
+        database,
+    )
+    return labels
+
+
+def _read_ratings(connection: sa.Connection, query: LabelQuery, *, total: int) -> pl.DataFrame:
+    """Every rating row with stars; with sessions, `counts` says whether it counts."""
+    statement = sa.select(RATINGS.c.snapshot_id, sa.cast(RATINGS.c.rating, sa.Double))
+    schema: dict[str, type[pl.DataType]] = {"snapshot_id": pl.Int64, "rating": pl.Float64}
+    if query.curator_sessions:
+        chosen = RATINGS.c.user_session_id.in_(query.curator_sessions)
+        statement = statement.add_columns(sa.case((chosen, 1), else_=0))
+        schema["counts"] = pl.Int64
+    return fetch(
+        connection,
+        statement.where(RATINGS.c.rating.is_not(None)),
+        schema,
+        total=total,
+        what=RATINGS.name,
+    )
+
+
+def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFrame:
+    """Every snapshot with at least one rating, in the order of their ids."""
+    rated = sa.select(RATINGS.c.snapshot_id).where(RATINGS.c.rating.is_not(None))
+    statement = (
+        sa.select(
+            SNAPSHOTS.c.id,
+            SNAPSHOTS.c.webcam_id,
+            SNAPSHOTS.c.firebase_url,
+            SNAPSHOTS.c.phase,
+            sa.cast(SNAPSHOTS.c.captured_at, sa.Text),
+            sa.cast(SNAPSHOTS.c.calculated_rating, sa.Double),
+        )
+        .where(SNAPSHOTS.c.id.in_(rated))
+        .order_by(SNAPSHOTS.c.id)
+    )
+    schema: dict[str, type[pl.DataType]] = {
+        "snapshot_id": pl.Int64,
+        "webcam_id": pl.Int64,
+        "image_path_or_url": pl.String,
+        "phase": pl.String,
+        "captured_at": pl.String,
+        "cached_rating": pl.Float64,
+    }
+    frame = fetch(connection, statement, schema, total=total, what=SNAPSHOTS.name)
+    captured_at = utc_text(frame["captured_at"])
+    unreadable = frame.filter(captured_at.is_null() & frame["captured_at"].is_not_null())
+    if unreadable.height:
+        snapshot_id, text = unreadable.select("snapshot_id", "captured_at").row(0)
+        raise LabelDatabaseError(
+            f"Table {SNAPSHOTS.name}: captured_at is no time stamp in {unreadable.height:,} of the "
+            f"rated rows; at id {snapshot_id} it is {text!r}. Write it like 2026-02-12 10:15:00, "
+            "in UTC, or leave it NULL."
+        )
+    return frame.with_columns(captured_at)
+
+
+def _read_webcams(connection: sa.Connection) -> pl.DataFrame:
+    """Title and source of every webcam."""
+    statement = sa.select(WEBCAMS.c.id, WEBCAMS.c.title, WEBCAMS.c.source)
+    total = connection.scalar(sa.select(sa.func.count()).select_from(WEBCAMS))
+    return fetch(
+        connection,
+        statement,
+        {"webcam_id": pl.Int64, "webcam_title": pl.String, "webcam_source": pl.String},
+        total=total or 0,
+        what=WEBCAMS.name,
+    )
+
+
+def _totals(connection: sa.Connection) -> tuple[int, int, int]:
+    """Count snapshots, cached averages and ratings."""
+    snapshots, cached = connection.execute(
+        sa.select(sa.func.count(), sa.func.count(SNAPSHOTS.c.calculated_rating)).select_from(
+            SNAPSHOTS
+        )
+    ).one()
+    votes = connection.execute(sa.select(sa.func.count(RATINGS.c.rating))).scalar_one()
+    return snapshots, cached, votes
+
+
+def _require_known_sessions(
+    connection: sa.Connection, query: LabelQuery, *, database: LabelDatabase
+) -> None:
+    """Refuse curator_sessions that match nobody, and warn of single ones that do not."""
+    if not query.curator_sessions:
+        return
+    session = RATINGS.c.user_session_id
+    by_session = (
+        sa.select(session, sa.func.count())
+        .where(RATINGS.c.rating.is_not(None))
+        .group_by(session)
+        .order_by(sa.func.count().desc(), session)
+    )
+    found = connection.scalars(by_session.where(session.in_(query.curator_sessions))).all()
+    unknown = [name for name in query.curator_sessions if name not in found]
+    if not unknown:
+        return
+    if found:
+        logger.warning(
+            "curator_sessions: %d of %d rated nothing in %s: %s",
+            len(unknown),
+            len(query.curator_sessions),
+            database,
+            _names(unknown),
+        )
+        return
+    everybody = sa.select(sa.func.count()).select_from(by_session.order_by(None).subquery())
+    sessions = connection.execute(everybody).scalar_one()
+    if sessions == 0:
+        return  # Nobody rated at all: that is said when the labels are counted.
+    busiest = connection.execute(by_session.limit(SESSIONS_SHOWN)).all()
+    shown = ", ".join(f"{_shortened(str(name))} ({count:,} ratings)" for name, count in busiest)
+    raise TooFewLabelsError(
+        f"curator_sessions match nobody in {database}: no rating by {_names(unknown)}. Of the "
+        f"{sessions:,} sessions that rated, the busiest: {shown}. Correct curator_sessions, or "
+        "leave it empty to count everybody's ratings."
+    )
+
+
+def _candidates(
+    rated: pl.DataFrame, ratings: pl.DataFrame, webcams: pl.DataFrame, *, query: LabelQuery
+) -> pl.DataFrame:
+    """Join what was read: every rated snapshot, with its label and the reason to drop it."""
+    averages = _per_snapshot(ratings).with_columns(fresh_rating=AVERAGE)
+    if query.curator_sessions:
+        counted = _per_snapshot(ratings.filter(pl.col("counts") == 1))
+        averages = averages.select("snapshot_id", "fresh_rating").join(
+            counted, on="snapshot_id", how="left"
+        )
+    is_cached = query.label_source == "manual_only" and not query.curator_sessions
+    joined = (
+        rated.join(averages, on="snapshot_id", how="left", maintain_order="left")
+        .join(webcams, on="webcam_id", how="left", maintain_order="left")
+        .with_columns(
+            pl.col("image_path_or_url", "phase", "webcam_title", "webcam_source")
+            .str.strip_chars()
+            .replace("", None),
+            pl.col("cached_rating").fill_nan(None),
+        )
+    )
+    return joined.with_columns(
+        pl.col("rating_count", *STAR_COLUMNS).fill_null(0),
+        label_source=pl.lit(query.label_source),
+        label_value=pl.col("cached_rating") if is_cached else AVERAGE,
+    ).with_columns(
+        drop=pl.when(pl.col("webcam_id").is_null())
+        .then(pl.lit("no_webcam"))
+        .when(pl.col("image_path_or_url").is_null())
+        .then(pl.lit("no_image"))
+        .when(pl.col("label_value").is_null())
+        .then(pl.lit("no_label"))
+        .when(pl.col("rating_count") < query.min_rating_count)
+        .then(pl.lit("too_few_ratings"))
+    )
+
+
+def _per_snapshot(ratings: pl.DataFrame) -> pl.DataFrame:
+    """Count and add up the ratings of each snapshot; the sum of whole stars is exact."""
+    return ratings.group_by("snapshot_id").agg(
+        pl.len().cast(pl.Int64).alias("rating_count"),
+        pl.col("rating").sum().alias("rating_sum"),
+        *(
+            (pl.col("rating") == stars).sum().cast(pl.Int64).alias(column)
+            for stars, column in zip(STARS, STAR_COLUMNS, strict=True)
+        ),
+    )
+
+
+def _names(sessions: Sequence[str]) -> str:
+    shown = [_shortened(name) for name in sessions[:SESSIONS_SHOWN]]
+    if more := len(sessions) - len(shown):
+        shown.append(f"{more:,} more")
+    return ", ".join(shown)
+
+
+def _shortened(session: str) -> str:
+    if len(session) <= SESSION_CHARACTERS:
+        return repr(session)
+    return repr(session[:SESSION_CHARACTERS] + "…")

@@ -1,0 +1,35 @@
+"""A query that makes no sense is refused with the reason."""
+
+import pytest
+
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.labels import LabelConfigError, LabelQuery
+
+
+def test_the_default_counts_everybodys_first_rating() -> None:
+    assert LabelQuery() == LabelQuery("manual_only", 1, ())
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"label_source": "manual"}, "must be one of manual_only, public_aggregate"),
+        ({"min_rating_count": 0}, "min_rating_count is 0"),
+        ({"min_rating_count": -3}, "at least 1"),
+        ({"min_rating_count": 1.5}, "whole number"),
+        ({"min_rating_count": True}, "whole number"),
+        ({"curator_sessions": ("anna", " ")}, "blank session id"),
+        (
+            {"label_source": "public_aggregate", "curator_sessions": ("anna",)},
+            "together with label_source public_aggregate",
+        ),
+    ],
+)
+def test_nonsense_is_refused_with_the_reason(settings: dict[str, object], reason: str) -> None:
+    with pytest.raises(LabelConfigError, match=reason) as caught:
+        LabelQuery(**settings)  # type: ignore[arg-type]  # nonsense is what is tested
+    assert isinstance(caught.value, WebcamMLError)
+
+
+def test_order_and_repetition_of_sessions_mean_nothing() -> None:
+    assert LabelQuery(curator_sessions=("b", "a", "b")) == LabelQuery(curator_sessions=("a", "b"))
