@@ -62,7 +62,7 @@ def _figure(columns: int, title: str, subtitle: str) -> "tuple[Figure, list[Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.2 * columns if columns > 1 else 8.2, 5.6), layout="constrained")
+    figure = Figure(figsize=(6.2 * columns if columns > 1 else 8.2, 5.8), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(f"{title}\n", fontsize=14, fontweight="bold", color=DARK)
     figure.text(0.5, 0.935, subtitle, ha="center", va="center", fontsize=10, color="#555555")
@@ -72,6 +72,11 @@ def _figure(columns: int, title: str, subtitle: str) -> "tuple[Figure, list[Axes
         axis.grid(color="#E6E6E6", linewidth=0.8)
         axis.set_axisbelow(True)
     return figure, axes
+
+
+def _legend_below(figure: "Figure", *, columns: int) -> None:
+    # Inside the axes there is no corner that is empty for every model.
+    figure.legend(loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
 
 
 def _basis(document: EvalDocument) -> str:
@@ -264,7 +269,7 @@ def _reliability(document: EvalDocument, test: SplitRows) -> "Figure":
     margin = 0.03 * (high - low)
     axis.set_xlim(low - margin, high + margin)
     axis.set_ylim(low - margin, high + margin)
-    axis.legend(loc="upper left", fontsize=9, framealpha=0.9, edgecolor="none")
+    _legend_below(figure, columns=1)
     return figure
 
 
@@ -316,7 +321,7 @@ def _score_by_star(document: EvalDocument, test: SplitRows) -> "Figure":
     )
     _star_ticks(axis, document)
     axis.set_ylim(*((-0.03, 1.03) if binary else (0.9, 5.1)))
-    axis.legend(loc="upper left", fontsize=9, framealpha=0.9, edgecolor="none")
+    _legend_below(figure, columns=3)
     return figure
 
 
@@ -374,5 +379,5 @@ def _error_by_webcam(document: EvalDocument, test: SplitRows) -> "Figure":
         title="above the line: rated too high by the model; below: too low",
     )  # fmt: skip
     axis.title.set_fontsize(10)
-    axis.legend(loc="upper right", fontsize=9, framealpha=0.9, edgecolor="none")
+    _legend_below(figure, columns=3)
     return figure
