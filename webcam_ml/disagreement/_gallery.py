@@ -19,8 +19,8 @@ from webcam_ml.disagreement._rows import STARS
 
 # Of as many rows at most the page has cards; the tables have all.
 LARGEST_GALLERY = 500
-LONGEST_TEXT = 300
-LONGEST_LINK = 4000
+LONGEST_TEXT = 200
+LONGEST_LINK = 2000
 # Of the drawing on a card, in its own units: where 1 star is, and how far it is to 5.
 SCALE_START, SCALE_LENGTH = 12, 256
 

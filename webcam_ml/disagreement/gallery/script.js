@@ -97,13 +97,16 @@
   const show = (card) => {
     const place = shown.indexOf(card);
     byId("details-title").replaceChildren(card.querySelector(".title bdi").cloneNode(true));
-    const copies = [".open img, .gone", ".meta", ".scale", ".ratings", ".facts"].map((part) => {
-      const copy = card.querySelector(part).cloneNode(true);
-      copy.removeAttribute("id");
-      copy.hidden = false;
-      return copy;
-    });
-    byId("details-content").replaceChildren(...copies);
+    const copy = (part) => {
+      const node = card.querySelector(part).cloneNode(true);
+      node.removeAttribute("id");
+      node.hidden = false;
+      for (const link of node.querySelectorAll("a")) link.tabIndex = 0;
+      return node;
+    };
+    const [figure, text] = byId("details-content").children;
+    figure.replaceChildren(copy("img, .gone"));
+    text.replaceChildren(...[".meta", ".scale", ".ratings", ".foot", ".facts"].map(copy));
     dialog.className = card.dataset.direction;
     byId("place").textContent = `${place + 1} of ${shown.length}`;
     byId("previous").disabled = place === 0;
@@ -127,21 +130,27 @@
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
   });
-  dialog.addEventListener("keydown", (event) => {
-    if (event.key === "ArrowLeft") turn(-1);
-    if (event.key === "ArrowRight") turn(1);
-  });
   dialog.addEventListener("close", () => focusCard(shown[Number(dialog.dataset.place)]));
 
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "/" || dialog.open || event.target.closest("input, select")) return;
-    event.preventDefault();
-    search.focus();
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (dialog.open) {
+      // Here and not on the dialog: on the last card the focused button becomes disabled.
+      if (event.key === "ArrowLeft") turn(-1);
+      if (event.key === "ArrowRight") turn(1);
+    } else if (event.key === "/" && !event.target.closest("input, select")) {
+      event.preventDefault();
+      search.focus();
+    }
   });
 
   for (const control of controls) control.addEventListener("input", update);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(update));
+  byId("more").addEventListener("click", (event) => {
+    const expanded = form.classList.toggle("expanded");
+    event.currentTarget.setAttribute("aria-expanded", expanded);
+  });
   byId("clear").addEventListener("click", () => {
     form.reset();
     search.focus();

@@ -1,0 +1,366 @@
+"""The gallery in a real browser: what a curator clicks, types and sees.
+
+Screenshots go to the folder named by ``WEBCAM_ML_SCREENSHOTS``, or to pytest's temporary one.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from webcam_ml_tests.disagreement.compared_rows import build, compared_rows
+
+HOSTILE = {
+    10: "<script>document.title='pwned'</script>",
+    11: '"><img src=x onerror="document.title=\'pwned\'">',
+    12: "</script><svg onload=\"document.title='pwned'\">",
+    13: "\u202eesrever \u2067 sunset",
+    14: "شروق الشمس على البحر",
+    15: "🌅👩‍👩‍👧‍👦 Hafenblick " + "sehr lang " * 60,
+}
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+N = 36
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.fail(
+            "there is no chromium: install it (apt-get install chromium, brew install chromium)"
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable,
+            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                  "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+        )  # fmt: skip
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = compared_rows(N, seed=11).with_columns(
+        webcam_title=pl.col("snapshot_id").replace_strict(HOSTILE, default=pl.col("webcam_title")),
+        sha256=pl.when(pl.col("snapshot_id") == 16).then(None).otherwise("sha256"),
+        image_path_or_url=pl.when(pl.col("snapshot_id") == 17)
+        .then(pl.lit("javascript:document.title='pwned'"))
+        .otherwise("image_path_or_url"),
+        captured_at=pl.when(pl.col("snapshot_id") == 18).then(None).otherwise("captured_at"),
+    )
+    folder = tmp_path_factory.mktemp("report")
+    build(rows).save(folder)
+    return folder / "gallery.html"
+
+
+@pytest.fixture(scope="module")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    named = os.environ.get("WEBCAM_ML_SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser logged, refused or tried to fetch; every test ends with none of it."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser: Browser, gallery: Path, complaints: list[str]):
+    contexts: list[BrowserContext] = []
+
+    def opened(viewport=DESKTOP, **options) -> Page:
+        context = browser.new_context(viewport=viewport, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+        page.on(
+            "request",
+            lambda request: (
+                request.url == gallery.as_uri()
+                or request.url.startswith("data:")
+                or complaints.append(f"request: {request.url}")
+            ),
+        )
+        page.goto(gallery.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(open_page) -> Page:
+    return open_page()
+
+
+def shown(page: Page) -> list[dict[str, str]]:
+    """The data of the cards that can be seen, in their order on the page."""
+    return page.locator(".card:visible").evaluate_all(
+        "cards => cards.map(card => ({...card.dataset}))"
+    )
+
+
+def focused_rank(page: Page) -> str | None:
+    return page.evaluate("document.activeElement.closest('.card')?.dataset.rank ?? null")
+
+
+def test_all_rows_are_there_worst_first(page):
+    assert [card["rank"] for card in shown(page)] == [str(rank) for rank in range(1, N + 1)]
+    expect(page.get_by_role("status")).to_have_text(f"{N} pictures")
+    assert page.title() == "Labels worth a second look · binary-resnet18-0a1b2c3d4e5f"
+
+
+def test_every_picture_is_really_drawn(page):
+    page.locator(".card").last.scroll_into_view_if_needed()
+    images = page.locator(".card img")
+    assert images.count() == N - 1
+    for index in range(images.count()):
+        images.nth(index).scroll_into_view_if_needed()
+        expect(images.nth(index)).to_have_js_property("complete", True)
+        assert images.nth(index).evaluate("image => image.naturalWidth") > 0
+    expect(page.get_by_text("The picture is gone")).to_have_count(1)
+
+
+FILTERS = [
+    ("Difference", "Model higher", "direction", "model_high"),
+    ("Difference", "Model lower", "direction", "model_low"),
+    ("Split", "train · out-of-fold", "origin", "train · out-of-fold"),
+    ("Split", "test · held-out", "origin", "test · held-out"),
+    ("Phase", "sunset", "phase", "sunset"),
+]
+
+
+def test_each_filter_keeps_exactly_the_rows_that_match(page):
+    everything = shown(page)
+    for label, option, field, value in FILTERS:
+        wanted = [card for card in everything if card[field] == value]
+        assert 0 < len(wanted) < N
+        page.get_by_label(label, exact=True).select_option(label=option)
+        assert shown(page) == wanted
+        expect(page.get_by_role("status")).to_have_text(f"{len(wanted)} of {N} pictures")
+        page.get_by_label(label, exact=True).select_option("")
+
+
+def test_filters_combine_and_reset_brings_everything_back(page):
+    everything = shown(page)
+    wanted = [
+        card["rank"]
+        for card in everything
+        if card["direction"] == "model_low" and card["phase"] == "sunrise"
+    ]
+    page.get_by_label("Difference", exact=True).select_option("model_low")
+    page.get_by_label("Phase").select_option("sunrise")
+    page.get_by_label("Sort by").select_option("webcam")
+    assert sorted(card["rank"] for card in shown(page)) == sorted(wanted)
+    page.get_by_role("button", name="Reset").click()
+    expect(page.get_by_role("status")).to_have_text(f"{N} pictures")
+    assert shown(page) == everything
+
+
+def test_search_finds_titles_in_any_case_and_script(page):
+    found = {"شروق": 1, "HAFENBLICK sehr": 1, "<script>": 1, '"><img': 1, "no such webcam": 0}
+    for typed, count in found.items():
+        page.get_by_label("Webcam", exact=True).fill(typed)
+        assert len(shown(page)) == count
+        assert page.get_by_text("No picture matches").is_visible() == (count == 0)
+
+
+def test_search_finds_webcams_by_number_and_an_empty_result_leads_back(page):
+    first = shown(page)[0]["webcam"]
+    page.get_by_label("Webcam", exact=True).fill(first)
+    assert {card["webcam"] for card in shown(page)} == {first}
+    page.get_by_label("Webcam", exact=True).fill("nothing")
+    page.get_by_role("button", name="Show all").click()
+    expect(page.get_by_role("status")).to_have_text(f"{N} pictures")
+
+
+ORDERS = {
+    "difference": lambda card: -float(card["difference"]),
+    "people-high": lambda card: -float(card["people"]),
+    "people-low": lambda card: float(card["people"]),
+    "oldest": lambda card: card["date"] or "9",
+}
+
+
+def test_each_order_sorts_and_equal_rows_keep_their_rank(page):
+    everything = shown(page)
+    for option, key in ORDERS.items():
+        page.get_by_label("Sort by").select_option(option)
+        # `everything` is in order of rank, and Python's sort keeps that among equals.
+        assert shown(page) == sorted(everything, key=key)
+
+
+def test_newest_first_puts_pictures_without_a_date_last(page):
+    page.get_by_label("Sort by").select_option("newest")
+    dates = [card["date"] for card in shown(page)]
+    assert dates[-1] == ""
+    assert dates[:-1] == sorted(dates[:-1], reverse=True)
+
+
+def test_the_whole_page_works_from_the_keyboard(page):
+    page.keyboard.press("/")
+    expect(page.get_by_label("Webcam", exact=True)).to_be_focused()
+    for _ in range(6):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert focused_rank(page) == "1"
+
+    page.keyboard.press("ArrowRight")
+    assert focused_rank(page) == "2"
+    page.keyboard.press("ArrowDown")
+    columns = int(focused_rank(page)) - 2
+    assert columns == page.locator(".card").evaluate_all(
+        "cards => cards.filter(card => card.offsetTop === cards[0].offsetTop).length"
+    )
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert focused_rank(page) == "1"
+    page.keyboard.press("End")
+    assert focused_rank(page) == str(N)
+
+    page.keyboard.press("Enter")
+    details = page.get_by_role("dialog")
+    expect(details).to_be_visible()
+    expect(details).to_contain_text(f"{N} of {N}")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(details).to_contain_text(f"{N - 2} of {N}")
+    page.keyboard.press("Escape")
+    expect(details).to_be_hidden()
+    assert focused_rank(page) == str(N - 2)
+
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "source"
+    page.keyboard.press("Tab")
+    assert focused_rank(page) is None, "only one card is a stop of the tab key"
+
+
+def test_the_arrows_still_turn_after_the_last_picture_was_reached_by_button(page):
+    page.locator(".open").nth(N - 2).click()
+    page.get_by_role("button", name="Next").click()
+    expect(page.get_by_role("button", name="Next")).to_be_disabled()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("dialog")).to_contain_text(f"{N - 1} of {N}")
+
+
+def test_turning_stays_within_the_filtered_pictures(page):
+    page.get_by_label("Difference", exact=True).select_option("model_high")
+    ranks = [card["rank"] for card in shown(page)]
+    page.locator(".card:visible .open").first.click()
+    titles = []
+    for _ in ranks:
+        titles.append(page.locator("#details-title").inner_text())
+        page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("dialog")).to_contain_text(f"{len(ranks)} of {len(ranks)}")
+    assert titles == page.locator(".card:visible .title bdi").evaluate_all(
+        "all => all.map(one => one.textContent)"
+    )
+
+
+def test_hostile_text_neither_runs_nor_breaks_out(page, screenshots):
+    page.wait_for_load_state("load")
+    for snapshot, title in HOSTILE.items():
+        card = page.locator(f".card[data-snapshot='{snapshot}']")
+        shown_title = card.locator(".title bdi").first.text_content()
+        assert shown_title == (title if len(title) <= 200 else f"{title[:200]}…")
+    card = page.locator(".card", has=page.get_by_text("javascript:document.title", exact=False))
+    assert card.get_by_role("link").count() == 0
+
+    page.get_by_label("Webcam", exact=True).fill("<script>")
+    page.locator(".card:visible .open").click()
+    expect(page.locator("#details-title")).to_have_text(HOSTILE[10])
+    assert "pwned" not in page.title()
+    assert page.evaluate("document.scripts.length") == 1
+    page.screenshot(path=screenshots / "hostile.png")
+
+
+def test_even_markup_that_got_in_could_not_run(open_page, complaints):
+    page = open_page()
+    page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "document.title = 'pwned'";
+            document.body.append(script);
+            const holder = document.createElement("div");
+            holder.innerHTML = `<img src="data:image/png,x" onerror="document.title = 'pwned'">`;
+            document.body.append(holder);
+        }"""
+    )
+    page.wait_for_timeout(200)
+    assert "pwned" not in page.title()
+    assert all("Content Security Policy" in complaint for complaint in complaints)
+    assert len(complaints) >= 2
+    complaints.clear()
+
+
+def test_without_javascript_every_card_is_there_to_read(open_page):
+    page = open_page(java_script_enabled=False)
+    expect(page.locator(".card")).to_have_count(N)
+    expect(page.locator(".tools")).to_be_hidden()
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(open_page, screenshots):
+    page = open_page(PHONE, is_mobile=True, has_touch=True, device_scale_factor=2)
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    page.screenshot(path=screenshots / "phone.png")
+
+    expect(page.get_by_label("Difference", exact=True)).to_be_hidden()
+    page.get_by_role("button", name="Filters").tap()
+    page.get_by_label("Difference", exact=True).select_option("model_low")
+    assert {card["direction"] for card in shown(page)} == {"model_low"}
+    page.screenshot(path=screenshots / "phone_filters.png")
+
+    page.locator(".card:visible .open").first.tap()
+    dialog = page.get_by_role("dialog").bounding_box()
+    assert dialog["x"] >= 0
+    assert dialog["x"] + dialog["width"] <= PHONE["width"]
+    page.screenshot(path=screenshots / "phone_details.png")
+    page.get_by_role("button", name="Close").tap()
+    page.locator("details.summary summary").tap()
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_in_light_and_in_dark(open_page, screenshots, scheme):
+    page = open_page(color_scheme=scheme)
+    for part in (".lead", ".meta", ".badge", ".ratings dt", ".ratings dd", ".chip", ".source"):
+        contrast = page.locator(part).first.evaluate(CONTRAST)
+        assert contrast >= 4.5, f"{part} has a contrast of {contrast:.1f} in {scheme}"
+    page.screenshot(path=screenshots / f"{scheme}.png")
+    page.locator(".open").first.click()
+    page.screenshot(path=screenshots / f"{scheme}_details.png")
+    page.keyboard.press("Escape")
+    page.locator("details.summary summary").click()
+    page.screenshot(path=screenshots / f"{scheme}_summary.png")
+
+
+# WCAG 2.1: the ratio of relative luminances of a text and what is behind it.
+CONTRAST = """element => {
+    const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+    const luminance = (colour) => {
+        const [r, g, b] = numbers(colour).map((value) => {
+            const share = value / 255;
+            return share <= 0.03928 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    let behind = element;
+    while (numbers(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+    const both = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor];
+    const [dark, light] = both.map(luminance).sort((a, b) => a - b);
+    return (light + 0.05) / (dark + 0.05);
+}"""
