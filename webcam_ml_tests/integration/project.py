@@ -1,0 +1,150 @@
+"""A project folder of its own for the real `dagster` command line: instance, store, caches, data."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+
+import webcam_ml
+from webcam_ml.demo import make_demo_data
+
+REPOSITORY = Path(webcam_ml.__file__).resolve().parents[1]
+DAGSTER = Path(sys.executable).with_name("dagster")
+WEBCAM_ML = Path(sys.executable).with_name("webcam-ml")
+SECONDS = 300
+
+# The smallest network at a small size: what is proved does not depend on either.
+SMALL = {
+    "ops": {
+        "checkpoint": {
+            "config": {"model_name": "mobilenet_v3_small", "weights": "none", "image_size": 64}
+        },
+        "eval_report": {"config": {"bootstrap_samples": 200}},
+    }
+}
+
+
+@dataclass
+class Project:
+    """Runs the commands that a user types, in a folder that nothing else uses."""
+
+    folder: Path
+    database_url: str | None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        home = self.folder / "home"
+        if not home.exists():
+            home.mkdir(parents=True)
+            shutil.copy(REPOSITORY / "dagster.yaml", home)
+            self.python(
+                "from dagster import DagsterInstance; DagsterInstance.get().get_runs(limit=1)"
+            )
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
+
+    def env(self) -> dict[str, str]:
+        env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("DAGSTER_", "WEBCAM_ML_", "AI_")) and name != "DATABASE_URL"
+        }
+        env |= {
+            "DAGSTER_HOME": str(self.folder / "home"),
+            "WEBCAM_ML_ARTIFACTS": str(self.artifacts),
+            "WEBCAM_ML_CACHE": str(self.folder / "cache"),
+        }
+        if self.database_url is not None:
+            env["DATABASE_URL"] = self.database_url
+        return env | self.environment
+
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(part) for part in command],
+            cwd=REPOSITORY,
+            env=self.env(),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    def python(self, script: str) -> str:
+        result = self.run(sys.executable, "-c", script)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def materialize_command(
+        self, select: str, config: dict[str, object] | Path | None = None
+    ) -> list[str]:
+        command = [str(DAGSTER), "asset", "materialize", "-m", "webcam_ml.definitions"]
+        command += ["--select", select]
+        if isinstance(config, Path):
+            command += ["-c", str(config)]
+        elif config is not None:
+            command += ["--config-json", json.dumps(config)]
+        return command
+
+    def materialize(
+        self, select: str, config: dict[str, object] | Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run(*self.materialize_command(select, config))
+
+    def succeed(self, select: str, config: dict[str, object] | Path | None = None) -> str:
+        result = self.materialize(select, config)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout + result.stderr
+
+    def fail(self, select: str, config: dict[str, object] | Path | None = None) -> str:
+        result = self.materialize(select, config)
+        assert result.returncode != 0, result.stdout + result.stderr
+        return result.stdout + result.stderr
+
+    def latest(self, asset: str) -> Path:
+        pointer = json.loads((self.artifacts / asset / "latest.json").read_text())
+        return self.artifacts / asset / str(pointer["version"])
+
+    def versions(self) -> dict[str, list[str]]:
+        return {
+            folder.name: sorted(path.name for path in folder.glob("2*"))
+            for folder in sorted(self.artifacts.iterdir())
+            if folder.is_dir()
+        }
+
+
+def make_small_demo(folder: Path, *, raters: float = 1.5, database_url: str | None = None) -> str:
+    """Draw a demo that trains in seconds and has both classes in every split; give its URL."""
+    make_demo_data(
+        folder,
+        database_url=database_url,
+        webcams=60,
+        snapshots=160,
+        image_width=96,
+        raters_per_snapshot=raters,
+    )
+    return database_url or f"sqlite:///{folder / 'labels.sqlite'}"
+
+
+def copy_database(source: str, target: str) -> None:
+    """Copy the rows of the application's tables into a database that has the schema."""
+    names = ("webcams", "webcam_snapshots", "webcam_snapshot_ratings")
+    read, write = sa.create_engine(source), sa.create_engine(target)
+    with read.connect() as reader, write.begin() as writer:
+        for name in names:
+            origin = sa.Table(name, sa.MetaData(), autoload_with=reader)
+            destination = sa.Table(name, sa.MetaData(), autoload_with=writer)
+            shared = [c.name for c in origin.columns if c.name in destination.columns]
+            rows = [
+                {column: row[column] for column in shared}
+                for row in reader.execute(sa.select(origin)).mappings()
+            ]
+            writer.execute(destination.insert(), rows)
+    read.dispose()
+    write.dispose()

@@ -1,0 +1,316 @@
+"""The graph as a user runs it: the real dagster command line, each command a fresh process."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import polars as pl
+import pytest
+import sqlalchemy as sa
+
+from webcam_ml.dataset import SplitConfig
+from webcam_ml.export import ExportedModel, differences_from_torch, parity_pictures
+from webcam_ml.model import Checkpoint
+from webcam_ml_tests.integration.project import (
+    DAGSTER,
+    REPOSITORY,
+    SMALL,
+    WEBCAM_ML,
+    Project,
+    copy_database,
+    make_small_demo,
+)
+from webcam_ml_tests.label_schema import create_schema
+
+MANIFESTS = "labels_raw,manifest_full,manifest_train,manifest_val,manifest_test"
+CONTRACT_FILES = {
+    "manifest_full": ["manifest_full.csv", "export_meta.json"],
+    "manifest_train": ["manifest_train.csv"],
+    "manifest_val": ["manifest_val.csv"],
+    "manifest_test": ["manifest_test.csv"],
+    "checkpoint": ["best.pt", "train_summary.json", "predictions.csv"],
+    "eval_report": ["eval_report.json"],
+    "onnx_model": ["model.onnx", "model.meta.json"],
+    "disagreement_report": ["disagreement_report.json"],
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_small_demo(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, data: str) -> Project:
+    """A project in which the whole graph was materialized once."""
+    project = Project(tmp_path_factory.mktemp("project"), data)
+    project.succeed("*", SMALL)
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Iterator[Project]:
+    """A copy of the finished project that a test may ruin."""
+    copy = tmp_path / "copy"
+    for name in ("home", "artifacts"):
+        shutil.copytree(finished.folder / name, copy / name, symlinks=True)
+    (copy / "cache").symlink_to(finished.folder / "cache")
+    yield Project(copy, finished.database_url)
+
+
+def test_the_whole_graph_leaves_the_files_of_the_contract(finished: Project) -> None:
+    for asset, names in CONTRACT_FILES.items():
+        folder = finished.latest(asset)
+        for name in [*names, "lineage.json"]:
+            assert (folder / name).stat().st_size > 0, f"{asset}/{name}"
+        pointer = json.loads((folder.parent / "latest.json").read_text())
+        assert set(pointer) == {"version", "data_version", "created_at"}
+
+
+def test_lineage_names_everything_that_a_model_was_made_from(finished: Project) -> None:
+    lineage = json.loads((finished.latest("onnx_model") / "lineage.json").read_text())
+    assert {"labels_raw", "manifest_full", "image_index", "checkpoint"} <= set(lineage["ancestors"])
+    for asset, version in lineage["ancestors"].items():
+        stored = json.loads((finished.latest(asset) / "lineage.json").read_text())
+        assert stored["data_version"] == version
+    assert lineage["inputs"].keys() == {"checkpoint", "eval_report", "image_index"}
+    assert lineage["config"] == {"opset": 20}
+    assert lineage["database"]["dialect"] == "sqlite"
+    assert lineage["code_version"]["package"]
+    assert set(lineage["files"]["model.onnx"]) == {"sha256", "size"}
+
+
+def test_running_again_makes_no_new_version_and_says_so(finished: Project) -> None:
+    before = finished.versions()
+    output = finished.succeed("*", SMALL)
+    assert finished.versions() == before
+    for asset in CONTRACT_FILES:
+        assert f"{asset} unchanged" in output
+    assert "0 computed" in output or "computed, " not in output.replace("0 pictures computed", "")
+
+
+def test_equal_data_in_another_folder_give_equal_versions(
+    finished: Project, tmp_path: Path
+) -> None:
+    elsewhere = Project(tmp_path, finished.database_url)
+    elsewhere.succeed("*", SMALL)
+    for asset in CONTRACT_FILES:
+        ours = json.loads((finished.latest(asset) / "lineage.json").read_text())
+        theirs = json.loads((elsewhere.latest(asset) / "lineage.json").read_text())
+        assert ours["data_version"] == theirs["data_version"], asset
+        assert ours["files"] == theirs["files"], asset
+
+
+def test_the_model_runs_in_plain_onnxruntime_on_pictures_of_any_size(finished: Project) -> None:
+    session = onnxruntime.InferenceSession(str(finished.latest("onnx_model") / "model.onnx"))
+    random = np.random.default_rng(0)
+    for shape in ((1, 1, 1, 3), (3, 77, 41, 3), (1, 600, 1200, 3)):
+        picture = random.integers(0, 256, shape, dtype=np.uint8)
+        raw_score, ai_rating = session.run(["raw_score", "ai_rating"], {"image": picture})
+        assert raw_score.shape == (shape[0],)
+        assert ((raw_score >= 0) & (raw_score <= 1)).all()
+        np.testing.assert_allclose(ai_rating, 1 + 4 * raw_score, rtol=1e-6)
+
+
+def test_the_model_agrees_with_torch_on_photographs(finished: Project) -> None:
+    exported = ExportedModel.load(finished.latest("onnx_model"))
+    checkpoint = Checkpoint.load(finished.latest("checkpoint"))
+    differences = differences_from_torch(exported.model, checkpoint.model, parity_pictures())
+    assert max(differences.values()) <= 1e-4
+
+
+@pytest.mark.parametrize("select", ["manifest_test", "+checkpoint", "eval_report+"])
+def test_parts_of_the_graph_can_be_selected(project: Project, select: str) -> None:
+    before = project.versions()
+    project.succeed(select, SMALL)
+    assert project.versions() == before
+
+
+def test_manifests_of_another_target_type_and_eval_report_alone_are_refused(
+    project: Project,
+) -> None:
+    regression = {"ops": {"manifest_full": {"config": {"target_type": "regression"}}}}
+    project.succeed("manifest_full,manifest_train,manifest_val,manifest_test", regression)
+    before = project.versions()
+    output = project.fail("eval_report")
+    assert "its inputs checkpoint and " in output
+    assert "different versions of manifest_full" in output
+    assert "--select 'checkpoint,image_index'" in output
+    assert project.versions() == before
+    # What the message says is what helps.
+    project.succeed("checkpoint,image_index,eval_report", SMALL)
+    report = json.loads((project.latest("eval_report") / "eval_report.json").read_text())
+    assert report["target_type"] == "regression"
+
+
+def test_config_of_an_unselected_asset_has_no_effect_and_says_so(project: Project) -> None:
+    regression = {"ops": {"manifest_full": {"config": {"target_type": "regression"}}}}
+    before = project.versions()
+    output = project.succeed("manifest_test", regression)
+    assert "config is given for manifest_full, which is not selected" in output
+    assert project.versions() == before
+
+
+def test_a_stored_file_changed_by_hand_is_noticed_and_healed(project: Project) -> None:
+    path = project.latest("manifest_full") / "manifest_full.csv"
+    path.write_text(path.read_text().replace("sunset", "sunrise"))
+    output = project.fail("manifest_test")
+    assert "manifest_full.csv is not what was stored" in output
+    assert "Materialize manifest_full again" in output
+    project.succeed("manifest_full,manifest_test")
+
+
+def test_a_run_killed_in_its_middle_leaves_nothing_half_written(
+    project: Project, tmp_path: Path
+) -> None:
+    before = project.versions()
+    other = {
+        "ops": {**SMALL["ops"], "labels_raw": {"config": {"label_source": "public_aggregate"}}}
+    }
+    with subprocess.Popen(
+        project.materialize_command("*", other),
+        cwd=REPOSITORY,
+        env=project.env(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while project.versions()["manifest_full"] == before["manifest_full"]:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+    project.succeed("*", other)
+    for asset, versions in project.versions().items():
+        assert set(before[asset]) <= set(versions)
+        assert not list((project.artifacts / asset).glob(".unfinished-*"))
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (None, "DATABASE_URL"),
+        ("sqlite:////nowhere/labels.sqlite", "/nowhere/labels.sqlite"),
+        ("mysql://someone:secret@host/db", "mysql"),
+        ("postgresql://someone:secret@127.0.0.1:1/db", "127.0.0.1"),
+    ],
+)
+def test_a_database_that_cannot_be_read_is_a_clear_error_without_password(
+    project: Project, url: str | None, message: str
+) -> None:
+    before = project.versions()
+    project.database_url = url
+    output = project.fail("labels_raw")
+    assert message in output
+    assert "secret" not in output
+    assert project.versions() == before
+
+
+def test_a_misspelt_asset_in_the_config_is_refused_before_anything_runs(project: Project) -> None:
+    output = project.fail("labels_raw", {"ops": {"manifest_ful": {"config": {}}}})
+    assert "there is no asset of that name; did you mean manifest_full?" in output
+    assert "labels_raw unchanged" not in output
+
+
+def test_labels_of_one_class_stop_the_run_before_anything_is_stored(project: Project) -> None:
+    before = project.versions()
+    output = project.fail(
+        "manifest_full", {"ops": {"manifest_full": {"config": {"binary_threshold": 1.01}}}}
+    )
+    assert "binary_threshold" in output or "one class" in output
+    assert project.versions()["manifest_full"] == before["manifest_full"] or "split" not in output
+
+
+def test_unreadable_images_stop_the_run_and_say_why(project: Project, tmp_path: Path) -> None:
+    source = str(project.database_url).removeprefix("sqlite:///")
+    copy = tmp_path / "dead.sqlite"
+    shutil.copy(source, copy)
+    engine = sa.create_engine(f"sqlite:///{copy}")
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE webcam_snapshots SET firebase_url = '/gone/' || id"))
+    engine.dispose()
+    project.database_url = f"sqlite:///{copy}"
+    output = project.fail("labels_raw,manifest_full,image_index")
+    assert "not_found" in output
+    assert "/gone" in output
+
+
+def test_manifests_from_postgresql_equal_those_from_sqlite(
+    finished: Project, tmp_path: Path, postgres_url: str
+) -> None:
+    engine = sa.create_engine(postgres_url)
+    create_schema(engine)
+    engine.dispose()
+    copy_database(str(finished.database_url), postgres_url)
+    project = Project(tmp_path, postgres_url.replace("postgresql://", "postgres://"))
+    project.succeed(MANIFESTS)
+    config = SplitConfig()
+    for name in ("full", "train", "val", "test"):
+        ours = project.latest(f"manifest_{name}") / f"manifest_{name}.csv"
+        theirs = finished.latest(f"manifest_{name}") / f"manifest_{name}.csv"
+        assert ours.read_bytes() == theirs.read_bytes()
+        for webcam, split in pl.read_csv(ours).select("webcam_id", "split").iter_rows():
+            assert split == config.split_of(webcam)
+
+
+# How each config file and --select go together, as docs/configuration.md says.
+CONFIG_FILES = {
+    "demo.yaml": "*",
+    "manual_binary.yaml": MANIFESTS,
+    "manual_two_raters.yaml": MANIFESTS,
+    "public_aggregate.yaml": MANIFESTS,
+    "regression.yaml": MANIFESTS,
+    "retrain.yaml": MANIFESTS,
+}
+
+
+@pytest.fixture(scope="module")
+def well_rated(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database in which most snapshots have three raters or more."""
+    return make_small_demo(tmp_path_factory.mktemp("rated"), raters=5)
+
+
+@pytest.mark.parametrize("name", sorted(CONFIG_FILES))
+def test_each_config_file_works_with_its_selection(
+    well_rated: str, tmp_path: Path, name: str
+) -> None:
+    project = Project(tmp_path, well_rated)
+    project.succeed(CONFIG_FILES[name], REPOSITORY / "configs" / name)
+    meta = json.loads((project.latest("manifest_full") / "export_meta.json").read_text())
+    expected = {
+        "manual_two_raters.yaml": ("manual_only", 2, "binary"),
+        "public_aggregate.yaml": ("public_aggregate", 3, "binary"),
+        "regression.yaml": ("manual_only", 1, "regression"),
+    }.get(name, ("manual_only", 1, "binary"))
+    assert (meta["label_source"], meta["min_rating_count"], meta["target_type"]) == expected
+
+
+def test_no_config_file_is_untested() -> None:
+    assert {path.name for path in (REPOSITORY / "configs").glob("*.yaml")} == set(CONFIG_FILES)
+
+
+def test_too_few_raters_say_which_setting_helps(finished: Project, tmp_path: Path) -> None:
+    project = Project(tmp_path, finished.database_url)
+    output = project.fail(MANIFESTS, REPOSITORY / "configs" / "public_aggregate.yaml")
+    assert "min_rating_count" in output
+    assert "rated snapshots" in output
+
+
+def test_definitions_are_valid_in_the_workspace_file(finished: Project) -> None:
+    result = finished.run(DAGSTER, "definitions", "validate", "-w", "workspace.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_summary_says_what_there_is(finished: Project) -> None:
+    result = finished.run(WEBCAM_ML, "summary", "--since", "9999999999")
+    assert result.returncode == 0, result.stderr
+    for text in ("Labels: ", "Pictures: ", "roc_auc", "Disagreement: ", "(unchanged)"):
+        assert text in result.stdout

@@ -1,0 +1,94 @@
+import pytest
+import yaml
+
+from webcam_ml.orchestration.assets import ASSETS
+from webcam_ml.orchestration.config import CONFIG_BY_ASSET
+from webcam_ml.orchestration.guard import RunConfigError, judge_run_config
+from webcam_ml.orchestration.jobs import CONFIGS
+
+NAMES = [key.to_user_string() for definition in ASSETS for key in definition.keys]
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"manifest_ful": {"config": {}}}, "no asset of that name; did you mean manifest_full?"),
+        ({"zebra": {"config": {}}}, "no asset of that name; there are checkpoint, "),
+        ({"manifest_train": {"config": {"seed": 1}}}, "this asset has no config"),
+        ({"checkpoint": {"model_name": "resnet18"}}, "expected one key, config"),
+        ({"checkpoint": {"config": "resnet18"}}, "expected fields with values"),
+        (
+            {"checkpoint": {"config": {"model_nam": 1}}},
+            "no field model_nam; did you mean model_name?",
+        ),
+        ({"checkpoint": {"config": {"model_name": "vgg16"}}}, "choose one of resnet18, "),
+        ({"checkpoint": {"config": {"strategy": "magic"}}}, "strategy 'magic' is unknown"),
+        ({"checkpoint": {"config": {"class_weight": "most"}}}, "class_weight 'most' is unknown"),
+        ({"checkpoint": {"config": {"image_size": 8}}}, "image_size 8 is outside"),
+        ({"checkpoint": {"config": {"image_size": "big"}}}, "image_size: .* found 'big'"),
+        ({"labels_raw": {"config": {"label_source": "guess"}}}, "guess"),
+        ({"labels_raw": {"config": {"min_rating_count": 0}}}, "min_rating_count is 0"),
+        (
+            {
+                "labels_raw": {
+                    "config": {"label_source": "public_aggregate", "curator_sessions": ["a"]}
+                }
+            },
+            "curator_sessions",
+        ),
+        ({"manifest_full": {"config": {"binary_threshold": 0.75}}}, r"outside \(1, 5\]"),
+        (
+            {"manifest_full": {"config": {"train_pct": 80}}},
+            "= 110: the percentages must sum to 100",
+        ),
+        ({"manifest_full": {"config": {"target_type": "ternary"}}}, "binary or regression"),
+        ({"image_index": {"config": {"max_failed_fraction": 2}}}, "max_failed_fraction is 2"),
+        ({"eval_report": {"config": {"bootstrap_samples": 3}}}, "bootstrap_samples 3 is below"),
+        ({"onnx_model": {"config": {"opset": 11}}}, "opset 11 is not possible"),
+        ({"disagreement_report": {"config": {"limit": 0}}}, "limit"),
+    ],
+)
+def test_nonsense_is_refused_with_the_reason(entries: dict[str, object], message: str) -> None:
+    with pytest.raises(RunConfigError, match=message):
+        judge_run_config({"ops": entries}, assets=NAMES, selected=None)
+
+
+def test_all_faults_are_told_at_once_whether_or_not_the_asset_is_selected() -> None:
+    config = {
+        "ops": {
+            "manifest_ful": {"config": {}},
+            "checkpoint": {"config": {"image_size": 8}},
+            "labels_raw": {"config": {"min_rating_count": 0}},
+        }
+    }
+    with pytest.raises(RunConfigError) as caught:
+        judge_run_config(config, assets=NAMES, selected={"manifest_full"})
+    assert str(caught.value).count("\n- ") == 3
+
+
+def test_config_of_an_asset_that_is_not_selected_is_a_warning() -> None:
+    config = {"ops": {"manifest_full": {"config": {"target_type": "regression"}}}}
+    (warning,) = judge_run_config(config, assets=NAMES, selected={"eval_report"})
+    assert "manifest_full, which is not selected: it has no effect" in warning
+    assert judge_run_config(config, assets=NAMES, selected={"manifest_full"}) == []
+    assert judge_run_config(config, assets=NAMES, selected=None) == []
+
+
+def test_no_config_is_fine() -> None:
+    assert judge_run_config({}, assets=NAMES, selected=None) == []
+    assert judge_run_config({"ops": {}}, assets=NAMES, selected=None) == []
+    assert (
+        judge_run_config({"ops": {"checkpoint": {"config": {}}}}, assets=NAMES, selected=None) == []
+    )
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_each_config_file_is_right(path: object) -> None:
+    config = yaml.safe_load(path.read_text())  # type: ignore[attr-defined]
+    judge_run_config(config, assets=NAMES, selected=None)
+
+
+def test_every_config_class_has_usable_defaults_and_belongs_to_an_asset() -> None:
+    for name, config_class in CONFIG_BY_ASSET.items():
+        assert name in NAMES
+        config_class().settings()  # type: ignore[attr-defined]
