@@ -242,7 +242,7 @@ def test_unverified_loading_needs_no_meta_but_checks_the_file(tmp_path: Path) ->
 def test_a_model_with_another_signature_is_refused(
     tmp_path: Path, changes: dict[str, object], match: str
 ) -> None:
-    refused(write_model(tmp_path, tiny_model(**changes)), match)  # type: ignore[arg-type]
+    refused(write_model(tmp_path, tiny_model(**changes)), match)
 
 
 def test_the_float_tensor_of_before_is_refused(tmp_path: Path) -> None:

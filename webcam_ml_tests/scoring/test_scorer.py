@@ -386,7 +386,7 @@ def test_images_are_taken_only_as_the_work_proceeds() -> None:
     results = Scorer(threads=2).score_many(endless())
     for _ in range(20):
         next(results)
-    results.close()  # type: ignore[attr-defined]
+    results.close()
 
     assert taken < 40
 
