@@ -4,8 +4,7 @@ import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,8 +18,8 @@ from webcam_ml.demo._database import (
     write_demo,
 )
 from webcam_ml.demo._options import DemoOptions
-from webcam_ml.demo._picture import draw_pictures
 from webcam_ml.demo._plan import Snapshot, plan_snapshots
+from webcam_ml.demo._studio import draw_all
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.progress import track
 
@@ -221,30 +220,9 @@ def _draw_missing(folder: Path, wanted: DemoRecord, plan: Sequence[Snapshot]) ->
     missing = [
         snapshot for snapshot in plan if not snapshot.dead and picture_name(snapshot) not in there
     ]
-    # A camera's foreground is drawn once for all its pictures; the busiest cameras go first.
-    missing.sort(key=lambda snapshot: (snapshot.scene.index, snapshot.id))
-    by_camera = [
-        tuple(frames)
-        for _, frames in itertools.groupby(missing, key=lambda frame: frame.scene.index)
-    ]
-
-    def draw(frames: Sequence[Snapshot]) -> int:
-        for frame, data in draw_pictures(wanted.options.seed, frames):
-            _write_whole(images / picture_name(frame), data)
-        return len(frames)
-
-    def finished() -> Iterator[int]:
-        # numpy and Pillow release the interpreter lock, so threads are enough.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            try:
-                for count in pool.map(draw, by_camera):
-                    yield from range(count)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-
-    for _ in track(finished(), total=len(missing), what="drawing webcams", unit="pictures"):
-        pass
+    drawn = draw_all(wanted.options.seed, missing)
+    for snapshot, data in track(drawn, total=len(missing), what="drawing webcams", unit="pictures"):
+        _write_whole(images / picture_name(snapshot), data)
     return len(missing)
 
 

@@ -124,7 +124,7 @@ def _with_foreground(
         hidden = np.float32(0.95 * weather.fog) * (1 - scenery.open)
         thick = np.maximum(thick, hidden * (0.35 + 0.65 * scenery.depth))
     thick *= solid
-    mist = haze_colour(frame.sun_elevation, zenith)
+    mist = haze_colour(weather, zenith, sun_elevation=frame.sun_elevation)
     dusk = np.float32(0.4 * np.clip((1 - frame.sun_elevation) / 5, 0, 1) * (1 - 0.6 * weather.fog))
     for channel in range(3):
         scene[channel] += (mist[channel] - scene[channel]) * thick

@@ -166,14 +166,14 @@ def _meadow(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
     if rng.random() < 0.5:
         _trees(canvas, rng, float(rng.uniform(0.9, 1.0)), pines=bool(rng.random() < 0.6))
     if rng.random() < 0.35:
-        _building(
+        _house(
             canvas,
             rng,
             x=float(rng.uniform(0.1, 0.7)),
-            base=horizon + 0.14,
-            width=0.12,
-            height=0.1,
-            depth=0.15,
+            base=horizon + float(rng.uniform(0.12, 0.2)),
+            width=float(rng.uniform(0.08, 0.16)),
+            depth=0.12,
+            foot=0.012,
         )
 
 
@@ -211,7 +211,7 @@ def _roofs(canvas: Canvas, rng: np.random.Generator, horizon: float) -> None:
         base = horizon + 0.07 + 0.11 * row
         while x < 1:
             width = float(rng.uniform(0.08, 0.16)) * (1 + 0.4 * row)
-            _house(canvas, rng, x=x, base=base, width=width, depth=0.3 - 0.1 * row)
+            _house(canvas, rng, x=x, base=base, width=width, depth=0.3 - 0.1 * row, foot=0.3)
             x += width * float(rng.uniform(0.9, 1.35))
     if rng.random() < 0.5:
         _car_park(canvas, rng)
@@ -257,11 +257,12 @@ def _house(
     base: float,
     width: float,
     depth: float,
+    foot: float,
 ) -> None:
     wall = float(rng.uniform(0.05, 0.09))
     roof = float(rng.uniform(0.04, 0.08))
     body = _vary(rng, (168, 160, 146), 18)
-    canvas.box(x, base - wall, x + width, base + 0.3, body, depth=depth)
+    canvas.box(x, base - wall, x + width, base + foot, body, depth=depth)
     tiles = _vary(rng, (118, 70, 54) if rng.random() < 0.6 else (84, 84, 88), 12)
     inset = width * float(rng.uniform(0.05, 0.5))
     eaves, ridge = base - wall, base - wall - roof

@@ -24,6 +24,7 @@ class Weather:
         clarity: Of the air; hazy when low.
         vivid: Strength of the colours that the air itself takes on.
         fog: Of the ground-hugging kind, which hides everything.
+        dust: In haze and fog, which turns them brown and orange.
         softness: Of the clouds' edges.
         cloud_scale: Clouds per unit of cloud height.
         wind: Drift of the clouds per minute, across and along the view, in cloud heights.
@@ -36,6 +37,7 @@ class Weather:
     clarity: float
     vivid: float
     fog: float
+    dust: float
     softness: float
     cloud_scale: float
     wind: tuple[float, float]
@@ -66,6 +68,7 @@ def draw_weather(seed: int, camera: Camera, visit: int) -> Weather:
         clarity=float(clarity * (0.5 if regime == "murk" else 1)),
         vivid=float(rng.beta(1.6, 2.0)),
         fog=float(rng.beta(2, 2)) if regime == "murk" else 0.0,
+        dust=float(rng.beta(1, 1.5)) * (1 if regime == "murk" else 0.5),
         softness=float(rng.uniform(0.2, 1)),
         cloud_scale=float(np.exp(rng.normal(0, 0.35))),
         wind=(float(rng.normal(0, 0.05)), float(rng.normal(0, 0.05))),
