@@ -6,6 +6,7 @@ baseline, `_scorer` decides who speaks, `_command` is `webcam-ml score`. Trainin
 from here too. Nothing in this package knows a database, a network or Dagster.
 """
 
+from webcam_ml.scoring._command import add_score_command
 from webcam_ml.scoring._decode import (
     MAX_PIXELS,
     ImageError,
@@ -36,6 +37,7 @@ __all__ = [
     "ScoringPath",
     "TargetType",
     "WebcamMetadata",
+    "add_score_command",
     "baseline_score",
     "decode_image",
     "decode_image_with_info",

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from webcam_ml.progress import track
 from webcam_ml.scoring._decode import ImageError
 from webcam_ml.scoring._score import WebcamMetadata
 from webcam_ml.scoring._scorer import ImageSource, ScoredImage, Scorer
@@ -79,6 +78,8 @@ def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int
         (_image(source, fetch) for source in sources), webcams=[webcam] * len(sources)
     )
     if len(sources) > 1:
+        from webcam_ml.progress import track  # brings tqdm, which a server that scores can spare
+
         results = track(results, total=len(sources), what="scoring", unit="images")
     # The bar stands on the line that is printed next.
     clear = "\r\x1b[K" if len(sources) > 1 and sys.stdout.isatty() and sys.stderr.isatty() else ""

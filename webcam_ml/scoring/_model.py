@@ -142,7 +142,7 @@ def _resolve(path: Path) -> Path:
     try:
         file = path.resolve(strict=True)
     except (OSError, RuntimeError) as fault:  # RuntimeError: links that go round in circles
-        raise ModelError(f"there is no model at {path}") from fault
+        raise ModelError(f"there is no model at {path.absolute()}") from fault
     if file.is_dir():
         raise ModelError(f"{path} is a folder; name the file in it, {path / 'model.onnx'}")
     return file

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.scoring import Scorer, WebcamMetadata, baseline_score
-from webcam_ml.scoring._command import add_score_command
+from webcam_ml.scoring import Scorer, WebcamMetadata, add_score_command, baseline_score
 from webcam_ml_tests.scoring.models import VERSION, tiny_model, write_model
 from webcam_ml_tests.scoring.pictures import HTML, encoded, photograph
 
@@ -95,7 +94,7 @@ def test_a_model_that_is_nowhere_gives_baseline_exit_0_and_the_reason(
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["modelVersion"] for line in lines] == ["baseline-v1"] * 3
-    assert "there is no model at nowhere/model.onnx" in caplog.text
+    assert f"there is no model at {Path.cwd() / 'nowhere' / 'model.onnx'}" in caplog.text
 
 
 def test_the_option_wins_over_the_whole_environment(
@@ -215,7 +214,7 @@ def test_an_unknown_mode_stops_the_command(
 def test_a_terminal_shows_progress_and_stdout_stays_clean(pictures: list[str]) -> None:
     script = """
 import argparse, sys
-from webcam_ml.scoring._command import add_score_command
+from webcam_ml.scoring import add_score_command
 parser = argparse.ArgumentParser()
 add_score_command(parser.add_subparsers(), fetch=lambda url: b"")
 arguments = parser.parse_args(sys.argv[1:])
