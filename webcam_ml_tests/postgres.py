@@ -39,7 +39,8 @@ class PostgresServer:
         )
         with engine.connect() as connection:
             for statement in statements:
-                connection.exec_driver_sql(statement)
+                # The driver would take a single % for a parameter.
+                connection.exec_driver_sql(statement.replace("%", "%%"))
 
     @contextmanager
     def fresh_database(self) -> Iterator[str]:

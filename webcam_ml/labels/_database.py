@@ -89,17 +89,11 @@ class LabelDatabase:
             return {"dialect": "sqlite", "host": "", "name": str(self._url.database)}
         host = self._url.host or self._option("host") or os.environ.get("PGHOST") or "local socket"
         port = self._url.port or self._option("port")
-        name = (
-            self._url.database
-            or self._option("dbname")
-            or os.environ.get("PGDATABASE")
-            or self._url.username
-            or "default"
-        )
+        name = self._url.database or self._option("dbname") or os.environ.get("PGDATABASE")
         return {
             "dialect": "postgresql",
             "host": f"{host}:{port}" if port else host,
-            "name": name,
+            "name": name or "default",
         }
 
     def __str__(self) -> str:
@@ -115,8 +109,8 @@ class LabelDatabase:
     def reading(self) -> Iterator[sa.Connection]:
         """Yield a connection inside one read-only transaction that sees one state of the data.
 
-        PostgreSQL: REPEATABLE READ, READ ONLY, with timestamps written as ISO 8601 in UTC. SQLite:
-        an explicit BEGIN on a file opened with `mode=ro`, which creates nothing.
+        PostgreSQL: REPEATABLE READ, READ ONLY. SQLite: an explicit BEGIN on a file opened with
+        `mode=ro`, which creates nothing.
 
         Raises:
             LabelDatabaseError: The database cannot be reached or opened, the login is refused, or
@@ -124,7 +118,8 @@ class LabelDatabase:
         """
         connection = self._connect()
         try:
-            self._begin(connection)
+            if self._is_sqlite:
+                connection.exec_driver_sql("BEGIN")
             yield connection
         except DRIVER_ERRORS as error:
             # After a failure there is nothing to roll back, and often nobody to tell.
@@ -206,18 +201,10 @@ class LabelDatabase:
             paramstyle="named",  # like psycopg2's, so that `_stream` can treat both alike
         )
 
-    def _begin(self, connection: sa.Connection) -> None:
-        if self._is_sqlite:
-            connection.exec_driver_sql("BEGIN")
-        else:
-            connection.exec_driver_sql("SET LOCAL TIME ZONE 'UTC'")
-            connection.exec_driver_sql("SET LOCAL DateStyle = 'ISO'")
-
     def _explain_connect(self, error: Exception) -> str:
         said = self._said(error)
-        user = f" as {self._url.username}" if self._url.username else ""
         advice = _advice(said, CONNECTION_ADVICE, otherwise=f"Check {ENVIRONMENT_VARIABLE}.")
-        return f"Cannot open {self}{user}: {said}. {advice}"
+        return f"Cannot open {self}: {said}. {advice}"
 
     def _explain_read(self, error: Exception) -> str:
         said = self._said(error)

@@ -159,7 +159,7 @@ def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFr
             f"rated rows; at id {snapshot_id} it is {text!r}. Write it like 2026-02-12 10:15:00, "
             "in UTC, or leave it NULL."
         )
-    return frame.with_columns(captured_at)
+    return frame.with_columns(captured_at=captured_at)
 
 
 def _read_webcams(connection: sa.Connection) -> pl.DataFrame:

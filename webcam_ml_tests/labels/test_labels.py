@@ -1,6 +1,7 @@
 """The artifact: what is saved comes back, and odd labels are found."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +17,7 @@ COUNTS = LabelCounts(
 TEXTS = st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
 
 
-def labels_of(rows: list[dict[str, object]], query: LabelQuery | None = None) -> Labels:
+def labels_of(rows: Sequence[Mapping[str, object]], query: LabelQuery | None = None) -> Labels:
     plain: dict[str, object] = {
         "snapshot_id": 1,
         "webcam_id": 7,
@@ -36,7 +37,7 @@ def labels_of(rows: list[dict[str, object]], query: LabelQuery | None = None) ->
         "webcam_title": "Quay",
         "webcam_source": "windy",
     }
-    frame = pl.DataFrame([plain | row for row in rows], schema=LABEL_SCHEMA)
+    frame = pl.DataFrame([plain | dict(row) for row in rows], schema=LABEL_SCHEMA)
     drops = {"unrated": 97, "no_webcam": 0, "no_image": 0, "no_label": 0, "too_few_ratings": 0}
     return Labels(frame=frame, query=query or LabelQuery(), drops=drops, counts=COUNTS)
 
@@ -121,7 +122,9 @@ def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
 
 def test_off_scale_finds_labels_and_ratings_outside_one_to_five() -> None:
     values = [1.0, 5.0, 0.99, 5.01, 0.75, float("nan"), float("inf")]
-    rows = [{"snapshot_id": i, "label_value": value} for i, value in enumerate(values)]
+    rows: list[dict[str, object]] = [
+        {"snapshot_id": i, "label_value": value} for i, value in enumerate(values)
+    ]
     # The average is on the scale, but one of the three ratings behind it was not.
     rows.append({"snapshot_id": 99, "label_value": 4.0, "rating_count": 3, "stars_4": 2})
     assert labels_of(rows).off_scale()["snapshot_id"].to_list() == [2, 3, 4, 5, 6, 99]
@@ -129,7 +132,7 @@ def test_off_scale_finds_labels_and_ratings_outside_one_to_five() -> None:
 
 def test_rounding_and_a_missing_cached_average_are_not_stale() -> None:
     third = 10 / 3
-    rows = [
+    rows: list[dict[str, object]] = [
         {"snapshot_id": 1, "cached_rating": 3.33, "fresh_rating": third},
         {"snapshot_id": 2, "cached_rating": 3.66, "fresh_rating": 11 / 3},
         {"snapshot_id": 3, "cached_rating": None, "fresh_rating": third},
