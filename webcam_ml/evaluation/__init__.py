@@ -34,7 +34,6 @@ from webcam_ml.evaluation._metrics import (
     regression_metrics,
 )
 from webcam_ml.evaluation._report import EvalReport, build_eval_report
-from webcam_ml.evaluation._thresholds import best_f1_threshold
 from webcam_ml.evaluation._verdict import Verdict
 
 __all__ = [
@@ -51,7 +50,6 @@ __all__ = [
     "Verdict",
     "WebcamEstimate",
     "beats_trivial_baselines",
-    "best_f1_threshold",
     "binary_metrics",
     "build_eval_report",
     "calibrated",

@@ -9,7 +9,7 @@ from webcam_ml.evaluation._document import Baseline
 from webcam_ml.evaluation._intervals import Interval
 from webcam_ml.evaluation._rows import SplitRows, metrics_of
 from webcam_ml.evaluation._scales import FloatArray
-from webcam_ml.evaluation._thresholds import best_f1_threshold
+from webcam_ml.model import best_f1_threshold
 
 NAMES = {"binary": ("prior",), "regression": ("median", "mean")}
 DESCRIPTIONS = {
@@ -67,7 +67,7 @@ def _baseline(
 ) -> Baseline:
     threshold = None
     if test.target_type == "binary":
-        threshold = best_f1_threshold(validation.target, on_validation)
+        threshold = best_f1_threshold(on_validation, validation.target)
     metrics = {}
     for metric in metrics_of(test.target_type):
         if metric.name in NEEDS_THRESHOLD and threshold is None:

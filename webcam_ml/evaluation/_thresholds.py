@@ -1,34 +1,10 @@
-"""What other decision thresholds would do, and the threshold that suits a baseline best."""
-
-import numpy as np
+"""What other decision thresholds would do."""
 
 from webcam_ml.evaluation._document import DecisionCounts, ThresholdRow, ThresholdTable
 from webcam_ml.evaluation._metrics import BINARY_METRICS, make_sample, measure
 from webcam_ml.evaluation._rows import SplitRows
-from webcam_ml.evaluation._scales import FloatArray
 
 GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
-
-
-def best_f1_threshold(target: FloatArray, score: FloatArray) -> float | None:
-    """Find the score that, as a threshold, gives the highest F1; the lowest one among equals.
-
-    Args:
-        target: [rows] 0 or 1.
-        score: [rows] scores.
-
-    Returns:
-        The threshold, or None if no row is positive.
-    """
-    if not target.any():
-        return None
-    order = np.argsort(-score, kind="stable")
-    ordered = score[order]
-    ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(score) - 1)
-    true = np.cumsum(target[order])[ends]
-    f1 = 2 * true / (ends + 1 + target.sum())
-    best = np.flatnonzero(f1 == f1.max())[-1]
-    return float(ordered[ends[best]])
 
 
 def _decisions(rows: SplitRows, threshold: float) -> DecisionCounts:

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import math
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,19 @@ NORMALISATION_STD = (0.229, 0.224, 0.225)
 
 WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
+
+# What torch.load raises for bytes that torch.save did not write; its unpickler trusts the stream.
+UNREADABLE = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 CALIBRATION_PICTURES = 64
 CALIBRATION_SIZE = 224
@@ -62,7 +76,9 @@ class Backbone:
         import torch
         from torchvision import models
 
-        network: torch.nn.Module = models.get_model(self.name, weights=None)
+        # Its first weights are drawn and thrown away; the caller's random stream is left alone.
+        with torch.random.fork_rng(devices=[]):
+            network: torch.nn.Module = models.get_model(self.name, weights=None)
         owner, _, attribute = self.head.rpartition(".")
         setattr(network.get_submodule(owner), attribute, torch.nn.Identity())
         return network.eval()
@@ -154,7 +170,7 @@ def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
             f"refused. Save the state dict alone: torch.save(model.state_dict(), path). "
             f"({_first_line(error)})"
         ) from error
-    except (EOFError, RuntimeError, zipfile.BadZipFile, ValueError) as error:
+    except UNREADABLE as error:
         raise WeightsError(
             f"weights: {path} is not a file that torch.save wrote, or it is damaged "
             f"({_first_line(error)})"
@@ -247,8 +263,8 @@ def _seeded(backbone: Backbone, *, random_state: int) -> "torch.nn.Module":
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches
+        norm.train()  # and nothing else: dropout would draw from the caller's random stream
     pictures = torch.from_numpy(_noise_pictures(CALIBRATION_PICTURES, CALIBRATION_SIZE))
-    network.train()
     with torch.inference_mode():
         for start in range(0, len(pictures), CALIBRATION_BATCH):
             network(pictures[start : start + CALIBRATION_BATCH])

@@ -68,16 +68,19 @@ def fit_platt(value: Array, target: Array) -> PlattScaling:
     return PlattScaling(slope=slope, intercept=float(fit.x[1]) - slope * centre)
 
 
-def best_f1_threshold(score: Array, target: Array) -> float:
+def best_f1_threshold(score: Array, target: Array) -> float | None:
     """Choose the threshold with the highest F1, half-way between neighbouring scores.
 
     Args:
         score: [rows] in 0–1.
-        target: [rows], 0 or 1, with both classes.
+        target: [rows], 0 or 1.
 
     Returns:
-        The threshold; a score at or above it counts as positive. Of equals the highest wins.
+        The threshold, of equals the highest; a score at or above it counts as positive. None if no
+        row is positive: then F1 chooses nothing.
     """
+    if not target.any():
+        return None
     order = np.argsort(-score, kind="stable")
     ranked, hits = score[order], np.cumsum(target[order])
     called = np.arange(1, len(score) + 1)

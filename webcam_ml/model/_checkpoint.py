@@ -15,7 +15,12 @@ import polars as pl
 
 from webcam_ml.dataset import TargetType
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.model._backbones import NORMALISATION_MEAN, NORMALISATION_STD, get_backbone
+from webcam_ml.model._backbones import (
+    NORMALISATION_MEAN,
+    NORMALISATION_STD,
+    UNREADABLE,
+    get_backbone,
+)
 from webcam_ml.model._calibration import PlattScaling, sigmoid
 from webcam_ml.model._probe import LinearHead
 
@@ -165,7 +170,7 @@ class TrainedModel:
                 f"{WEIGHTS_FILE} holds more than plain tensors and values, and loading it could run "
                 "code: refused. It was not written by this project"
             ) from error
-        except (KeyError, TypeError, EOFError, RuntimeError, ValueError) as error:
+        except UNREADABLE as error:
             raise CheckpointError(
                 f"{WEIGHTS_FILE} cannot be read ({type(error).__name__}: {error}): materialize "
                 "checkpoint again"

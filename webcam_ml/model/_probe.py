@@ -185,6 +185,8 @@ def _fit_head(
         model = LogisticRegression(
             C=penalty,
             class_weight=None if class_weight == "none" else class_weight,
+            # 4 to 30 times faster than lbfgs on some hundred features, and closer to the optimum
+            solver="newton-cg",
             max_iter=MAX_ITERATIONS,
         )
         with warnings.catch_warnings():

@@ -1,26 +1,6 @@
-import numpy as np
 import polars as pl
-import pytest
-from sklearn.metrics import f1_score
 
-from webcam_ml.evaluation import best_f1_threshold
 from webcam_ml_tests.evaluation.frames import predictions, report
-
-
-@pytest.mark.parametrize("digits", [1, 2, 10])
-@pytest.mark.parametrize("seed", range(4))
-def test_no_threshold_has_a_higher_f1_than_the_best_one(seed, digits):
-    rng = np.random.default_rng(seed)
-    target = (rng.uniform(size=80) < 0.3).astype(float)
-    score = np.round(np.clip(0.3 * target + 0.7 * rng.uniform(size=80), 0, 1), digits)
-    f1 = {t: f1_score(target, score >= t) for t in np.unique(score)}
-    best = best_f1_threshold(target, score)
-    assert f1[best] == max(f1.values())
-    assert best == min(t for t, value in f1.items() if value == pytest.approx(f1[best], abs=1e-12))
-
-
-def test_without_a_positive_there_is_no_threshold_to_choose():
-    assert best_f1_threshold(np.zeros(3), np.array([0.1, 0.2, 0.3])) is None
 
 
 def test_the_table_has_the_threshold_in_use_among_a_grid():
