@@ -29,7 +29,7 @@ class DemoOptions:
         WebcamMLError: If a value makes no demo.
     """
 
-    seed: int = 2026
+    seed: int = 18
     webcams: int = 240
     snapshots: int = 900
     raters_per_snapshot: float = 1.5

@@ -70,7 +70,7 @@ def draw_pictures(seed: int, frames: Iterable[Snapshot]) -> Iterator[tuple[Snaps
             if scenery is None:
                 scenery = draw_scenery(seed, camera)
             if clouds is None:
-                sun = frame.sun_azimuth - camera.view_azimuth
+                sun = frame.crossing_azimuth - camera.view_azimuth
                 clouds = draw_cloud_maps(seed, camera, visit, frame.weather, sun)
             picture = draw_view(seed, Stage(view_of(camera), scenery, clouds), frame)
             quality = camera.jpeg_quality

@@ -63,6 +63,7 @@ class Snapshot:
         captured_at: Naive, UTC.
         minutes: Since the sun's crossing of the horizon.
         sun_elevation, sun_azimuth: Degrees.
+        crossing_azimuth: Of the sun as it crosses the horizon, the same for a whole visit.
         weather: Of the visit.
         beauty: What raters would agree on.
         votes: In the order in which they were cast.
@@ -84,6 +85,7 @@ class Snapshot:
     minutes: float
     sun_elevation: float
     sun_azimuth: float
+    crossing_azimuth: float
     weather: Weather
     beauty: float
     votes: tuple[Vote, ...]
@@ -111,6 +113,7 @@ class Frame:
     phase: Phase
     captured_at: datetime
     minutes: float
+    crossing_azimuth: float
     weather: Weather
 
 
@@ -189,6 +192,7 @@ def _burst(
     chance = 0.15 + 0.75 * towards_west / (towards_west + towards_east)
     phase: Phase = "sunset" if rng.random() < chance else "sunrise"
     crossing = sun_event(scene.latitude, scene.longitude, noon, phase)
+    _, crossing_azimuth = solar_position(scene.latitude, scene.longitude, crossing)
     weather = draw_weather(seed, scene, visit)
     # Busy cameras are photographed in longer series.
     more = 1.9 if scene.share > 0.02 else 1.15
@@ -207,6 +211,7 @@ def _burst(
             phase=phase,
             captured_at=(crossing + timedelta(minutes=float(minute))).replace(microsecond=0),
             minutes=float(minute),
+            crossing_azimuth=crossing_azimuth,
             weather=weather,
         )
 
@@ -248,6 +253,7 @@ def _snapshot(
         minutes=frame.minutes,
         sun_elevation=elevation,
         sun_azimuth=azimuth,
+        crossing_azimuth=frame.crossing_azimuth,
         weather=frame.weather,
         beauty=appeal,
         votes=votes,

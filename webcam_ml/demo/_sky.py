@@ -135,7 +135,7 @@ def draw_cloud_maps(
         camera: Whose.
         visit: Number among the camera's.
         weather: Cover and softness.
-        sun: Azimuth of the sun against the middle of the picture, degrees.
+        sun: Azimuth of the rising or setting sun against the middle of the picture, degrees.
     """
     rng = random_stream(seed, Stream.CLOUDS, camera.index, visit)
     layers = []
