@@ -7,6 +7,7 @@ are counted by the database and never travel.
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
@@ -57,7 +58,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
     Everything is read in one transaction, so that ratings which arrive meanwhile are in all of the
     result or in none of it. A label is the cached average (manual_only), or sum / count of the
     ratings that count, in float64 (DOMAIN §3). A cached average that is NaN counts as missing, as
-    it is in SQLite, which has no NaN. Blank texts count as NULL.
+    it is in SQLite, which has no NaN. Texts are stripped of blanks; an empty one counts as NULL.
 
     Args:
         database: Where the labels are.
@@ -133,8 +134,8 @@ def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFr
         sa.select(
             SNAPSHOTS.c.id,
             SNAPSHOTS.c.webcam_id,
-            SNAPSHOTS.c.firebase_url,
-            SNAPSHOTS.c.phase,
+            _text(SNAPSHOTS.c.firebase_url),
+            _text(SNAPSHOTS.c.phase),
             sa.cast(SNAPSHOTS.c.captured_at, sa.Text),
             sa.cast(SNAPSHOTS.c.calculated_rating, sa.Double),
         )
@@ -164,7 +165,7 @@ def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFr
 
 def _read_webcams(connection: sa.Connection) -> pl.DataFrame:
     """Title and source of every webcam."""
-    statement = sa.select(WEBCAMS.c.id, WEBCAMS.c.title, WEBCAMS.c.source)
+    statement = sa.select(WEBCAMS.c.id, _text(WEBCAMS.c.title), _text(WEBCAMS.c.source))
     total = connection.scalar(sa.select(sa.func.count()).select_from(WEBCAMS))
     return fetch(
         connection,
@@ -173,6 +174,11 @@ def _read_webcams(connection: sa.Connection) -> pl.DataFrame:
         total=total or 0,
         what=WEBCAMS.name,
     )
+
+
+def _text(column: sa.ColumnClause[Any]) -> sa.ColumnElement[str | None]:
+    """Select a column as text without blanks around it, and NULL where nothing else is there."""
+    return sa.func.nullif(sa.func.trim(sa.cast(column, sa.Text)), "")
 
 
 def _totals(connection: sa.Connection) -> tuple[int, int, int]:
@@ -239,12 +245,7 @@ def _candidates(
     joined = (
         rated.join(averages, on="snapshot_id", how="left", maintain_order="left")
         .join(webcams, on="webcam_id", how="left", maintain_order="left")
-        .with_columns(
-            pl.col("image_path_or_url", "phase", "webcam_title", "webcam_source")
-            .str.strip_chars()
-            .replace("", None),
-            pl.col("cached_rating").fill_nan(None),
-        )
+        .with_columns(pl.col("cached_rating").fill_nan(None))
     )
     return joined.with_columns(
         pl.col("rating_count", *STAR_COLUMNS).fill_null(0),
