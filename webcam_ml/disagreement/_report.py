@@ -56,10 +56,11 @@ class DisagreementReport:
     def save(self, folder: Path) -> None:
         """Write disagreement_report.json and .csv, relabel_queue.csv and gallery.html."""
         content = self.document.model_dump(mode="json")
-        (folder / REPORT_FILE).write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        (folder / REPORT_FILE).write_bytes(text.encode())
         (folder / TABLE_FILE).write_bytes(report_csv(self.document.worst))
         (folder / QUEUE_FILE).write_bytes(to_csv(self.queue))
-        (folder / GALLERY_FILE).write_text(self.gallery, encoding="utf-8", newline="\n")
+        (folder / GALLERY_FILE).write_bytes(self.gallery.encode())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -67,7 +68,7 @@ class DisagreementReport:
         return cls(
             document=DisagreementDocument.model_validate_json((folder / REPORT_FILE).read_bytes()),
             queue=pl.read_csv(folder / QUEUE_FILE, schema=QUEUE_SCHEMA),
-            gallery=(folder / GALLERY_FILE).read_text(encoding="utf-8"),
+            gallery=(folder / GALLERY_FILE).read_bytes().decode(),
         )
 
 

@@ -136,6 +136,21 @@ def test_worst_first_by_expected_correction_or_by_plain_difference():
     assert plain.summary == build(rows).document.summary
 
 
+def test_rows_of_equal_rank_come_by_plain_difference_and_then_by_number():
+    # The model has it the wrong way round, so all scores get the same mean: many equal corrections.
+    rows = compared_rows(50).with_columns(
+        raw_score=0.9 - pl.col("label_value").floor() / 10,
+        label_value=pl.col("snapshot_id") % 2 + pl.col("label_value").floor().clip(1, 4),
+        rating_count=pl.lit(1),
+    )
+    for ranking in ("expected_correction", "abs_diff"):
+        settings = DisagreementSettings(ranking=ranking, **QUICK)
+        worst = build(rows, settings=settings).document.worst
+        order = [(-getattr(row, ranking), -row.abs_diff, row.snapshot_id) for row in worst]
+        assert order == sorted(order)
+        assert len({key[:2] for key in order}) < len(order)
+
+
 def test_equal_ratings_have_no_direction():
     rows = compared_rows(2).with_columns(
         raw_score=pl.Series([0.5, 0.5]), label_value=pl.Series([3.0, 1.0])
@@ -209,8 +224,11 @@ def test_nobody_is_asked_to_rate_a_picture_that_is_gone():
 # --- files ----------------------------------------------------------------------------------------
 
 
-def test_a_report_comes_back_from_its_folder(tmp_path):
-    report = build(compared_rows(60))
+@pytest.mark.parametrize(
+    "title", ["Camera", None, "", 'a "b", c', "line\r\nbreak\rand tab\t", "=1+1", "شروق 🌅", " x "]
+)
+def test_a_report_comes_back_from_its_folder_whatever_the_titles(title, tmp_path):
+    report = build(compared_rows(30).with_columns(webcam_title=pl.lit(title, dtype=pl.String)))
     files = stored(report, tmp_path / "first")
     assert list(files) == FILES
     again = DisagreementReport.load(tmp_path / "first")
@@ -220,7 +238,9 @@ def test_a_report_comes_back_from_its_folder(tmp_path):
 
 
 def test_equal_rows_give_equal_bytes_in_any_order_and_beside_any_columns(tmp_path):
-    rows = compared_rows(150, seed=7)
+    # A webcam that was renamed between its snapshots still has one title in the summary.
+    titles = pl.format("Camera {} in {}", "webcam_id", pl.col("captured_at").str.head(7))
+    rows = compared_rows(150, seed=7).with_columns(webcam_title=titles)
     other = rows.sample(fraction=1.0, shuffle=True, seed=1).with_columns(extra=pl.lit("x"))
     first = stored(build(rows, left_out={"a": 1, "b": 2}), tmp_path / "first")
     second = stored(build(other, left_out={"b": 2, "a": 1}), tmp_path / "second")
