@@ -13,7 +13,7 @@ DEMO_URL := sqlite:///$(CURDIR)/demo/labels.sqlite
 ALL := dagster asset materialize -m webcam_ml.definitions --select '*'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-data dev test lint
+.PHONY: help install programs demo demo-data dev test lint
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(BIN)/python -c 'from dagster import DagsterInstance; DagsterInstance.get().get_runs(limit=1)'
 
 install: $(INSTALLED) .dagster/storage ## Make .venv and initialise Dagster's storage
+
+# What the tests need beside Python: a browser for the gallery, Node for the runtime's Node lines.
+programs:
+	@missing=; command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v node >/dev/null && command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "The tests need$$missing. On Debian: sudo apt-get install$$missing" >&2; exit 1; fi; \
+	echo "Installing$$missing"; apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
 demo-data: install
 	@webcam-ml demo-data --folder demo
@@ -50,7 +60,7 @@ demo: demo-data ## Drawn webcams → labels → model → report, and say where 
 dev: install ## The Dagster web page; on the demo data unless DATABASE_URL is set
 	DATABASE_URL="$${DATABASE_URL:-$(DEMO_URL)}" dagster dev -w workspace.yaml
 
-test: install ## Run the tests
+test: install programs ## Run the tests
 	pytest
 
 lint: install ## Check format, style, types and the import contracts

@@ -38,6 +38,7 @@ def report_disagreement(
 
     Raises:
         WebcamMLError: There is no row to compare.
+        ValueError: The checkpoint was trained on other rows.
     """
     pictured = rows_with_pictures(manifest_full, image_index)
     rows = pictured.frame.join(
@@ -51,8 +52,13 @@ def report_disagreement(
     by_model = others.select(
         "snapshot_id", pl.Series("raw_score", scores), pl.lit("model").alias("prediction_kind")
     )
+    compared = rows.join(pl.concat([out_of_fold, by_model]), on="snapshot_id", how="inner")
+    if compared.height != rows.height:
+        raise ValueError(
+            f"{rows.height - compared.height} rows have no prediction of this checkpoint"
+        )
     return build_disagreement_report(
-        rows.join(pl.concat([out_of_fold, by_model]), on="snapshot_id", how="inner"),
+        compared,
         model_version=exported.meta.model_version,
         target_type=exported.meta.target_type,
         decision_threshold=exported.meta.decision_threshold,

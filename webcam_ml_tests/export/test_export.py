@@ -1,0 +1,203 @@
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from webcam_ml.dataset import TargetConfig
+from webcam_ml.evaluation import evaluate_checkpoint
+from webcam_ml.export import (
+    ExportedModel,
+    ModelMeta,
+    Parity,
+    differences_from_torch,
+    export_candidate,
+    measure_parity,
+    parity_pictures,
+    score_pictures,
+)
+from webcam_ml.model import OPSET, Checkpoint, predict
+from webcam_ml.scoring import OnnxModel
+from webcam_ml_tests.world import World, make_labels, make_world
+
+TARGETS = ("binary", "regression")
+
+
+class Candidate:
+    """A world, what was trained in it, and what was exported."""
+
+    def __init__(self, folder: Path, target_type: str, cache: Path) -> None:
+        labels = make_labels(folder=folder / "pictures")
+        target = TargetConfig(target_type=target_type)  # type: ignore[arg-type]
+        self.world: World = make_world(folder, target=target, labels=labels)
+        self.cache = cache
+        self.checkpoint: Checkpoint = self.world.train(cache).checkpoint
+        self.exported = self.export()
+
+    def export(self, cache: Path | None = None) -> ExportedModel:
+        world, cache = self.world, cache or self.cache
+        val, test = world.manifest.split("val"), world.manifest.split("test")
+        report = evaluate_checkpoint(
+            self.checkpoint, val, test, world.index,
+            images=world.images, cache=cache, bootstrap_samples=200,
+        ).report  # fmt: skip
+        return export_candidate(
+            self.checkpoint, report, world.index, opset=OPSET, images=world.images, cache=cache
+        )
+
+
+@pytest.fixture(scope="module")
+def candidates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Candidate]:
+    folder = tmp_path_factory.mktemp("candidates")
+    return {name: Candidate(folder / name, name, folder / "cache") for name in TARGETS}
+
+
+@pytest.fixture(params=TARGETS)
+def candidate(request: pytest.FixtureRequest, candidates: dict[str, Candidate]) -> Candidate:
+    return candidates[request.param]
+
+
+def test_the_file_agrees_with_torch_on_pictures_of_all_sizes_and_batches(
+    candidate: Candidate,
+) -> None:
+    pictures = parity_pictures()
+    sizes = {batch.shape[1:3] for batch in pictures.values()}
+    assert {(2160, 3840), (1, 1)} <= sizes
+    assert any(height > width for height, width in sizes)
+    assert any(len(batch) > 1 for batch in pictures.values())
+    differences = differences_from_torch(
+        candidate.exported.model, candidate.checkpoint.model, pictures
+    )
+    assert max(differences.values()) <= 1e-4
+    assert candidate.exported.parity.passed
+    assert candidate.exported.parity.model_sha256 == candidate.exported.sha256
+
+
+def test_another_networks_file_does_not_pass_for_this_one(
+    candidates: dict[str, Candidate],
+) -> None:
+    binary = candidates["binary"]
+    head = binary.checkpoint.model.head
+    other = replace(binary.checkpoint.model, head=replace(head, bias=head.bias + 0.01))
+    parity = measure_parity(binary.exported.model, other, parity_pictures())
+    assert not parity.passed
+    assert parity.at_most > 1e-4
+
+
+def test_the_stored_bound_never_claims_less_than_was_measured(candidate: Candidate) -> None:
+    pictures = {"grey": np.full((1, 40, 40, 3), 100, np.uint8)}
+    model = candidate.checkpoint.model
+    measured = max(differences_from_torch(candidate.exported.model, model, pictures).values())
+    assert measured <= measure_parity(candidate.exported.model, model, pictures).at_most
+
+
+def test_equal_checkpoints_give_equal_bytes(candidate: Candidate, tmp_path: Path) -> None:
+    again = candidate.export()
+    assert again.model == candidate.exported.model
+    assert again.meta == candidate.exported.meta
+    assert again.parity == candidate.exported.parity
+    # Also when the backbone has to be exported again from best.pt.
+    assert candidate.export(tmp_path).model == candidate.exported.model
+
+
+def test_one_self_contained_file_of_the_asserted_opset(candidate: Candidate) -> None:
+    model = onnx.load_from_string(candidate.exported.model)
+    onnx.checker.check_model(candidate.exported.model, full_check=True)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert not model.functions
+    for text in (b"site-packages", b"webcam_ml/", b"/home", b"/tmp", b"stack_trace"):
+        assert text not in candidate.exported.model
+    names = {node.op_type for node in model.graph.node}
+    assert "Resize" in names
+    unused = {t for node in model.graph.node for t in node.output} - {
+        t for node in model.graph.node for t in node.input
+    }
+    assert unused == {"ai_rating"}  # raw_score feeds ai_rating; nothing else is left over
+
+
+def test_metadata_inside_and_beside_name_the_same_version(candidate: Candidate) -> None:
+    exported, meta = candidate.exported, candidate.exported.meta
+    session = onnxruntime.InferenceSession(exported.model)
+    inside = session.get_modelmeta().custom_metadata_map
+    assert inside["model_version"] == meta.model_version
+    assert inside["target_type"] == meta.target_type
+    digest = hashlib.sha256(candidate.checkpoint.weights).hexdigest()
+    assert inside["checkpoint_sha256"] == meta.digests.checkpoint == digest
+    target_type, model_name, version = meta.model_version.rsplit("-", 2)
+    assert (target_type, model_name) == (meta.target_type, "mobilenet_v3_small")
+    assert len(version) == 12
+    assert meta.sha256 == hashlib.sha256(exported.model).hexdigest()
+    assert meta.size == len(exported.model)
+    assert meta.decision_threshold == candidate.checkpoint.model.decision_threshold
+    for tensor, described in zip(session.get_inputs(), meta.inputs, strict=True):
+        assert (tensor.name, tensor.shape) == (described.name, list(described.shape))
+    for tensor, described in zip(session.get_outputs(), meta.outputs, strict=True):
+        assert (tensor.name, tensor.shape) == (described.name, list(described.shape))
+
+
+def test_metrics_with_intervals_travel_with_the_model(candidate: Candidate) -> None:
+    primary = "roc_auc" if candidate.exported.meta.target_type == "binary" else "mae"
+    assert set(candidate.exported.meta.metrics[primary]) >= {"value", "low", "high"}
+
+
+def test_files_are_read_back_and_the_runtime_accepts_them(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    candidate.exported.save(tmp_path)
+    again = ExportedModel.load(tmp_path)
+    assert again == candidate.exported
+    assert ModelMeta.from_json(again.meta.to_json()) == again.meta
+    assert Parity.from_json(again.parity.to_json()) == again.parity
+    model = OnnxModel.load(tmp_path / "model.onnx")
+    assert model.model_version == again.meta.model_version
+    assert json.loads((tmp_path / "model.meta.json").read_text())["schema_version"] == 1
+
+
+def test_scores_through_the_runtime_are_those_of_the_features(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    rows = candidate.world.rows("test").frame
+    digests = rows["sha256"].to_list()
+    images = candidate.world.images
+    ours = score_pictures(candidate.exported, digests, images=images, cache=tmp_path)
+    features = predict(candidate.checkpoint, rows, decode=images.decode, cache=candidate.cache)
+    np.testing.assert_allclose(ours, features.raw_score, atol=2e-6)
+    kept = score_pictures(candidate.exported, digests[::-1], images=images, cache=tmp_path)
+    np.testing.assert_array_equal(kept, ours[::-1])
+
+
+def test_regression_scores_are_clamped_to_the_scale(candidates: dict[str, Candidate]) -> None:
+    session = onnxruntime.InferenceSession(candidates["regression"].exported.model)
+    extremes = np.stack([np.zeros((32, 32, 3)), np.full((32, 32, 3), 255)]).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    raw, rating = session.run(
+        ["raw_score", "ai_rating"], {"image": np.concatenate([extremes, noise])}
+    )
+    assert ((raw >= 0) & (raw <= 1)).all()
+    assert ((rating >= 1) & (rating <= 5)).all()
+
+
+def test_a_report_of_another_checkpoint_is_refused(candidates: dict[str, Candidate]) -> None:
+    binary, regression = candidates["binary"], candidates["regression"]
+    world = regression.world
+    report = evaluate_checkpoint(
+        regression.checkpoint, world.manifest.split("val"), world.manifest.split("test"),
+        world.index, images=world.images, cache=regression.cache, bootstrap_samples=200,
+    ).report  # fmt: skip
+    with pytest.raises(ValueError, match="the report is of checkpoint"):
+        export_candidate(
+            binary.checkpoint, report, binary.world.index,
+            opset=OPSET, images=binary.world.images, cache=binary.cache,
+        )  # fmt: skip
+
+
+def test_the_package_is_importable_without_torch() -> None:
+    script = "import sys, webcam_ml.export; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
