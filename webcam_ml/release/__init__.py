@@ -5,11 +5,13 @@ exactly the bytes that it makes live. `GATES` is the one list of conditions. Wha
 why, and how often it errs, stands in ``docs/promotion.md``. Nothing here knows Dagster.
 """
 
+from webcam_ml.release._commands import add_release_commands
 from webcam_ml.release._compare import ComparisonResult, compare_with_champion
 from webcam_ml.release._evidence import Comparison, Evidence, EvidenceError, Judged
 from webcam_ml.release._gates import GATES, WARNINGS, Gate, judge
 from webcam_ml.release._ledger import Ledger, LedgerDamagedError, LedgerEntry
-from webcam_ml.release._production import changing_production
+from webcam_ml.release._lineage_tree import lineage_tree
+from webcam_ml.release._live import LiveModel
 from webcam_ml.release._promotion import (
     Promotion,
     PromotionRefused,
@@ -17,6 +19,7 @@ from webcam_ml.release._promotion import (
     promote_override,
     rollback,
 )
+from webcam_ml.release._prune import Pruned, prune
 from webcam_ml.release._settings import ComparisonSettings, ComparisonSettingsError
 from webcam_ml.release._verify import Problem, verify
 
@@ -34,14 +37,18 @@ __all__ = [
     "Ledger",
     "LedgerDamagedError",
     "LedgerEntry",
+    "LiveModel",
     "Problem",
     "Promotion",
     "PromotionRefused",
-    "changing_production",
+    "Pruned",
+    "add_release_commands",
     "compare_with_champion",
     "judge",
+    "lineage_tree",
     "promote",
     "promote_override",
+    "prune",
     "rollback",
     "verify",
 ]

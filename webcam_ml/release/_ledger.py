@@ -27,14 +27,19 @@ Action = Literal["promote", "rollback", "override"]
 
 
 class LedgerDamagedError(WebcamMLError):
-    """The ledger is not what was written."""
+    """The ledger is not what was written.
 
-    def __init__(self, path: Path, what: str) -> None:
+    Attributes:
+        paths: The files of which one at least was changed.
+        what: What was found.
+    """
+
+    def __init__(self, path: Path, what: str, *, or_else: Path | None = None) -> None:
         super().__init__(
             f"{path} {what}. Nothing is promoted or rolled back on such a history: bring the file "
             "back from a backup (`webcam-ml verify` says when it is whole again)"
         )
-        self.path = path
+        self.paths = (path,) if or_else is None else (path, or_else)
         self.what = what
 
 
@@ -141,11 +146,13 @@ class Ledger:
             return cls(tuple(entries), tuple(lines))
         if entries and (count, last) == (len(entries) - 1, entries[-1].previous):
             return cls(tuple(entries), tuple(lines), interrupted=True)
+        # Which of the two was changed cannot be told.
         raise LedgerDamagedError(
             path,
             f"has {len(entries)} lines, and {HEAD_FILE} says that there were {count}"
             if count != len(entries)
             else f"has a last line that is not the one {HEAD_FILE} names",
+            or_else=folder / HEAD_FILE,
         )
 
     @property

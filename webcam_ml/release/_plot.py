@@ -47,7 +47,8 @@ def draw_comparison(evidence: Evidence) -> bytes:
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.grid(axis="x", color="#E6E6E6", linewidth=0.8)
         axis.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    if left.lines or right.lines:
+        figure.legend(loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
@@ -72,9 +73,10 @@ def _draw_metrics(axis: "Axes", evidence: Evidence) -> None:
                 [interval.value], [row + offset], marker=marker, color=colour, linestyle="none",
                 markersize=7, label=label if row == 0 else None,
             )  # fmt: skip
+            above = offset <= 0
             axis.text(
-                interval.value, row + offset - 0.09, f"{interval.value:.3f}", ha="center",
-                va="bottom", fontsize=8, color=colour,
+                interval.value, row + offset + (-0.07 if above else 0.07), f"{interval.value:.3f}",
+                ha="center", va="bottom" if above else "top", fontsize=8, color=colour,
             )  # fmt: skip
             if interval.low is not None and interval.high is not None:
                 axis.plot([interval.low, interval.high], [row + offset] * 2, color=colour, lw=1.8)
@@ -113,8 +115,5 @@ def _draw_difference(axis: "Axes", evidence: Evidence) -> None:
         )  # fmt: skip
     axis.margins(x=0.25)
     side = "right" if binary else "left"
-    axis.set_title(
-        f"{NAMES[evidence.primary_metric].split(' (', maxsplit=1)[0]}: candidate − live "
-        f"(all must be {side} of the margin)",
-        fontsize=10,
-    )
+    name = NAMES[evidence.primary_metric].split(" (", maxsplit=1)[0]
+    axis.set_title(f"{name}: candidate − live\nthe line must end {side} of the margin", fontsize=10)

@@ -71,6 +71,7 @@ class Production:
         """Complete what an interrupted promotion decided, and remove what one left behind."""
         for leftover in (
             *self.folder.glob(".*.tmp"),
+            *self.folder.glob(f"{VERSIONS}/*/.*.tmp"),
             *self.folder.glob(f"{VERSIONS}/.unfinished-*"),
         ):
             logger.info("removing %s, left by a promotion that was interrupted", leftover)

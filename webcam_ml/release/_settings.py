@@ -24,8 +24,9 @@ class ComparisonSettings:
             app sorts by it; at 0.3 a webcam's order is visible. The MAE must be below that of the
             training median besides: with 62 % of ratings at one star a constant has a good MAE.
         max_auc_loss: Binary: the one-sided 95 % bound of the paired difference to the live model
-            must be above minus this. Nobody sees 0.02 of AUC on a page, and a smaller margin would
-            refuse most equal models at the size of real data (see ``docs/promotion.md``).
+            must be above minus this. Nobody sees 0.02 of AUC on a page. At the size of real data
+            half of all retrained models that are just as good pass, and one in a thousand of those
+            that are 0.05 worse; ``docs/promotion.md`` has the table.
         max_mae_gain: Regression: the same for the MAE, in stars: a hundredth of the scale's span
             and a quarter, well below what one person's second look changes.
         definition_change: Why threshold, seed or percentages of the split differ from the live

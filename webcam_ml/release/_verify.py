@@ -27,7 +27,13 @@ from webcam_ml.release._layout import (
     production_folder,
     version_folder,
 )
-from webcam_ml.release._ledger import HEAD_FILE, Ledger, LedgerDamagedError, LedgerEntry
+from webcam_ml.release._ledger import (
+    HEAD_FILE,
+    LEDGER_FILE,
+    Ledger,
+    LedgerDamagedError,
+    LedgerEntry,
+)
 from webcam_ml.release._production import LOCK_FILE, TARGET_TYPES, sha256_of
 from webcam_ml.release._promotion import LINEAGE_FILE
 
@@ -67,7 +73,7 @@ def verify(store: ArtifactStore) -> list[Problem]:
         try:
             ledger = Ledger.read(folder)
         except LedgerDamagedError as error:
-            return [Problem(error.path, error.what)]
+            return [Problem(path, f"{LEDGER_FILE} {error.what}") for path in error.paths]
         return list(dict.fromkeys(_problems(store, ledger)))
 
 
@@ -169,7 +175,7 @@ def _verdicts(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
     if record is None:
         if entry.action == "promote":
             yield Problem(
-                production_folder(store) / "ledger.jsonl",
+                production_folder(store) / LEDGER_FILE,
                 f"line {entry.sequence} promotes {entry.version} without evidence",
             )
         return

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
+import pytest
 
 from webcam_ml.artifacts import Artifact, ArtifactStore, Provenance, StoredArtifact
 from webcam_ml.dataset import Manifest, TargetConfig
-from webcam_ml.dataset.images import ImageIndex
+from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.evaluation import EvalReport, evaluate_checkpoint
-from webcam_ml.export import ExportedModel, export_candidate
+from webcam_ml.export import ExportedModel, export_candidate, parity_pictures
 from webcam_ml.labels import Labels
 from webcam_ml.model import Checkpoint
 from webcam_ml.release import (
@@ -63,19 +63,23 @@ def shuffle_outside_test(world: World, fraction: float, seed: int) -> Labels:
     return replace(world.labels, frame=frame)
 
 
-def make_all(folder: Path, target: TargetConfig | None = None) -> dict[str, Made]:
+def make_world_of(folder: Path, target: TargetConfig | None = None) -> World:
     pictures = folder / "pictures"
-    pictures.mkdir()
+    pictures.mkdir(parents=True, exist_ok=True)
     labels = make_labels(webcams=WEBCAMS, per_webcam=PER_WEBCAM, folder=pictures)
-    clean = make_world(folder, labels=labels, target=target)
+    return make_world(folder, labels=labels, target=target)
+
+
+def make_all(folder: Path) -> dict[str, Made]:
+    clean = make_world_of(folder)
     worlds = {"better": clean}
     for name, fraction in (("first", 0.5), ("shuffled", 1.0)):
-        shuffled = shuffle_outside_test(clean, fraction, seed=4)
-        worlds[name] = make_world(folder, labels=shuffled, target=target)
+        worlds[name] = make_world(folder, labels=shuffle_outside_test(clean, fraction, seed=4))
     return {name: make(world) for name, world in worlds.items()}
 
 
 def make(world: World) -> Made:
+    """Train, evaluate, export; parity on few pictures, for it is proved elsewhere on many."""
     checkpoint = world.train().checkpoint
     report = evaluate_checkpoint(
         checkpoint,
@@ -86,9 +90,12 @@ def make(world: World) -> Made:
         cache=world.cache,
         bootstrap_samples=RESAMPLES,
     ).report
-    exported = export_candidate(
-        checkpoint, report, world.index, opset=20, images=world.images, cache=world.cache
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        few = {name: parity_pictures()[name] for name in ("thumbnail", "tiny")}
+        patch.setattr("webcam_ml.export._model_file.parity_pictures", lambda: few)
+        exported = export_candidate(
+            checkpoint, report, world.index, opset=20, images=world.images, cache=world.cache
+        )
     return Made(world, checkpoint, report, exported)
 
 
@@ -132,11 +139,8 @@ class Works:
         found: Mapping[str, StoredArtifact],
         cache: Path,
         settings: ComparisonSettings | None = None,
-        **changes: object,
     ) -> StoredArtifact:
         """Make and store the evidence."""
-        from webcam_ml.dataset.images import ImageCache
-
         result = compare_with_champion(
             found["onnx_model"],
             found["eval_report"].load(EvalReport),
@@ -147,18 +151,13 @@ class Works:
             images=ImageCache(cache),
             cache=cache,
         )
-        evidence = replace(result.comparison.evidence, **changes) if changes else None
-        comparison = (
-            result.comparison if evidence is None else replace(result.comparison, evidence=evidence)
-        )
-        return self.put(
-            "champion_comparison",
-            comparison,
-            **{
-                name: found[name]
-                for name in ("onnx_model", "eval_report", "manifest_test", "image_index")
-            },
-        )
+        return self.put_evidence(result.comparison, found)
+
+    def put_evidence(
+        self, comparison: Comparison, found: Mapping[str, StoredArtifact]
+    ) -> StoredArtifact:
+        names = ("onnx_model", "eval_report", "manifest_test", "image_index")
+        return self.put("champion_comparison", comparison, **{name: found[name] for name in names})
 
     def run(self, made: Made, settings: ComparisonSettings | None = None,
             database: Mapping[str, object] | None = REAL) -> Promotion:  # fmt: skip
@@ -166,11 +165,3 @@ class Works:
         found = self.add(made, database)
         evidence = self.compare(found, made.world.cache, settings)
         return promote(found["onnx_model"], evidence, store=self.store, run_id="run")
-
-
-def comparison_of(stored: StoredArtifact) -> Comparison:
-    return stored.load(Comparison)
-
-
-def ratings(made: Made) -> pl.Series:
-    return made.world.manifest.frame["label_value"]

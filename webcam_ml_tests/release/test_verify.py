@@ -1,0 +1,119 @@
+import shutil
+from pathlib import Path
+
+from webcam_ml.artifacts import ArtifactStore
+from webcam_ml.release import Comparison, promote_override, rollback, verify
+from webcam_ml_tests.release.conftest import Live, flip
+from webcam_ml_tests.release.models import Made
+
+
+def test_a_store_without_production_has_nothing_to_verify(tmp_path: Path) -> None:
+    assert verify(ArtifactStore(tmp_path)) == []
+
+
+def test_one_flipped_byte_anywhere_in_the_chain_is_named(live: Live) -> None:
+    live.promote("better")
+    assert verify(live.store) == []
+    judged_not_live = {live.evidence["shuffled"].folder, *(
+        stored.folder for stored in live.found["shuffled"].values()
+    )}  # fmt: skip
+    shared = {
+        stored.folder
+        for name in ("first", "better")
+        for stored in [*live.found[name].values(), live.evidence[name]]
+    }
+    chain = [
+        path
+        for path in sorted(live.store.root.rglob("*"))
+        if path.is_file()
+        and not path.is_symlink()
+        and path.name not in (".lock", "latest.json")
+        and path.parent not in judged_not_live - shared
+    ]
+    assert {"labels.csv", "lineage.json", "ledger.jsonl", "best.pt", "scorer.env"} <= {
+        path.name for path in chain
+    }
+    for path in chain:
+        original = path.read_bytes()
+        flip(path)
+        problems = verify(live.store)
+        assert path in {problem.path for problem in problems}, path
+        path.write_bytes(original)
+    assert verify(live.store) == []
+
+
+def test_an_artifact_that_is_gone_is_named_until_it_is_made_again(
+    live: Live, made: dict[str, Made]
+) -> None:
+    folder = live.found["first"]["labels_raw"].folder
+    shutil.rmtree(folder)
+    (problem,) = verify(live.store)
+    assert problem.path == folder
+    live.works.add(made["first"])
+    assert verify(live.store) == []
+
+
+def test_a_line_that_was_removed_from_the_ledger_is_found(live: Live) -> None:
+    live.promote("better")
+    path = live.production / "ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    for gone in range(len(lines)):
+        path.write_bytes(b"".join(line for i, line in enumerate(lines) if i != gone))
+        assert path in {problem.path for problem in verify(live.store)}
+
+
+def test_the_whole_history_with_overrides_and_rollbacks_verifies(
+    live: Live, made: dict[str, Made]
+) -> None:
+    live.promote("better")
+    promote_override(live.store, made["shuffled"].version, reason="a drill")
+    rollback(live.store)
+    assert verify(live.store) == []
+
+
+def test_a_gate_that_would_say_no_today_is_reported(live: Live, made: dict[str, Made]) -> None:
+    """A promotion of shuffled labels, as by a program without gates: whole files, bad numbers."""
+    from webcam_ml.release._layout import VERSION_FILES
+    from webcam_ml.release._production import changing_production, sha256_of
+    from webcam_ml.release._promotion import _lineage_records
+
+    with changing_production(live.store) as production:
+        production.add_version(made["shuffled"].exported)
+        folder = live.production / "versions" / made["shuffled"].version
+        production.commit(
+            "promote", "binary", made["shuffled"].version,
+            digests={name: sha256_of(folder / name) for name in VERSION_FILES},
+            lineage=_lineage_records(
+                live.store, live.found["shuffled"]["onnx_model"], live.evidence["shuffled"]
+            ),
+            verdicts=live.evidence["better"].load(Comparison).verdicts,
+            candidates_judged=1, reason=None, run_id=None,
+        )  # fmt: skip
+    problems = verify(live.store)
+    assert {problem.path for problem in problems} == {
+        live.evidence["shuffled"].folder / "champion_comparison.json"
+    }
+    assert any("quality_floor says no" in problem.what for problem in problems)
+
+
+def test_verifying_changes_nothing_and_works_where_nothing_can_be_written(live: Live) -> None:
+    before = sorted(live.store.root.rglob("*"))
+    for path in (live.production, *live.production.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o555)
+    try:
+        assert verify(live.store) == []
+    finally:
+        for path in (live.production, *live.production.rglob("*")):
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o755)
+    assert sorted(live.store.root.rglob("*")) == before
+
+
+def test_a_store_that_was_moved_says_so_until_the_next_command(live: Live, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    live.store.root.rename(moved)
+    store = ArtifactStore(moved)
+    problems = verify(store)
+    assert {problem.path.name for problem in problems} == {"scorer.env"}
+    assert all("the store was moved" in problem.what for problem in problems)
