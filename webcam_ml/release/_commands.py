@@ -151,7 +151,7 @@ def _verify(_: argparse.Namespace) -> int:
         return 1
     entries = Ledger.read(production_folder(store)).entries
     print(
-        f"{len(entries)} lines in the ledger, what is live and all that it was made from: verified"
+        f"verified: the ledger ({len(entries)} entries), what is live, and all that it was made from"
         if entries
         else f"{store.root} has no live model, so there is nothing to verify"
     )

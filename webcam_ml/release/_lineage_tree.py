@@ -9,6 +9,7 @@ from webcam_ml.release._layout import production_folder
 from webcam_ml.release._ledger import Ledger, LedgerEntry
 from webcam_ml.release._production import TARGET_TYPES
 
+TOPS = ("onnx_model", "champion_comparison")
 # The settings that tell one version from another, of those that lineage.json has.
 TOLD = (
     "label_source", "min_rating_count", "curator_sessions", "target_type", "binary_threshold",
@@ -49,8 +50,7 @@ class _Tree:
         yield f"{live.target_type}: {live.version}"
         run = f", run {live.run_id}" if live.run_id else ""
         yield f"│  live by {live.action} at {live.time[:19]}Z{run}"
-        tops = [name for name in ("onnx_model", "champion_comparison") if name in live.lineage]
-        yield from self._branches(tops, "")
+        yield from self._branches([name for name in TOPS if name in live.lineage], "")
 
     def _branches(self, assets: Sequence[str], indent: str) -> Iterator[str]:
         for number, asset in enumerate(assets, start=1):
@@ -84,6 +84,6 @@ def _facts(stored: StoredArtifact) -> Iterator[str]:
         if from_demo(stored):
             yield "the demo"
     commit = stored.lineage.code_version.get("commit")
-    if commit:
+    if commit and stored.asset in TOPS:
         dirty = " with changes" if stored.lineage.code_version.get("dirty") else ""
         yield f"code {str(commit)[:9]}{dirty}"

@@ -151,7 +151,7 @@ def _ancestry(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
                 yield Problem(folder, "is gone, and a live model was made from it")
                 continue
             except ArtifactDamagedError as error:
-                yield Problem(folder, str(error))
+                yield Problem(lineage_file, str(error))
                 continue
         if stored.data_version != record.data_version:
             yield Problem(lineage_file, f"is of another version than {record.data_version[:12]}…")

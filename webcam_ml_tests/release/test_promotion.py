@@ -283,6 +283,21 @@ def test_the_ledger_counts_the_models_that_were_judged_on_a_test_split(live: Liv
     assert live.promote("better").entry.candidates_judged_on_test_split == 3
 
 
+def test_damage_in_old_evidence_does_not_keep_a_new_model_out(live: Live) -> None:
+    (live.evidence["shuffled"].folder / "champion_comparison.json").unlink()
+    assert live.promote("better").entry.candidates_judged_on_test_split == 2
+
+
+def test_a_damaged_live_model_is_written_again_when_it_is_promoted_again(
+    live: Live, made: dict[str, Made]
+) -> None:
+    path = live.production / "binary" / "model.onnx"
+    flip(path)
+    assert not live.promote("first").is_new
+    assert path.read_bytes() == made["first"].exported.model
+    assert verify(live.store) == []
+
+
 def test_a_link_that_was_moved_by_hand_is_found_and_put_right(
     live: Live, made: dict[str, Made]
 ) -> None:
