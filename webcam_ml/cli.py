@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from webcam_ml.demo import add_demo_data_command
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.release import add_release_commands
 from webcam_ml.scoring import add_score_command
 from webcam_ml.summary import add_summary_command
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_demo_data_command(subparsers)
     add_score_command(subparsers, fetch=_fetch)
     add_summary_command(subparsers)
+    add_release_commands(subparsers)
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.WARNING,

@@ -20,6 +20,8 @@ ORDER = (
     "eval_report",
     "onnx_model",
     "disagreement_report",
+    "champion_comparison",
+    "production_model",
 )
 HEADLINES = {
     "binary": ("roc_auc", "average_precision", "f1", "brier"),

@@ -46,6 +46,7 @@ def _describe(
             for version, stored in sides.items()
             if version != current
             for name in _made_from(ancestor, version, stored, store)
+            if store.latest(name).lineage.ancestors.get(ancestor) != current
         }
     )
     return (

@@ -9,6 +9,7 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
 
+from webcam_ml.artifacts import StoredArtifact
 from webcam_ml.dataset import SPLIT_NAMES, Manifest, SplitName
 from webcam_ml.dataset.images import ImageIndex
 from webcam_ml.disagreement import DisagreementReport
@@ -19,6 +20,7 @@ from webcam_ml.model import Checkpoint
 from webcam_ml.orchestration import presentation
 from webcam_ml.orchestration.config import (
     CheckpointConfig,
+    ComparisonConfig,
     DisagreementConfig,
     EvaluationConfig,
     ExportConfig,
@@ -28,8 +30,9 @@ from webcam_ml.orchestration.config import (
 )
 from webcam_ml.orchestration.failures import plainly
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
+from webcam_ml.release import Comparison, LiveModel
 
-LABELS, PICTURES, MODEL, REVIEW = "labels", "pictures", "model", "review"
+LABELS, PICTURES, MODEL, REVIEW, RELEASE = "labels", "pictures", "model", "review", "release"
 OWNERS = ["team:webcam-ml"]
 
 
@@ -173,7 +176,6 @@ def onnx_model(
 @asset(group_name=REVIEW, owners=OWNERS, kinds={"html", "json"})
 @plainly
 def disagreement_report(
-    context: AssetExecutionContext,
     config: DisagreementConfig,
     workspace: Workspace,
     onnx_model: ExportedModel,
@@ -196,6 +198,51 @@ def disagreement_report(
     return MaterializeResult(value=report, metadata=presentation.of_disagreement(report))
 
 
+@asset(group_name=RELEASE, owners=OWNERS, kinds={"json"})
+@plainly
+def champion_comparison(
+    config: ComparisonConfig,
+    workspace: Workspace,
+    onnx_model: StoredArtifact,
+    eval_report: EvalReport,
+    manifest_test: Manifest,
+    image_index: ImageIndex,
+) -> MaterializeResult[Comparison]:
+    """The evidence for or against going live: the candidate beside the live model, gate by gate."""
+    from webcam_ml.release import compare_with_champion
+
+    result = compare_with_champion(
+        onnx_model,
+        eval_report,
+        manifest_test,
+        image_index,
+        store=workspace.store,
+        settings=config.settings(),
+        images=workspace.images,
+        cache=workspace.cache_folder,
+    )
+    return MaterializeResult(value=result.comparison, metadata=presentation.of_comparison(result))
+
+
+@asset(group_name=RELEASE, owners=OWNERS, kinds={"onnx"})
+@plainly
+def production_model(
+    context: AssetExecutionContext,
+    workspace: Workspace,
+    onnx_model: StoredArtifact,
+    champion_comparison: StoredArtifact,
+) -> MaterializeResult[LiveModel]:
+    """What is live. Every gate is judged again, from the stored evidence, for exactly these bytes."""
+    from webcam_ml.release import promote
+
+    promotion = promote(
+        onnx_model, champion_comparison, store=workspace.store, run_id=context.run_id
+    )
+    return MaterializeResult(
+        value=LiveModel.of(promotion), metadata=presentation.of_promotion(promotion)
+    )
+
+
 ASSETS: list[AssetsDefinition] = [
     labels_raw,
     manifest_full,
@@ -205,4 +252,6 @@ ASSETS: list[AssetsDefinition] = [
     eval_report,
     onnx_model,
     disagreement_report,
+    champion_comparison,
+    production_model,
 ]

@@ -19,6 +19,7 @@ from webcam_ml.export import ExportedModel
 from webcam_ml.labels import Labels
 from webcam_ml.orchestration import presentation
 from webcam_ml.orchestration.failures import plainly
+from webcam_ml.release import GATES, WARNINGS, Comparison
 
 
 @asset_check(asset="labels_raw", blocking=True)
@@ -158,6 +159,31 @@ def matches_torch(onnx_model: ExportedModel) -> AssetCheckResult:
     )
 
 
+def build_gate_check(name: str, *, blocking: bool) -> AssetChecksDefinition:
+    """Show what one gate of promotion says on the stored evidence."""
+
+    @asset_check(
+        asset="champion_comparison",
+        name=name,
+        blocking=blocking,
+        description={**GATES, **WARNINGS}[name].__doc__,
+    )
+    @plainly
+    def gate_check(champion_comparison: Comparison) -> AssetCheckResult:
+        verdict = {**GATES, **WARNINGS}[name](champion_comparison)
+        severity = AssetCheckSeverity.ERROR if name in GATES else AssetCheckSeverity.WARN
+        return _result(verdict, severity=severity)
+
+    return gate_check
+
+
+# Gates that other assets' checks show already, where their evidence is.
+SHOWN_ELSEWHERE = {"enough_test_data", "beats_trivial_baselines", "matches_torch"}
+GATE_CHECKS = [
+    *(build_gate_check(name, blocking=True) for name in GATES if name not in SHOWN_ELSEWHERE),
+    *(build_gate_check(name, blocking=False) for name in WARNINGS),
+]
+
 CHECKS: list[AssetChecksDefinition] = [
     ratings_on_scale,
     cached_ratings_fresh,
@@ -169,6 +195,7 @@ CHECKS: list[AssetChecksDefinition] = [
     calibrated,
     no_weak_slice,
     matches_torch,
+    *GATE_CHECKS,
 ]
 
 

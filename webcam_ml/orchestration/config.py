@@ -15,6 +15,7 @@ from webcam_ml.disagreement import DisagreementSettings
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import LabelQuery
 from webcam_ml.model import BACKBONES, OPSET, BackboneSpec, TrainingSettings
+from webcam_ml.release import ComparisonSettings
 
 MIN_BOOTSTRAP_SAMPLES = 200
 
@@ -222,6 +223,41 @@ class DisagreementConfig(Config):
         )
 
 
+class ComparisonConfig(Config):
+    """What a candidate must reach before it may replace the live model."""
+
+    min_auc: float = Field(
+        default=ComparisonSettings.min_auc, description="Binary: the least ROC AUC on test."
+    )
+    min_spearman: float = Field(
+        default=ComparisonSettings.min_spearman,
+        description="Regression: the least rank correlation on test.",
+    )
+    max_auc_loss: float = Field(
+        default=ComparisonSettings.max_auc_loss,
+        description="Binary: how much worse than the live model it may be, at 95 % confidence.",
+    )
+    max_mae_gain: float = Field(
+        default=ComparisonSettings.max_mae_gain,
+        description="Regression: the same for the mean absolute error, in stars.",
+    )
+    definition_change: str = Field(
+        default=ComparisonSettings.definition_change,
+        description="Why threshold, seed or percentages differ from the live model's; goes into "
+        "the ledger. Empty: such a difference is refused.",
+    )
+
+    def settings(self) -> ComparisonSettings:
+        """Build floors and margins."""
+        return ComparisonSettings(
+            min_auc=self.min_auc,
+            min_spearman=self.min_spearman,
+            max_auc_loss=self.max_auc_loss,
+            max_mae_gain=self.max_mae_gain,
+            definition_change=self.definition_change,
+        )
+
+
 CONFIG_BY_ASSET: dict[str, type[Config]] = {
     "labels_raw": LabelsConfig,
     "manifest_full": ManifestConfig,
@@ -230,4 +266,5 @@ CONFIG_BY_ASSET: dict[str, type[Config]] = {
     "eval_report": EvaluationConfig,
     "onnx_model": ExportConfig,
     "disagreement_report": DisagreementConfig,
+    "champion_comparison": ComparisonConfig,
 }

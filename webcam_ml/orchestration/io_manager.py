@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dagster import (
     AssetKey,
@@ -86,14 +86,22 @@ class ArtifactIOManager(ConfigurableIOManager):
             }
         )
 
-    def load_input(self, context: InputContext) -> Artifact:
-        """Give a step the version of its input that Dagster pinned, verified."""
-        artifact_type: type[Artifact] = context.dagster_type.typing_type
+    def load_input(self, context: InputContext) -> Artifact | StoredArtifact:
+        """Give a step the version of its input that Dagster pinned, verified.
+
+        A step whose input is annotated `StoredArtifact` gets the stored version itself, with its
+        digests and lineage, instead of the value.
+        """
+        artifact_type: type[Artifact] | type[StoredArtifact] = context.dagster_type.typing_type
         with speaking_plainly():
             inputs = self._inputs(context)
             step = context.step_context.step.key
             require_common_ancestry(step, inputs, store=self.workspace.store)
-            return inputs[context.asset_key.to_user_string()].load(artifact_type)
+            stored = inputs[context.asset_key.to_user_string()]
+            if artifact_type is StoredArtifact:
+                stored.verify()
+                return stored
+            return stored.load(cast("type[Artifact]", artifact_type))
 
     def _inputs(self, context: InputContext | OutputContext) -> dict[str, StoredArtifact]:
         return {key.to_user_string(): self._pinned(context, key) for key in input_assets(context)}

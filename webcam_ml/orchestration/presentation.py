@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from webcam_ml.export import ExportedModel
     from webcam_ml.labels import Labels
     from webcam_ml.model import TrainingResult
+    from webcam_ml.release import ComparisonResult, Promotion
 
 PREVIEW_ROWS = 8
 WORST_SHOWN = 10
@@ -196,6 +197,40 @@ def of_disagreement(report: "DisagreementReport") -> Metadata:
                     "mean signed difference": group.mean_signed_diff.value,
                 }
                 for group in document.summary.phase
+            ]
+        ),
+    }
+
+
+def of_comparison(result: "ComparisonResult") -> Metadata:
+    """The candidate beside the live model, the verdict of each gate, and the plot."""
+    comparison = result.comparison
+    shown: Metadata = {
+        "metrics": table(comparison.table()),
+        "verdicts": table(
+            [
+                {"gate": name, "passed": "yes" if one.passed else "NO", "reason": one.reason}
+                for name, one in comparison.verdicts.items()
+            ]
+        ),
+        "comparison": picture(comparison.plot),
+    }
+    if result.milliseconds is not None:
+        shown["milliseconds a picture"] = _rounded(result.milliseconds)
+    return shown
+
+
+def of_promotion(promotion: "Promotion") -> Metadata:
+    """Which model is live, since when, and where the application finds it."""
+    return {
+        "model_version": promotion.entry.version,
+        "live since": promotion.entry.time,
+        "promoted now": promotion.is_new,
+        "live path": MetadataValue.path(str(promotion.link)),
+        "verdicts": table(
+            [
+                {"gate": name, "passed": "yes" if one.passed else "NO", "reason": one.reason}
+                for name, one in promotion.verdicts.items()
             ]
         ),
     }

@@ -41,10 +41,16 @@ class Project:
         home = self.folder / "home"
         if not home.exists():
             home.mkdir(parents=True)
-            shutil.copy(REPOSITORY / "dagster.yaml", home)
+            for name in ("dagster.yaml", "workspace.yaml"):
+                shutil.copy(REPOSITORY / name, home)
             self.python(
                 "from dagster import DagsterInstance; DagsterInstance.get().get_runs(limit=1)"
             )
+
+    @property
+    def home(self) -> Path:
+        """Where commands run: the paths in dagster.yaml are relative to it."""
+        return self.folder / "home"
 
     @property
     def artifacts(self) -> Path:
@@ -57,7 +63,10 @@ class Project:
             if not name.startswith(("DAGSTER_", "WEBCAM_ML_", "AI_")) and name != "DATABASE_URL"
         }
         env |= {
-            "DAGSTER_HOME": str(self.folder / "home"),
+            "DAGSTER_HOME": str(self.home),
+            # Tests run from a checkout that need not be the one that is installed.
+            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONWARNINGS": "ignore:::click.core",
             "WEBCAM_ML_ARTIFACTS": str(self.artifacts),
             "WEBCAM_ML_CACHE": str(self.folder / "cache"),
         }
@@ -68,7 +77,7 @@ class Project:
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(part) for part in command],
-            cwd=REPOSITORY,
+            cwd=self.home,
             env=self.env(),
             capture_output=True,
             text=True,
@@ -119,17 +128,30 @@ class Project:
         }
 
 
-def make_small_demo(folder: Path, *, raters: float = 1.5, database_url: str | None = None) -> str:
+def make_small_demo(
+    folder: Path, *, webcams: int = 60, snapshots: int = 160, raters: float = 1.5
+) -> str:
     """Draw a demo that trains in seconds and has both classes in every split; give its URL."""
     make_demo_data(
         folder,
-        database_url=database_url,
-        webcams=60,
-        snapshots=160,
+        webcams=webcams,
+        snapshots=snapshots,
         image_width=96,
         raters_per_snapshot=raters,
     )
-    return database_url or f"sqlite:///{folder / 'labels.sqlite'}"
+    return f"sqlite:///{folder / 'labels.sqlite'}"
+
+
+def altered_copy(database_url: str, path: Path, *statements: str) -> str:
+    """Copy an SQLite database, run statements on the copy and give its URL."""
+    shutil.copy(database_url.removeprefix("sqlite:///"), path)
+    url = f"sqlite:///{path}"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
+    engine.dispose()
+    return url
 
 
 def copy_database(source: str, target: str) -> None:
