@@ -13,7 +13,7 @@ NAMES = [key.to_user_string() for definition in ASSETS for key in definition.key
     ("entries", "message"),
     [
         ({"manifest_ful": {"config": {}}}, "no asset of that name; did you mean manifest_full?"),
-        ({"zebra": {"config": {}}}, "no asset of that name; there are checkpoint, "),
+        ({"zebra": {"config": {}}}, "no asset of that name; there are champion_comparison, "),
         ({"manifest_train": {"config": {"seed": 1}}}, "this asset has no config"),
         ({"checkpoint": {"model_name": "resnet18"}}, "expected one key, config"),
         ({"checkpoint": {"config": "resnet18"}}, "expected fields with values"),
