@@ -1,3 +1,6 @@
+import ast
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from webcam_ml import release
 from webcam_ml.artifacts import ArtifactStore
 from webcam_ml.dataset import SplitConfig, TargetConfig, build_manifest
 from webcam_ml.dataset.images import ImageCache
@@ -58,6 +62,17 @@ def test_scores_of_the_fresh_process_equal_those_of_this_one_to_the_bit(
     kept = score_pictures(made["better"].exported, digests, images=world.images, cache=world.cache)
     here = score_pictures(made["better"].exported, digests, images=world.images, cache=tmp_path)
     np.testing.assert_array_equal(kept, here)
+
+
+def test_the_scoring_process_imports_nothing_but_the_runtime() -> None:
+    child = Path(release.__file__).with_name("_runtime_child.py")
+    look = (
+        f"import runpy, sys; runpy.run_path({str(child)!r}); "
+        "print(sorted(name for name in sys.modules if name.startswith('webcam_ml.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    packages = {name.split(".")[1] for name in ast.literal_eval(done.stdout)}
+    assert packages == {"errors", "scoring"}
 
 
 def test_equal_comparisons_give_equal_bytes_wherever_the_store_is(

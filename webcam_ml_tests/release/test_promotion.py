@@ -24,6 +24,7 @@ from webcam_ml.release import (
 )
 from webcam_ml.release._evidence import as_judged
 from webcam_ml.release._gates import judge
+from webcam_ml.release._production import changing_production
 from webcam_ml.scoring import Scorer
 from webcam_ml_tests.release.conftest import Live, bytes_below, flip
 from webcam_ml_tests.release.models import DEMO, Made, Works
@@ -354,8 +355,15 @@ CRASH = (
     PROMOTE
     + """
     import os, shutil
+    from webcam_ml.release import rollback
     # Before the n-th change of the file system below production, the process is gone.
     CHANGES = {"os.rename", "os.mkdir", "os.symlink", "os.remove", "os.rmdir", "shutil.rmtree"}
+
+    def act(root):
+        if sys.argv[4] == "promote":
+            go(root)
+        else:
+            rollback(ArtifactStore(Path(root)))
 
     def crash_at(number):
         left = number
@@ -375,7 +383,7 @@ CRASH = (
         child = os.fork()
         if not child:
             crash_at(number)
-            go(root)
+            act(root)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), root, flush=True)
@@ -400,7 +408,7 @@ def test_a_crash_at_any_step_leaves_the_old_model_or_the_new_and_the_next_run_co
     live: Live, made: dict[str, Made]
 ) -> None:
     old, new = made["first"], made["better"]
-    process = script(CRASH, live.store.root, *names(live, "better"))
+    process = script(CRASH, live.store.root, *names(live, "better"), "promote")
     out, err = process.communicate()
     assert process.returncode == 0, err
     outcomes = [line.split(maxsplit=1) for line in out.splitlines()]
@@ -431,6 +439,30 @@ def test_a_crash_at_any_step_leaves_the_old_model_or_the_new_and_the_next_run_co
         assert leftovers == []
     # Undecided; decided but not swung; done. Never live without a line.
     assert seen == {(False, False), (True, False), (True, True)}
+
+
+def test_a_crash_at_any_step_of_a_rollback_is_completed_too(
+    live: Live, made: dict[str, Made]
+) -> None:
+    live.promote("better")
+    process = script(CRASH, live.store.root, *names(live, "better"), "rollback")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    outcomes = [line.split(maxsplit=1) for line in out.splitlines()]
+    assert {code for code, _ in outcomes[:-1]} == {"9"}
+    seen = set()
+    for _, root in outcomes:
+        store = ArtifactStore(Path(root))
+        link = store.root / "production" / "binary"
+        version = link.readlink().name
+        assert Scorer("onnx", model_path=link / "model.onnx", model_version=version).path == "onnx"
+        with changing_production(store) as production:
+            decided = production.ledger.live("binary")
+        assert decided is not None
+        assert link.readlink().name == decided.version
+        assert verify(store) == []
+        seen.add((version == made["first"].version, decided.version == made["first"].version))
+    assert seen == {(False, False), (False, True), (True, True)}
 
 
 def test_of_two_promotions_at_once_one_wins_and_the_ledger_stays_whole(
