@@ -46,7 +46,10 @@ demo-data: install
 		'# To source in a shell: . demo/env.sh' \
 		'export DAGSTER_HOME="$(CURDIR)"' \
 		'export DATABASE_URL="$(DEMO_URL)"' \
-		'export PATH="$(CURDIR)/$(BIN):$$PATH"' > demo/env.sh
+		'export PATH="$(CURDIR)/$(BIN):$$PATH"' \
+		'# What the application sets to score with the live model:' \
+		'export AI_SCORING_MODE=onnx' \
+		'export AI_ONNX_MODEL_PATH="$(CURDIR)/artifacts/production/binary/model.onnx"' > demo/env.sh
 
 demo: demo-data ## Drawn webcams → labels → model → report, and say where the results are
 	@began=$$(date +%s); \
