@@ -7,7 +7,7 @@ manifests, checkpoints, …); this package only knows that they can `save` and `
 """
 
 from webcam_ml.artifacts._ancestry import AncestryError, require_common_ancestry
-from webcam_ml.artifacts._atomic import write_atomically
+from webcam_ml.artifacts._atomic import flush_folder, write_atomically
 from webcam_ml.artifacts._lineage import FileRecord, Lineage, Provenance
 from webcam_ml.artifacts._store import (
     Artifact,
@@ -27,6 +27,7 @@ __all__ = [
     "Lineage",
     "Provenance",
     "StoredArtifact",
+    "flush_folder",
     "require_common_ancestry",
     "write_atomically",
 ]

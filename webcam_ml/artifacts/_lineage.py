@@ -24,6 +24,7 @@ class Provenance:
     code_version: Mapping[str, Any] = field(default_factory=dict)
     libraries: Mapping[str, str] = field(default_factory=dict)
     database: Mapping[str, Any] | None = None
+    measurements: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Lineage:
     libraries: Mapping[str, str]
     created_at: str
     database: Mapping[str, Any] | None
+    measurements: Mapping[str, float]
 
     def to_json(self) -> bytes:
         """Serialise for lineage.json."""

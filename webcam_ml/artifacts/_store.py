@@ -225,6 +225,7 @@ class ArtifactStore:
             libraries=provenance.libraries,
             created_at=now.isoformat(timespec="microseconds"),
             database=provenance.database,
+            measurements=provenance.measurements,
         )
         (unfinished / LINEAGE_FILE).write_bytes(lineage.to_json())
         for path in unfinished.iterdir():

@@ -6,11 +6,13 @@ between the others, as they do in the real tables.
 
 import sqlalchemy as sa
 
+from webcam_ml.labels import DEMO_MARK
+
 METADATA = sa.MetaData()
 
 # What tells a demo from real labels: this table with one row.
 MARK = sa.Table(
-    "webcam_ml_demo",
+    DEMO_MARK,
     METADATA,
     sa.Column("generator", sa.Integer, nullable=False),
     sa.Column("seed", sa.BigInteger, nullable=False),

@@ -46,6 +46,10 @@ SQLITE_LOCK_TIMEOUT = 30.0
 DRIVER_ERRORS = (DBAPIError, psycopg2.Error, sqlite3.Error)
 
 
+# The table by which a demo is told from real labels.
+DEMO_MARK = "webcam_ml_demo"
+
+
 class LabelDatabaseError(WebcamMLError):
     """The label database cannot be found, opened or read, or lacks a table or column."""
 
@@ -127,6 +131,15 @@ class LabelDatabase:
             raise LabelDatabaseError(self._explain_read(error)) from None
         finally:
             connection.close()
+
+    def is_demo(self) -> bool:
+        """Whether `webcam-ml demo-data` made this database; read from a mark that it leaves.
+
+        Raises:
+            LabelDatabaseError: The database cannot be reached.
+        """
+        with self.reading() as connection:
+            return sa.inspect(connection).has_table(DEMO_MARK)
 
     def require_columns(
         self, connection: sa.Connection, needed: Mapping[str, Sequence[str]]

@@ -35,6 +35,8 @@ from webcam_ml.orchestration.versions import (
     resolved_config,
 )
 
+# Numbers of this run that lineage.json keeps; they vary, so no stored file may hold them.
+RECORDED_MEASUREMENTS = ("milliseconds a picture",)
 RECORDED_LIBRARIES = ("dagster", "numpy", "onnxruntime", "polars", "scikit-learn", "torch")
 
 
@@ -123,13 +125,19 @@ class ArtifactIOManager(ConfigurableIOManager):
             # Every input descends from the same labels: the ancestor rule saw to it.
             database = next(iter(inputs.values())).lineage.database
         else:
-            database = self.label_database.connect().description
+            source = self.label_database.connect()
+            database = {**source.description, "demo": source.is_demo()}
         return Provenance(
             run_id=context.run_id,
             config=resolved_config(context),
             code_version=code_version(),
             libraries={name: metadata.version(name) for name in RECORDED_LIBRARIES},
             database=database,
+            measurements={
+                name: context.output_metadata[name].value
+                for name in RECORDED_MEASUREMENTS
+                if name in context.output_metadata
+            },
         )
 
 

@@ -16,7 +16,6 @@ live without a line that says why.
 
 import hashlib
 import logging
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,11 @@ from typing import get_args
 
 from filelock import FileLock
 
-from webcam_ml.artifacts import ArtifactStore, write_atomically
+from webcam_ml.artifacts import (
+    ArtifactStore,
+    flush_folder,
+    write_atomically,
+)
 from webcam_ml.dataset import TargetType
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel
@@ -113,7 +116,7 @@ class Production:
         for name, data in self._files_of(model).items():
             write_atomically(unfinished / name, data)
         unfinished.rename(final)
-        _flush(final.parent)
+        flush_folder(final.parent)
 
     def restore_version(self, entry: LedgerEntry) -> None:
         """Make sure that a version which was live is whole, from the store where it is not.
@@ -242,11 +245,3 @@ def sha256_of(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

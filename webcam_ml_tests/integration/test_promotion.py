@@ -77,6 +77,15 @@ def test_the_first_model_clears_the_floors_and_is_live(live: Project) -> None:
     assert json.loads(line)["version"] == meta["model_version"]
 
 
+def test_lineage_keeps_the_demo_mark_and_latencies_and_the_evidence_does_not(live: Project) -> None:
+    lineage = json.loads((live.latest("champion_comparison") / "lineage.json").read_text())
+    assert lineage["database"]["demo"] is True
+    assert lineage["measurements"]["milliseconds a picture"] > 0
+    evidence = (live.latest("champion_comparison") / "champion_comparison.json").read_text()
+    assert json.loads(evidence)["candidate"]["from_demo"] is True
+    assert "milliseconds" not in evidence
+
+
 def test_the_live_model_scores_under_its_own_name(live: Project) -> None:
     meta = json.loads((live.artifacts / "production/binary/model.meta.json").read_text())
     environment = dict(
