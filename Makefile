@@ -64,7 +64,7 @@ dev: install ## The Dagster web page; on the demo data unless DATABASE_URL is se
 	DATABASE_URL="$${DATABASE_URL:-$(DEMO_URL)}" dagster dev -w workspace.yaml
 
 test: install programs ## Run the tests
-	pytest
+	pytest -n auto --dist loadfile
 
 lint: install ## Check format, style, types and the import contracts
 	ruff format --check .
