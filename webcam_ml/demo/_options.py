@@ -29,7 +29,7 @@ class DemoOptions:
         WebcamMLError: If a value makes no demo.
     """
 
-    seed: int = 18
+    seed: int = 16
     webcams: int = 240
     snapshots: int = 900
     raters_per_snapshot: float = 1.5

@@ -63,20 +63,21 @@ def draw_pictures(seed: int, frames: Iterable[Snapshot]) -> Iterator[tuple[Snaps
         for frame in group:
             if frame.dead:
                 continue
-            if frame.shows is Shows.OFFLINE_CARD:
-                yield frame, _encode(_offline_card(), CARD_QUALITY)
-                continue
             camera = frame.scene
-            if scenery is None:
-                scenery = draw_scenery(seed, camera)
-            if clouds is None:
-                sun = frame.crossing_azimuth - camera.view_azimuth
-                clouds = draw_cloud_maps(seed, camera, visit, frame.weather, sun)
-            picture = draw_view(seed, Stage(view_of(camera), scenery, clouds), frame)
-            quality = camera.jpeg_quality
-            if frame.shows is Shows.MIRROR:
-                picture, quality = _mirrored(picture), MIRROR_QUALITY
-            data = _encode(picture, quality)
+            if frame.shows is Shows.OFFLINE_CARD:
+                data = _encode(_offline_card(), CARD_QUALITY)
+            else:
+                if scenery is None:
+                    scenery = draw_scenery(seed, camera)
+                if clouds is None:
+                    sun = frame.crossing_azimuth - camera.view_azimuth
+                    clouds = draw_cloud_maps(seed, camera, visit, frame.weather, sun)
+                picture = draw_view(seed, Stage(view_of(camera), scenery, clouds), frame)
+                mirrored = frame.shows is Shows.MIRROR
+                data = _encode(
+                    _mirrored(picture) if mirrored else picture,
+                    MIRROR_QUALITY if mirrored else camera.jpeg_quality,
+                )
             yield frame, data[: int(len(data) * TRUNCATED_TO)] if frame.truncated else data
 
 
@@ -163,7 +164,7 @@ def _expose(
     """Turn light into a picture as this camera does."""
     height, width = scene.shape[1:]
     # Automatic, but never all the way, and never twice the same.
-    gain = 2 ** (camera.exposure + rng.normal(0, 0.2)) * (0.25 / float(scene.mean())) ** 0.55
+    gain = 2 ** (camera.exposure + rng.normal(0, 0.13)) * (0.25 / float(scene.mean())) ** 0.55
     red, blue = camera.white_balance
     cast = scene.mean(axis=(1, 2))
     neutral = (cast.mean() / cast) ** camera.auto_white_balance

@@ -141,7 +141,7 @@ def draw_cloud_maps(
     layers = []
     for cover, slope, stretch, softness, altitude, thickness, shade, fluff in (
         (weather.high_cover, 1.9, 3.0, 1.7, 2.2, 0.9, 0.95, 0.9),
-        (weather.low_cover, 1.75, 1.0, 0.25 + 0.7 * weather.softness, 1.0, 3.0, 0.6, 0.45),
+        (weather.low_cover, 1.75, 1.0, 0.25 + 0.7 * weather.softness, 1.0, 3.0, 0.5, 0.45),
     ):
         noise = _fractal(rng, slope=slope, stretch=stretch)
         if cover > LEAST_COVER:
@@ -337,7 +337,7 @@ def _cloud_light(
     side = np.clip(0.5 + 1.0 * relief / np.maximum(density, 0.15), 0.0, 1.5)
     # From below and from the sun's side at dusk; thin parts shine through.
     dusk = cloud_light(sun_elevation)
-    low = side * (1 - 0.5 * density) * np.float32(3.2 * dusk * weather.opening**1.5)
+    low = side * (1 - 0.5 * density) * np.float32(3.2 * dusk * weather.opening**1.3)
     low *= 0.3 + 0.7 * towards
     # From above by day.
     day = float(np.clip((sun_elevation + 7) / 11, 0, 1)) ** 1.5 * (1 - 0.75 * dusk)

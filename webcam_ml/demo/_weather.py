@@ -58,7 +58,8 @@ def draw_weather(seed: int, camera: Camera, visit: int) -> Weather:
         "overcast": (rng.uniform(0.88, 1), rng.uniform(0.2, 1)),
         "murk": (rng.uniform(0.5, 1), rng.uniform(0, 1)),
     }[regime]
-    opening = rng.beta(1.1, 0.9)
+    # Either the light finds its way under the clouds or it does not.
+    opening = rng.beta(0.55, 0.5)
     clarity = rng.beta(3, 1.8)
     return Weather(
         low_cover=float(low),
@@ -110,7 +111,7 @@ def beauty(camera: Camera, weather: Weather, sun_elevation: float, sun_azimuth: 
     air = (0.35 + 0.65 * weather.clarity) * (1 - 0.9 * weather.fog)
     # The root spreads the dull majority out: people tell a dull sky from a duller one as easily
     # as a splendid one from a good one.
-    return float(np.sqrt(air * (0.65 * clouds + 0.35 * glow) + 0.05 * camera.scenic))
+    return float(np.sqrt(air * (0.78 * clouds + 0.22 * glow) + 0.05 * camera.scenic))
 
 
 def _partial(cover: float) -> float:
