@@ -47,6 +47,7 @@ demo-data: install
 		'export DAGSTER_HOME="$(CURDIR)"' \
 		'export DATABASE_URL="$(DEMO_URL)"' \
 		'export PATH="$(CURDIR)/$(BIN):$$PATH"' \
+		'export PYTHONWARNINGS="$(PYTHONWARNINGS)"' \
 		'# What the application sets to score with the live model:' \
 		'export AI_SCORING_MODE=onnx' \
 		'export AI_ONNX_MODEL_PATH="$(CURDIR)/artifacts/production/binary/model.onnx"' > demo/env.sh
@@ -56,7 +57,8 @@ demo: demo-data ## Drawn webcams → labels → model → report, and say where 
 	DATABASE_URL="$(DEMO_URL)" $(ALL) -c configs/demo.yaml && \
 	echo && webcam-ml summary --since $$began && \
 	printf '%s\n' '' 'Next' \
-		'  make dev            the web page on these data: http://127.0.0.1:3000' \
+		'  webcam-ml score demo/images/000001.jpg   rate a picture with the live model, after: . demo/env.sh' \
+	'  make dev            the web page on these data: http://127.0.0.1:3000' \
 		'  . demo/env.sh       then: dagster asset materialize -m webcam_ml.definitions --select "eval_report+"' \
 		'  README.md           the first model on your own database'
 

@@ -56,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     for line in [*_labels(stored), *_pictures(stored), *_metrics(stored), *_disagreement(stored)]:
         print(line)
+    for line in _live(store.root / "production"):
+        print(line)
     print("\nWhere things are")
     since = None if arguments.since is None else datetime.fromtimestamp(arguments.since, UTC)
     for asset, artifact in stored.items():
@@ -86,8 +88,10 @@ def _labels(stored: dict[str, StoredArtifact]) -> list[str]:
         return []
     meta = _read(stored["manifest_full"], "export_meta.json")
     lines = [
-        (f"Labels: {meta['counts']['total']:,} rated snapshots of {meta['webcams']['total']:,} webcams "
-        f"({meta['label_source']}, {meta['target_type']})")
+        (
+            f"Labels: {meta['counts']['total']:,} rated snapshots of {meta['webcams']['total']:,} webcams "
+            f"({meta['label_source']}, {meta['target_type']})"
+        )
     ]
     for split in ("train", "val", "test"):
         spread = ", ".join(
@@ -120,8 +124,10 @@ def _metrics(stored: dict[str, StoredArtifact]) -> list[str]:
     report = _read(stored["eval_report"], "eval_report.json")
     split = report["test_split"]
     lines = [
-        (f"Test split: {split['rows']:,} rows of {split['webcams']:,} webcams that the model never saw "
-        f"(as good as {split['effective_webcams']:.1f} equal ones)")
+        (
+            f"Test split: {split['rows']:,} rows of {split['webcams']:,} webcams that the model never saw "
+            f"(as good as {split['effective_webcams']:.1f} equal ones)"
+        )
     ]
     for name in HEADLINES[report["target_type"]]:
         metric = report["metrics"][name]
@@ -137,8 +143,17 @@ def _metrics(stored: dict[str, StoredArtifact]) -> list[str]:
     return lines
 
 
+def _live(production: Path) -> list[str]:
+    lines = []
+    for link in sorted(path for path in production.glob("*") if path.is_symlink()):
+        meta = json.loads((link / "model.meta.json").read_text())
+        lines.append(f"Live: {meta['model_version']} in {link}")
+    return lines or ["Live: no model yet"]
+
+
 def _disagreement(stored: dict[str, StoredArtifact]) -> list[str]:
     if "disagreement_report" not in stored:
         return []
     report = _read(stored["disagreement_report"], "disagreement_report.json")
-    return [f"Disagreement: {report['counts']['compared']:,} snapshots compared"]
+    gallery = stored["disagreement_report"].folder / "gallery.html"
+    return [f"Disagreement: {report['counts']['compared']:,} snapshots compared, see {gallery}"]

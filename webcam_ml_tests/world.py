@@ -1,11 +1,13 @@
 """A small world to train on without a database: drawn pictures, labels, and caches around them."""
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from filelock import FileLock
 from PIL import Image
 
 from webcam_ml.dataset import (
@@ -18,11 +20,29 @@ from webcam_ml.dataset import (
 )
 from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
 from webcam_ml.labels import LABEL_SCHEMA, LabelCounts, LabelQuery, Labels
-from webcam_ml.model import BackboneSpec, TrainingResult, TrainingSettings, train
+from webcam_ml.model import (
+    BackboneSpec,
+    TrainingResult,
+    TrainingSettings,
+    prepare_backbone,
+    train,
+)
 
 # The smallest network at a small size: what is proved does not depend on either.
 SPEC = BackboneSpec(model_name="mobilenet_v3_small", weights="none", image_size=64)
+# Where what is shared by all tests of a run lies; conftest sets it.
+SHARED_VARIABLE = "WEBCAM_ML_TESTS_SHARED"
 SIZES = ((96, 64), (64, 64), (80, 45))
+
+
+def share_backbones(cache: Path) -> None:
+    """Let a fresh cache begin with the exported backbone of `SPEC`, which the whole run makes once."""
+    shared = Path(os.environ[SHARED_VARIABLE])
+    with FileLock(shared / "backbones.lock"):
+        prepare_backbone(SPEC, cache=shared)
+    cache.mkdir(parents=True, exist_ok=True)
+    if not (cache / "backbones").exists():
+        (cache / "backbones").symlink_to(shared / "backbones", target_is_directory=True)
 
 
 def make_labels(
@@ -107,6 +127,7 @@ def make_world(
         path = Path(row["image_path_or_url"])
         if not path.exists():
             path.write_bytes(draw(row["label_value"], row["snapshot_id"]))
+    share_backbones(folder / "cache")
     images = ImageCache(folder / "cache")
     manifest = build_manifest(
         labels, target=target, split=SplitConfig(train_pct=60, val_pct=20, test_pct=20)

@@ -45,7 +45,8 @@ class Lineage:
     libraries: Mapping[str, str]
     created_at: str
     database: Mapping[str, Any] | None
-    measurements: Mapping[str, float]
+    # Fields that came later have defaults: a store of an earlier version stays readable.
+    measurements: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """Serialise for lineage.json."""

@@ -14,7 +14,7 @@ from webcam_ml.model._backbone_graph import (
     serialise,
     session_threads,
 )
-from webcam_ml.model._backbones import BACKBONES, WeightsError
+from webcam_ml.model._backbones import BACKBONES, WeightsError, weights_identity
 from webcam_ml.model._calibration import PlattScaling, best_f1_threshold, fit_platt
 from webcam_ml.model._checkpoint import LABEL_SCALE, Checkpoint, CheckpointError, TrainedModel
 from webcam_ml.model._features import Features, extract_features
@@ -58,4 +58,5 @@ __all__ = [
     "serialise",
     "session_threads",
     "train",
+    "weights_identity",
 ]

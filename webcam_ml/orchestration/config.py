@@ -14,10 +14,17 @@ from webcam_ml.dataset.images import ImageSettings
 from webcam_ml.disagreement import DisagreementSettings
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import LabelQuery
-from webcam_ml.model import BACKBONES, OPSET, BackboneSpec, TrainingSettings
+from webcam_ml.model import (
+    BACKBONES,
+    OPSET,
+    BackboneSpec,
+    TrainingSettings,
+    weights_identity,
+)
 from webcam_ml.release import ComparisonSettings
 
 MIN_BOOTSTRAP_SAMPLES = 200
+MAX_BOOTSTRAP_SAMPLES = 100_000
 
 
 @runtime_checkable
@@ -159,6 +166,8 @@ class CheckpointConfig(Config):
 
     def settings(self) -> TrainingSettings:
         """Build the training settings."""
+        # An hour of fetching pictures must not end at a path that was never there.
+        weights_identity(self.weights, random_state=self.random_state)
         return TrainingSettings(
             backbone=BackboneSpec(
                 model_name=self.model_name,
@@ -184,6 +193,11 @@ class EvaluationConfig(Config):
             raise WebcamMLError(
                 f"bootstrap_samples {self.bootstrap_samples} is below {MIN_BOOTSTRAP_SAMPLES}: the "
                 "standard error itself would be uncertain by more than 5 percent; 2000 take seconds"
+            )
+        if self.bootstrap_samples > MAX_BOOTSTRAP_SAMPLES:
+            raise WebcamMLError(
+                f"bootstrap_samples {self.bootstrap_samples} is above {MAX_BOOTSTRAP_SAMPLES}, which "
+                "adds hours and no digit"
             )
         return self.bootstrap_samples
 

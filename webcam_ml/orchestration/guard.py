@@ -4,6 +4,7 @@ Dagster ignores entries for assets outside the selection, misspelt ones too, and
 config class only when its step starts, which may be after an hour of work.
 """
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -65,6 +66,7 @@ def _faults(name: str, entry: Any, assets: Collection[str]) -> Iterator[str]:
     if not isinstance(values, Mapping):
         yield f"ops: {name}: config: expected fields with values, found {values!r}"
         return
+    values = {field: _from_environment(value) for field, value in values.items()}
     config_class = CONFIG_BY_ASSET[name]
     unknown = [field for field in values if field not in config_class.model_fields]
     for field in unknown:
@@ -84,6 +86,13 @@ def _faults(name: str, entry: Any, assets: Collection[str]) -> Iterator[str]:
         config.settings()
     except WebcamMLError as error:
         yield f"ops: {name}: config: {error}"
+
+
+def _from_environment(value: Any) -> Any:
+    """Resolve Dagster's way of naming an environment variable: ``{env: NAME}``."""
+    if isinstance(value, Mapping) and set(value) == {"env"}:
+        return os.environ.get(str(value["env"]))
+    return value
 
 
 def _suggestion(name: str, known: Collection[str]) -> str:

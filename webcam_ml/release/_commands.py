@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from webcam_ml.artifacts import ArtifactStore
+from webcam_ml.errors import WebcamMLError
 from webcam_ml.release._layout import live_link, production_folder
 from webcam_ml.release._ledger import Ledger, LedgerEntry
 from webcam_ml.release._lineage_tree import lineage_tree
@@ -91,7 +92,13 @@ def add_release_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
 
 
 def _store() -> ArtifactStore:
-    return ArtifactStore(Path(os.environ.get(STORE_VARIABLE) or "artifacts"))
+    root = Path(os.environ.get(STORE_VARIABLE) or "artifacts").absolute()
+    if not root.is_dir():
+        raise WebcamMLError(
+            f"there is no artifact store at {root}. Run this in the project's folder, or let "
+            f"{STORE_VARIABLE} name the store"
+        )
+    return ArtifactStore(root)
 
 
 def _history(_: argparse.Namespace) -> int:

@@ -201,13 +201,14 @@ class Ledger:
             if entry.target_type != target_type:
                 continue
             if entry.action != "rollback":
+                # A version stands once: what is rolled back later must not come back from below.
+                standing = [other for other in standing if other.version != entry.version]
                 standing.append(entry)
                 withdrawn.discard(entry.version)
                 continue
             while standing and standing[-1].version != entry.version:
                 withdrawn.add(standing.pop().version)
-        held = {entry.version for entry in standing}
-        return tuple(standing), frozenset(withdrawn - held)
+        return tuple(standing), frozenset(withdrawn)
 
 
 def digest_of(line: bytes) -> str:

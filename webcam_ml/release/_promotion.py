@@ -98,6 +98,12 @@ def promote(
         failed = {name: one for name, one in verdicts.items() if not one.passed}
         if failed:
             reasons = " ".join(f"{name}: {one.reason}" for name, one in failed.items())
+            if is_live and live is not None:
+                raise PromotionRefused(
+                    f"{meta.model_version} is live already (line {live.sequence} of the ledger, "
+                    f"{live.action}), and stays so; the gates say no all the same. {reasons}",
+                    verdicts,
+                )
             raise PromotionRefused(
                 f"{meta.model_version} does not go live. {reasons} A person may decide otherwise: "
                 f"webcam-ml promote {meta.model_version} --override REASON",
@@ -122,7 +128,7 @@ def promote(
             lineage=_lineage_records(store, candidate, evidence),
             verdicts=as_judged(verdicts),
             candidates_judged=_candidates_judged(store, comparison),
-            reason=comparison.evidence.settings.definition_change or None,
+            reason=_reason(comparison),
             run_id=run_id,
         )
         logger.info("%s is live", meta.model_version)
@@ -434,3 +440,9 @@ def _candidates_judged(store: ArtifactStore, comparison: Comparison) -> int:
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s is not counted: %s", stored.folder, error)
     return len(models)
+
+
+def _reason(comparison: Comparison) -> str | None:
+    """Give the reason for a change of definition, if there was one to give a reason for."""
+    changed = any(one.kind == "definition" for one in comparison.evidence.changes)
+    return comparison.evidence.settings.definition_change if changed else None

@@ -58,6 +58,7 @@ class ComparisonSettings:
         if (
             len(self.definition_change) > MAX_REASON_LENGTH
             or not self.definition_change.isprintable()
+            or (self.definition_change and not self.definition_change.strip())
         ):
             raise ComparisonSettingsError(
                 "definition_change is a reason that people will read in the ledger: one line of at "

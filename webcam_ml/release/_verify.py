@@ -15,8 +15,7 @@ from webcam_ml.artifacts import (
     Lineage,
     StoredArtifact,
 )
-from webcam_ml.errors import WebcamMLError
-from webcam_ml.release._evidence import ASSET, Comparison, as_judged
+from webcam_ml.release._evidence import ASSET, Comparison, EvidenceError, as_judged
 from webcam_ml.release._gates import judge
 from webcam_ml.release._layout import (
     ENVIRONMENT_FILE,
@@ -141,7 +140,11 @@ def _ancestry(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
             if changed:
                 yield from changed
                 continue
-            lineage = Lineage.from_json(lineage_file.read_bytes())
+            try:
+                lineage = Lineage.from_json(lineage_file.read_bytes())
+            except ValueError as error:
+                yield Problem(lineage_file, str(error))
+                continue
             stored = StoredArtifact(asset, record.version, folder, lineage)
         else:
             try:
@@ -182,8 +185,11 @@ def _verdicts(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
     try:
         stored = store.find(ASSET, record.data_version)
         comparison = stored.load(Comparison)
-    except WebcamMLError:
+    except (ArtifactMissingError, ArtifactDamagedError):
         return  # told by `_ancestry`, file by file
+    except EvidenceError as error:
+        yield Problem(stored.folder, f"cannot be judged again: {error}")
+        return
     path = stored.folder / "champion_comparison.json"
     found = comparison.evidence
     if found.candidate.model_sha256 != entry.digests["model.onnx"]:

@@ -220,3 +220,12 @@ def test_an_input_that_is_itself_the_shared_ancestor_counts(store: ArtifactStore
     new = write(store, "manifest", "b")
     with pytest.raises(AncestryError, match="--select 'train'"):
         require_common_ancestry("index", {"manifest": new, "train": train}, store=store)
+
+
+def test_a_lineage_without_the_fields_that_came_later_is_still_read(store: ArtifactStore) -> None:
+    stored = write(store, "notes", "hello")
+    path = stored.folder / "lineage.json"
+    record = json.loads(path.read_text())
+    del record["measurements"]
+    path.write_text(json.dumps(record))
+    assert store.find("notes", stored.data_version).load(Note) == Note("hello")

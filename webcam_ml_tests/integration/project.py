@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 import webcam_ml
 from webcam_ml.demo import make_demo_data
+from webcam_ml_tests.world import share_backbones
 
 REPOSITORY = Path(webcam_ml.__file__).resolve().parents[1]
 DAGSTER = Path(sys.executable).with_name("dagster")
@@ -38,6 +39,8 @@ class Project:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not (self.folder / "cache").exists():
+            share_backbones(self.folder / "cache")
         home = self.folder / "home"
         if not home.exists():
             home.mkdir(parents=True)

@@ -1,7 +1,6 @@
 """Labels grow by a few percent: a retrain costs forward passes for the new pictures only."""
 
 import re
-import shutil
 from pathlib import Path
 
 import polars as pl
@@ -42,7 +41,6 @@ def test_forward_passes_of_a_retrain_are_the_new_pictures(tmp_path: Path, target
 
     # A cold run on the grown data, in another folder, comes to the same bytes.
     cold = Project(tmp_path / "cold", url)
-    shutil.copytree(project.folder / "cache" / "backbones", cold.folder / "cache" / "backbones")
     cold.succeed(REPORTED, config)
     for asset in ("checkpoint", "eval_report", "onnx_model", "disagreement_report"):
         for path in project.latest(asset).iterdir():

@@ -92,3 +92,20 @@ def test_every_config_class_has_usable_defaults_and_belongs_to_an_asset() -> Non
     for name, config_class in CONFIG_BY_ASSET.items():
         assert name in NAMES
         config_class().settings()  # type: ignore[attr-defined]
+
+
+def test_values_from_the_environment_are_judged_as_what_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = {"ops": {"manifest_full": {"config": {"seed": {"env": "SEED"}}}}}
+    monkeypatch.setenv("SEED", "7")
+    assert judge_run_config(config, assets=NAMES, selected=None) == []
+    monkeypatch.setenv("SEED", "seven")
+    with pytest.raises(RunConfigError, match=r"seed: .* found 'seven'"):
+        judge_run_config(config, assets=NAMES, selected=None)
+
+
+def test_a_weights_file_that_is_not_there_is_refused_before_anything_is_fetched() -> None:
+    config = {"ops": {"checkpoint": {"config": {"weights": "/nowhere/weights.pt"}}}}
+    with pytest.raises(RunConfigError, match=r"/nowhere/weights\.pt"):
+        judge_run_config(config, assets=NAMES, selected=None)

@@ -54,6 +54,7 @@ def reader(first: Note, second: Note) -> Note:
 
 @pytest.fixture
 def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DagsterInstance:
+    (tmp_path / "labels.sqlite").touch()
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'labels.sqlite'}")
     texts.update(first="a", second="b")
     seen.clear()

@@ -152,3 +152,28 @@ def test_the_last_entry_always_names_what_is_live_and_nothing_live_is_withdrawn(
         held = {entry.version for entry in ledger.standing("binary")}
         assert not held & ledger.withdrawn("binary")
         assert held | ledger.withdrawn("binary") == set(ledger.introductions())
+
+
+@pytest.mark.parametrize("again", ["promote", "override"])
+def test_a_version_that_came_back_and_was_rolled_back_is_withdrawn(again: Action) -> None:
+    ledger = ledger_of(("promote", "a"), ("promote", "b"), (again, "a"), ("rollback", "b"))
+    assert ledger.withdrawn("binary") == {"a"}
+    assert [entry.version for entry in ledger.standing("binary")] == ["b"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["promote", "rollback"]), st.sampled_from("abcd")), max_size=12
+    )
+)
+def test_no_version_stands_and_is_withdrawn_at_once(steps: list[tuple[Action, str]]) -> None:
+    ledger = Ledger()
+    for action, version in steps:
+        standing = [entry.version for entry in ledger.standing("binary")]
+        if action == "rollback" and version not in standing[:-1]:
+            continue
+        ledger = ledger.with_entry(entry_after(ledger, action, version))
+        after = [entry.version for entry in ledger.standing("binary")]
+        assert after[-1] == version
+        assert len(after) == len(set(after))
+        assert not ledger.withdrawn("binary") & set(after)
