@@ -30,10 +30,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 install: $(INSTALLED) .dagster/storage ## Make .venv and initialise Dagster's storage
 
-# What the tests need beside Python: a browser for the gallery, Node for the runtime's Node lines.
+# What the tests need beside Python: a browser for the gallery, Node for the runtime's Node lines,
+# openssl for the certificate of a test server.
 programs:
 	@missing=; command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v node >/dev/null && command -v npm >/dev/null || missing="$$missing nodejs npm"; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 		echo "The tests need$$missing. On Debian: sudo apt-get install$$missing" >&2; exit 1; fi; \
