@@ -240,10 +240,17 @@ def test_labels_of_one_class_stop_the_run_before_anything_is_stored(
 
 def test_a_split_without_rows_stops_the_run_and_names_the_percentage(project: Project) -> None:
     before = project.versions()
+    webcams = pl.read_csv(project.latest("labels_raw") / "labels.csv")["webcam_id"].unique()
     narrow = {"train_pct": 98, "val_pct": 1, "test_pct": 1}
-    output = project.fail("manifest_full", {"ops": {"manifest_full": {"config": narrow}}})
-    assert "split is empty" in output
-    assert "_pct" in output
+    seed = next(
+        seed
+        for seed in range(1000)
+        if "val" not in SplitConfig(seed=seed, **narrow).assign(webcams)["split"]
+    )
+    config = {"ops": {"manifest_full": {"config": {**narrow, "seed": seed}}}}
+    output = project.fail("manifest_full", config)
+    assert "the val split is empty" in output
+    assert "val_pct" in output
     assert project.versions() == before
 
 
