@@ -256,7 +256,7 @@ def _predictions(
             pl.Series("raw_score", raw_score),
             pl.Series("kind", np.where(is_train, "out_of_fold", "held_out")),
         )
-        .cast(PREDICTIONS_SCHEMA)  # type: ignore[arg-type]
+        .cast(PREDICTIONS_SCHEMA)  # type: ignore[arg-type]  # a dict is invariant in its keys
         .sort("snapshot_id")
     )
 
