@@ -109,3 +109,9 @@ def test_a_weights_file_that_is_not_there_is_refused_before_anything_is_fetched(
     config = {"ops": {"checkpoint": {"config": {"weights": "/nowhere/weights.pt"}}}}
     with pytest.raises(RunConfigError, match=r"/nowhere/weights\.pt"):
         judge_run_config(config, assets=NAMES, selected=None)
+
+
+def test_a_blank_is_no_reason_for_a_change_of_definition() -> None:
+    config = {"ops": {"champion_comparison": {"config": {"definition_change": "  "}}}}
+    with pytest.raises(RunConfigError, match="definition_change is a reason"):
+        judge_run_config(config, assets=NAMES, selected=None)
