@@ -10,10 +10,11 @@ export PYTHONWARNINGS := ignore:::click.core,ignore:::dagster._core.definitions.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 DEMO_URL := sqlite:///$(CURDIR)/demo/labels.sqlite
+PORT ?= 3000
 ALL := dagster asset materialize -m webcam_ml.definitions --select '*'
 
 .DEFAULT_GOAL := help
-.PHONY: help install programs demo demo-data dev test lint
+.PHONY: help install programs demo demo-data dev test faults lint bench
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,14 +65,21 @@ demo: demo-data ## Drawn webcams → labels → model → report, and say where 
 		'  . demo/env.sh       then: dagster asset materialize -m webcam_ml.definitions --select "eval_report+"' \
 		'  README.md           the first model on your own database'
 
-dev: install ## The Dagster web page; on the demo data unless DATABASE_URL is set
-	DATABASE_URL="$${DATABASE_URL:-$(DEMO_URL)}" dagster dev -w workspace.yaml
+dev: install ## The Dagster web page on PORT (3000); on the demo data unless DATABASE_URL is set
+	DATABASE_URL="$${DATABASE_URL:-$(DEMO_URL)}" dagster dev -w workspace.yaml -p $(PORT)
 
-test: install programs ## Run the tests
-	pytest -n auto --dist loadfile
+test: install programs ## Run the tests; what the browser saw is in test-results/screenshots
+	WEBCAM_ML_SCREENSHOTS="$${WEBCAM_ML_SCREENSHOTS:-$(CURDIR)/test-results/screenshots}" \
+		pytest -n auto --dist loadfile
+
+faults: install programs ## Break things, also what takes minutes: kills, full disks, restarts
+	pytest -m faults webcam_ml_tests/faults
 
 lint: install ## Check format, style, types and the import contracts
 	ruff format --check .
 	ruff check .
 	mypy
 	lint-imports
+
+bench: install ## Measure what is claimed, side by side; QUICK=1 to see that it works, ROWS=import,labels for some
+	python -m benchmarks $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from tqdm import tqdm
-
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
@@ -24,6 +22,8 @@ def track(items: Iterable[T], *, total: int, what: str, unit: str) -> Iterator[T
         unit: What one item is, e.g. ``"images"``.
     """
     if sys.stderr.isatty():
+        from tqdm import tqdm
+
         yield from tqdm(items, total=total, desc=what, unit=f" {unit}", leave=False)
         return
     began = last = time.monotonic()

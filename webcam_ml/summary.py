@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ def add_summary_command(
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the summary."""
-    store = ArtifactStore(Path(os.environ.get("WEBCAM_ML_ARTIFACTS") or "artifacts"))
+    store = ArtifactStore.from_env()
     stored = {asset: found for asset in ORDER if (found := _latest(store, asset)) is not None}
     if not stored:
         print(f"{store.root} has no artifacts yet. Run `make demo`, or materialize the graph.")
@@ -61,7 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     print("\nWhere things are")
     since = None if arguments.since is None else datetime.fromtimestamp(arguments.since, UTC)
     for asset, artifact in stored.items():
-        print(f"  {asset:<20} {artifact.folder}{_state(artifact, since)}")
+        notes = [*_unchanged(artifact, since), *_behind(artifact, stored)]
+        print(f"  {asset:<20} {artifact.folder}" + (f"  ({'; '.join(notes)})" if notes else ""))
     return 0
 
 
@@ -77,10 +77,22 @@ def _read(artifact: StoredArtifact, name: str) -> dict[str, Any]:
     return content
 
 
-def _state(artifact: StoredArtifact, since: datetime | None) -> str:
-    if since is None:
-        return ""
-    return "" if datetime.fromisoformat(artifact.lineage.created_at) >= since else "  (unchanged)"
+def _unchanged(artifact: StoredArtifact, since: datetime | None) -> list[str]:
+    if since is None or datetime.fromisoformat(artifact.lineage.created_at) >= since:
+        return []
+    return ["unchanged"]
+
+
+def _behind(artifact: StoredArtifact, stored: dict[str, StoredArtifact]) -> list[str]:
+    """Say from what on it was made from other versions than the latest ones."""
+    others = [
+        asset
+        for asset in ORDER
+        if asset in stored
+        and artifact.lineage.ancestors.get(asset, stored[asset].data_version)
+        != stored[asset].data_version
+    ]
+    return [f"made from another version of {asset}" for asset in others[:1]]
 
 
 def _labels(stored: dict[str, StoredArtifact]) -> list[str]:

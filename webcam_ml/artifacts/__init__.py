@@ -7,17 +7,22 @@ manifests, checkpoints, …); this package only knows that they can `save` and `
 """
 
 from webcam_ml.artifacts._ancestry import AncestryError, require_common_ancestry
-from webcam_ml.artifacts._atomic import flush_folder, write_atomically
+from webcam_ml.artifacts._atomic import flush_file, flush_folder, write_atomically
 from webcam_ml.artifacts._lineage import FileRecord, Lineage, Provenance
+from webcam_ml.artifacts._presence import Presence, at_work, presence
+from webcam_ml.artifacts._spreadsheet import for_spreadsheets, from_spreadsheets
 from webcam_ml.artifacts._store import (
+    STORE_VARIABLE,
     Artifact,
     ArtifactDamagedError,
     ArtifactMissingError,
     ArtifactStore,
     StoredArtifact,
 )
+from webcam_ml.artifacts._training_turn import training_turn
 
 __all__ = [
+    "STORE_VARIABLE",
     "AncestryError",
     "Artifact",
     "ArtifactDamagedError",
@@ -25,9 +30,16 @@ __all__ = [
     "ArtifactStore",
     "FileRecord",
     "Lineage",
+    "Presence",
     "Provenance",
     "StoredArtifact",
+    "at_work",
+    "flush_file",
     "flush_folder",
+    "for_spreadsheets",
+    "from_spreadsheets",
+    "presence",
     "require_common_ancestry",
+    "training_turn",
     "write_atomically",
 ]

@@ -4,7 +4,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePath
 from typing import Any, Self
+
+CHECKSUM = "record_sha256"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class Lineage:
 
     def to_json(self) -> bytes:
         """Serialise for lineage.json."""
-        return (json.dumps(asdict(self), indent=2, allow_nan=False) + "\n").encode()
+        content = asdict(self)
+        content[CHECKSUM] = _checksum(content)
+        return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
@@ -61,10 +66,17 @@ class Lineage:
         """
         try:
             values = json.loads(data)
+            # A store of an earlier version has none.
+            noted = values.pop(CHECKSUM, None)
+            if noted is not None and noted != _checksum(values):
+                raise ValueError(f"its content does not have the {CHECKSUM} that it names")
             files = {
                 name: FileRecord(sha256=str(record["sha256"]), size=int(record["size"]))
                 for name, record in values.pop("files").items()
             }
+            outside = [name for name in files if PurePath(name).name != name]
+            if outside:
+                raise ValueError(f"it names {outside[0]!r}, which is no file of its folder")
             return cls(files=files, **values)
         except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
             raise ValueError(f"not a lineage record: {error}") from error
@@ -72,6 +84,12 @@ class Lineage:
     def has_consistent_version(self) -> bool:
         """Whether `data_version` is what files and inputs give: false after a change by hand."""
         return self.data_version == data_version(self.files, self.inputs)
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 over all fields, also those that do not enter the version."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def data_version(files: Mapping[str, FileRecord], inputs: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -19,8 +20,10 @@ from webcam_ml.errors import WebcamMLError
 
 logger = logging.getLogger(__name__)
 
+STORE_VARIABLE = "WEBCAM_ML_ARTIFACTS"
 LINEAGE_FILE = "lineage.json"
 LATEST_FILE = "latest.json"
+DAMAGED = ".damaged-"
 
 
 class Artifact(Protocol):
@@ -104,6 +107,11 @@ class ArtifactStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @classmethod
+    def from_env(cls) -> Self:
+        """Give the project's store: the folder that WEBCAM_ML_ARTIFACTS names, else `artifacts`."""
+        return cls(Path(os.environ.get(STORE_VARIABLE) or "artifacts").absolute())
+
     def write(
         self,
         asset: str,
@@ -146,7 +154,8 @@ class ArtifactStore:
         except OSError as error:
             raise WebcamMLError(
                 f"could not store {asset} in {folder}: {error}. Nothing that was stored before is "
-                "touched. Free some space or make the folder writable (WEBCAM_ML_ARTIFACTS names it)"
+                "touched. Free some space or make the folder writable "
+                f"({STORE_VARIABLE} names it)"
             ) from error
         return stored, is_new
 
@@ -161,7 +170,7 @@ class ArtifactStore:
                 return stored
         raise ArtifactMissingError(
             f"{self.root / asset} has no version {data_version[:12]}…, which the history names: the "
-            f"folder was deleted, or WEBCAM_ML_ARTIFACTS points elsewhere. Materialize {asset} again"
+            f"folder was deleted, or {STORE_VARIABLE} points elsewhere. Materialize {asset} again"
         )
 
     def latest(self, asset: str) -> StoredArtifact:
@@ -184,6 +193,10 @@ class ArtifactStore:
             raise ArtifactDamagedError(
                 f"{path} cannot be read ({error}). Materialize {asset} again to write it afresh"
             ) from error
+
+    def damaged(self, asset: str) -> list[Path]:
+        """List the folders of an asset that were found damaged and moved aside."""
+        return sorted((self.root / asset).glob(f"*{DAMAGED}*"))
 
     def _versions(self, asset: str, *, suffix: str) -> Iterator[StoredArtifact]:
         folder = self.root / asset
@@ -246,7 +259,7 @@ class ArtifactStore:
             return None
         except ArtifactDamagedError as error:
             for path in sorted((self.root / asset).glob(f"*-{version_digest[:12]}")):
-                aside = path.with_name(f"{path.name}.damaged-{uuid.uuid4().hex[:8]}")
+                aside = path.with_name(f"{path.name}{DAMAGED}{uuid.uuid4().hex[:8]}")
                 path.rename(aside)
                 logger.warning("%s Moved to %s.", error, aside)
             return None

@@ -1,6 +1,7 @@
 """Labels with target and split: the tables that everything downstream is made from."""
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from typing import Any, Self
 
 import polars as pl
 
+from webcam_ml.artifacts import for_spreadsheets, from_spreadsheets
 from webcam_ml.dataset._splits import SPLIT_NAMES, SplitConfig, SplitName
 from webcam_ml.dataset._targets import TargetConfig, TargetType
+from webcam_ml.dataset.duplicates import DuplicateWebcams
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import Labels
 
@@ -44,7 +47,8 @@ class UnusableTargetsError(WebcamMLError):
 class ExportMeta:
     """The content of export_meta.json: how a manifest was made and what is in it.
 
-    `binary_threshold` is None for regression, where it decides nothing.
+    `binary_threshold` is None for regression, where it decides nothing. `duplicate_webcams` is None
+    unless they were looked for, and then left out of the file.
     """
 
     label_source: str
@@ -58,10 +62,11 @@ class ExportMeta:
     target_distribution: Mapping[str, Mapping[str, float]]
     drop_reasons: Mapping[str, int]
     labels_sha256: str
+    duplicate_webcams: DuplicateWebcams | None = None
 
     def to_json(self) -> str:
         """Serialise for export_meta.json."""
-        content = {
+        content: dict[str, Any] = {
             "label_source": self.label_source,
             "curator_sessions": list(self.curator_sessions),
             "target_type": self.target_type,
@@ -79,6 +84,8 @@ class ExportMeta:
             "drop_reasons": dict(self.drop_reasons),
             "labels_sha256": self.labels_sha256,
         }
+        if self.duplicate_webcams is not None:
+            content["duplicate_webcams"] = self.duplicate_webcams.to_dict()
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
     @classmethod
@@ -87,7 +94,20 @@ class ExportMeta:
         values: dict[str, Any] = json.loads(text)
         values["split_config"] = SplitConfig(**values["split_config"])
         values["curator_sessions"] = tuple(values["curator_sessions"])
+        if "duplicate_webcams" in values:
+            values["duplicate_webcams"] = DuplicateWebcams.from_dict(values["duplicate_webcams"])
         return cls(**values)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the export_meta.json of a stored manifest."""
+        return cls.from_json((folder / META_FILE).read_text())
+
+    def cameras(self, webcam_id: pl.Series) -> pl.Series:
+        """Name the camera behind each webcam: the smallest id of those that are one camera."""
+        if self.duplicate_webcams is None:
+            return webcam_id
+        return webcam_id.replace(self.duplicate_webcams.camera_of)
 
 
 @dataclass(frozen=True)
@@ -118,9 +138,12 @@ class Manifest:
         return type(self)(frame=frame, details=details, meta=self.meta, part=name)
 
     def webcams_in_two_splits(self) -> pl.DataFrame:
-        """List webcams whose rows are in more than one split: `webcam_id` and `splits`."""
+        """List webcams whose rows are in more than one split: `webcam_id` and `splits`.
+
+        Webcams that the manifest takes for one camera count as one.
+        """
         return (
-            self.frame.group_by("webcam_id")
+            self.frame.group_by(self.meta.cameras(self.frame["webcam_id"]))
             .agg(pl.col("split").unique().sort().str.join(", ").alias("splits"))
             .filter(pl.col("splits").str.contains(","))
             .sort("webcam_id")
@@ -131,12 +154,15 @@ class Manifest:
         frame = self.frame
         if self.meta.target_type == "binary":
             frame = frame.with_columns(pl.col("target_label").cast(pl.Int64))
-        return frame.write_csv(line_terminator="\n").encode()
+        buffer = io.BytesIO()
+        frame.with_columns(for_spreadsheets()).write_csv(buffer, line_terminator="\n")
+        return buffer.getvalue()
 
     def save(self, folder: Path) -> None:
         """Write the manifest, its details and export_meta.json."""
         (folder / self.file_name).write_bytes(self.to_csv())
-        self.details.write_csv(folder / DETAILS_FILE, line_terminator="\n")
+        details = self.details.with_columns(for_spreadsheets())
+        details.write_csv(folder / DETAILS_FILE, line_terminator="\n")
         (folder / META_FILE).write_text(self.meta.to_json())
 
     @classmethod
@@ -144,15 +170,21 @@ class Manifest:
         """Read a manifest back from its folder."""
         (path,) = folder.glob("manifest_*.csv")
         return cls(
-            frame=pl.read_csv(path, schema=MANIFEST_SCHEMA),
-            details=pl.read_csv(folder / DETAILS_FILE, schema=DETAILS_SCHEMA),
-            meta=ExportMeta.from_json((folder / META_FILE).read_text()),
+            frame=pl.read_csv(path, schema=MANIFEST_SCHEMA).with_columns(from_spreadsheets()),
+            details=pl.read_csv(folder / DETAILS_FILE, schema=DETAILS_SCHEMA).with_columns(
+                from_spreadsheets()
+            ),
+            meta=ExportMeta.load(folder),
             part=path.stem.removeprefix("manifest_"),
         )
 
 
 def build_manifest(
-    labels: Labels, *, target: TargetConfig | None = None, split: SplitConfig | None = None
+    labels: Labels,
+    *,
+    target: TargetConfig | None = None,
+    split: SplitConfig | None = None,
+    duplicate_webcams: DuplicateWebcams | None = None,
 ) -> Manifest:
     """Give every labelled snapshot its target and its split.
 
@@ -160,6 +192,7 @@ def build_manifest(
         labels: Labelled snapshots, ratings on the 1–5 scale.
         target: What the model is asked; binary at 4 stars by default.
         split: How webcams are divided; 70/15/15 by default.
+        duplicate_webcams: Webcams that are one camera and go into one split; none by default.
 
     Raises:
         UnusableTargetsError: Ratings off the scale, an empty split, or a split with one class.
@@ -169,7 +202,12 @@ def build_manifest(
     _require_ratings_on_scale(labels)
     frame = (
         labels.frame.join(
-            split.assign(labels.frame["webcam_id"].unique().to_list()), on="webcam_id", how="left"
+            split.assign(
+                labels.frame["webcam_id"].unique().to_list(),
+                groups=duplicate_webcams.groups if duplicate_webcams else (),
+            ),
+            on="webcam_id",
+            how="left",
         )
         .with_columns(target.label_of(pl.col("label_value")).cast(pl.Float64).alias("target_label"))
         .sort("snapshot_id")
@@ -188,13 +226,21 @@ def build_manifest(
         },
         target_distribution=_target_distribution(frame, target),
         drop_reasons=dict(labels.drops),
-        labels_sha256=hashlib.sha256(labels.frame.write_csv().encode()).hexdigest(),
+        labels_sha256=_sha256(labels.frame),
+        duplicate_webcams=duplicate_webcams,
     )
     manifest = Manifest(
         frame=frame.select(*MANIFEST_SCHEMA), details=frame.select(*DETAILS_SCHEMA), meta=meta
     )
     require_usable_targets(manifest)
     return manifest
+
+
+def _sha256(frame: pl.DataFrame) -> str:
+    # Bytes from the start: a million labels as text, and again as bytes, are 300 MB.
+    buffer = io.BytesIO()
+    frame.write_csv(buffer)
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
 def require_usable_targets(manifest: Manifest) -> None:

@@ -11,10 +11,12 @@ from webcam_ml.dataset.images import ImageIndex
 
 @dataclass(frozen=True)
 class RowsWithPictures:
-    """Manifest rows with a column `sha256`, ordered by snapshot_id.
+    """Manifest rows with their pictures and cameras, ordered by snapshot_id.
 
     Attributes:
-        frame: The manifest's columns and `sha256`.
+        frame: The manifest's columns, `sha256`, and `camera_id`: the same for webcams that the
+            manifest takes for one camera, else webcam_id. What may not be torn apart (folds,
+            resamples) goes by it.
         left_out: How many rows have no readable picture, by reason.
     """
 
@@ -32,7 +34,9 @@ def rows_with_pictures(manifest: Manifest, index: ImageIndex) -> RowsWithPicture
     Raises:
         ValueError: A row is not in the index: the two were not made from the same manifest.
     """
-    joined = manifest.frame.join(
+    joined = manifest.frame.with_columns(
+        manifest.meta.cameras(manifest.frame["webcam_id"]).alias("camera_id")
+    ).join(
         index.frame.select("snapshot_id", "status", "error", "sha256"),
         on="snapshot_id",
         how="left",

@@ -1,15 +1,17 @@
 """Which webcam goes into which split: deterministic, grouped, and frozen for ever."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-import polars as pl
+from typing import TYPE_CHECKING, Literal, get_args
 
 from webcam_ml.errors import WebcamMLError
 
+if TYPE_CHECKING:
+    import polars as pl
+
 SplitName = Literal["train", "val", "test"]
+# From the least to the most reserved.
 SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 
 BUCKETS = 100
@@ -65,10 +67,24 @@ class SplitConfig:
             return "train"
         return "val" if bucket < self.train_pct + self.val_pct else "test"
 
-    def assign(self, webcam_ids: Iterable[int]) -> pl.DataFrame:
-        """Name the split of each distinct webcam: a frame with `webcam_id` and `split`."""
-        distinct = sorted(set(webcam_ids))
+    def assign(
+        self, webcam_ids: Iterable[int], *, groups: Iterable[Sequence[int]] = ()
+    ) -> "pl.DataFrame":
+        """Name the split of each distinct webcam: a frame with `webcam_id` and `split`.
+
+        Args:
+            webcam_ids: Ids, repeats allowed.
+            groups: Webcams that are one camera. All go where the most reserved of them goes by its
+                own id, test before val before train: no camera ever leaves a test split that was
+                reported on, and a group that gains a member can only move towards test.
+        """
+        import polars as pl
+
+        splits = {webcam: self.split_of(webcam) for webcam in sorted(set(webcam_ids))}
+        for group in groups:
+            reserved = max((self.split_of(webcam) for webcam in group), key=SPLIT_NAMES.index)
+            splits |= {webcam: reserved for webcam in group if webcam in splits}
         return pl.DataFrame(
-            {"webcam_id": distinct, "split": [self.split_of(webcam) for webcam in distinct]},
+            {"webcam_id": list(splits), "split": list(splits.values())},
             schema={"webcam_id": pl.Int64, "split": pl.String},
         )

@@ -1,11 +1,12 @@
 """From a rating on the 1–5 scale to what a model is trained on."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-import polars as pl
+from typing import TYPE_CHECKING, Literal, get_args
 
 from webcam_ml.errors import WebcamMLError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TargetType = Literal["binary", "regression"]
 
@@ -47,8 +48,10 @@ class TargetConfig:
                 f"stars, on the scale of the ratings{hint}"
             )
 
-    def label_of(self, label_value: pl.Expr) -> pl.Expr:
+    def label_of(self, label_value: "pl.Expr") -> "pl.Expr":
         """Turn ratings (1–5) into targets: 0 or 1 for binary, the rating itself for regression."""
+        import polars as pl
+
         if self.target_type == "binary":
             return (label_value >= self.binary_threshold).cast(pl.Int64)
         return label_value

@@ -5,19 +5,6 @@ people say to it) stands apart from the drawing, so that labels can be studied w
 `difficulty` says between which two scores a model belongs.
 """
 
-from webcam_ml.demo._command import add_demo_data_command
-from webcam_ml.demo._database import DemoDatabaseError
-from webcam_ml.demo._difficulty import Difficulty, difficulty
-from webcam_ml.demo._make import DemoFolderError, DemoSummary, make_demo_data
-from webcam_ml.demo._options import DemoOptions
+import lazy_loader
 
-__all__ = [
-    "DemoDatabaseError",
-    "DemoFolderError",
-    "DemoOptions",
-    "DemoSummary",
-    "Difficulty",
-    "add_demo_data_command",
-    "difficulty",
-    "make_demo_data",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -24,7 +24,7 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.progress import track
 
 # Raised whenever the same options come to draw other rows or pictures.
-GENERATOR = 1
+GENERATOR = 2
 
 IMAGE_FOLDER = "images"
 DATABASE_FILE = "labels.sqlite"

@@ -1,12 +1,12 @@
 """Drawing many pictures at once, on all cores."""
 
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from webcam_ml.demo._picture import draw_pictures
 from webcam_ml.demo._plan import Snapshot
+from webcam_ml.limits import available_cores
 
 
 def draw_all(seed: int, snapshots: Sequence[Snapshot]) -> Iterator[tuple[Snapshot, bytes]]:
@@ -25,7 +25,7 @@ def draw_all(seed: int, snapshots: Sequence[Snapshot]) -> Iterator[tuple[Snapsho
 
     ordered = sorted(snapshots, key=lambda snapshot: (camera(snapshot), snapshot.id))
     by_camera = [tuple(frames) for _, frames in itertools.groupby(ordered, key=camera)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         try:
             for drawn in pool.map(draw, by_camera):
                 yield from drawn

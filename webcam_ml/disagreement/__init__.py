@@ -4,28 +4,6 @@
 over compared rows. How the ranking works and what it found stands in ``docs/disagreement.md``.
 """
 
-from webcam_ml.disagreement._collect import report_disagreement
-from webcam_ml.disagreement._document import DisagreementDocument, ReportRow
-from webcam_ml.disagreement._ranking import RaterVariance, RatingGivenScore, expected_correction
-from webcam_ml.disagreement._report import (
-    GALLERY_FILE,
-    DisagreementReport,
-    build_disagreement_report,
-)
-from webcam_ml.disagreement._settings import DisagreementSettings, Ranking
-from webcam_ml.disagreement._thumbnails import thumbnail_jpeg
+import lazy_loader
 
-__all__ = [
-    "GALLERY_FILE",
-    "DisagreementDocument",
-    "DisagreementReport",
-    "DisagreementSettings",
-    "Ranking",
-    "RaterVariance",
-    "RatingGivenScore",
-    "ReportRow",
-    "build_disagreement_report",
-    "expected_correction",
-    "report_disagreement",
-    "thumbnail_jpeg",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

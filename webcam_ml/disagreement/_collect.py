@@ -1,68 +1,156 @@
-"""From stored artifacts to compared rows: which prediction stands beside which rating."""
+"""From stored artifacts to the report, and the candidate's scores into the label database."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 
+from webcam_ml.artifacts import ArtifactStore, StoredArtifact
 from webcam_ml.dataset import Manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
+from webcam_ml.disagreement._predictions import (
+    candidate_predictions,
+    recorded_predictions,
+    without_gone_pictures,
+)
 from webcam_ml.disagreement._report import DisagreementReport, build_disagreement_report
 from webcam_ml.disagreement._settings import DisagreementSettings
+from webcam_ml.errors import WebcamMLError
 from webcam_ml.export import ExportedModel, score_pictures
+from webcam_ml.labels import INFERENCE_SCHEMA, LabelDatabase, Recorded, record_inferences
 from webcam_ml.model import Checkpoint
+from webcam_ml.scoring import Score
+
+logger = logging.getLogger(__name__)
 
 
 def report_disagreement(
-    exported: ExportedModel,
+    onnx_model: StoredArtifact,
     checkpoint: Checkpoint,
     manifest_full: Manifest,
     image_index: ImageIndex,
     *,
     settings: DisagreementSettings,
+    store: ArtifactStore,
+    database: Callable[[], LabelDatabase],
     images: ImageCache,
     cache: Path,
 ) -> DisagreementReport:
-    """Compare every labelled snapshot with the model, never with a prediction made in-sample.
+    """Compare every labelled snapshot with a model, never with a prediction made in-sample.
 
-    Validation and test rows are scored by the model file through the runtime. Train rows take the
-    checkpoint's out-of-fold predictions: a model agrees with the errors it was trained on.
+    With ``record_inferences`` the candidate's scores are written into the label database at the end, when
+    the report is made: what the application would record, so train rows get the model file's own
+    scores, which the report does not use.
 
     Args:
-        exported: The model file.
+        onnx_model: The stored candidate.
         checkpoint: What it was exported from.
         manifest_full: All labelled rows.
         image_index: Their pictures.
-        settings: Length and order of the report.
+        settings: Which predictions, length and order of the report.
+        store: Where the live model and older ones are.
+        database: Opens the label database; called only if it is read or written.
         images: Where the pictures are.
         cache: Root of the caches.
 
     Raises:
-        WebcamMLError: There is no row to compare.
+        WebcamMLError: There is no row to compare, or the setting and the records do not fit.
+        LabelDatabaseError: The label database cannot be read or written.
         ValueError: The checkpoint was trained on other rows.
     """
+    exported = onnx_model.load(ExportedModel)
     pictured = rows_with_pictures(manifest_full, image_index)
-    rows = pictured.frame.join(
-        manifest_full.details, on="snapshot_id", how="left", maintain_order="left"
-    )
-    out_of_fold = checkpoint.predictions.filter(pl.col("split") == "train").select(
-        "snapshot_id", "raw_score", pl.lit("out_of_fold").alias("prediction_kind")
-    )
-    others = rows.filter(pl.col("split") != "train").select("snapshot_id", "sha256")
-    scores = score_pictures(exported, others["sha256"].to_list(), images=images, cache=cache)
-    by_model = others.select(
-        "snapshot_id", pl.Series("raw_score", scores), pl.lit("model").alias("prediction_kind")
-    )
-    compared = rows.join(pl.concat([out_of_fold, by_model]), on="snapshot_id", how="inner")
-    if compared.height != rows.height:
-        raise ValueError(
-            f"{rows.height - compared.height} rows have no prediction of this checkpoint"
+    labelled = manifest_full.frame.join(
+        pictured.frame.select("snapshot_id", "sha256"), on="snapshot_id", how="left"
+    ).join(manifest_full.details, on="snapshot_id", how="left")
+    labelled = labelled.with_columns(camera_id=manifest_full.meta.cameras(labelled["webcam_id"]))
+    if settings.predictions == "model":
+        predictions = candidate_predictions(
+            exported, checkpoint, pictured, images=images, cache=cache
         )
-    return build_disagreement_report(
-        compared,
-        model_version=exported.meta.model_version,
-        target_type=exported.meta.target_type,
-        decision_threshold=exported.meta.decision_threshold,
-        left_out=pictured.left_out,
+    else:
+        predictions = recorded_predictions(
+            labelled,
+            meta=manifest_full.meta,
+            model_version=settings.model_version,
+            store=store,
+            database=_database_of(onnx_model, database),
+        )
+    report = build_disagreement_report(
+        labelled.join(predictions.frame, on="snapshot_id", how="inner"),
+        model_version=predictions.meta.model_version,
+        target_type=predictions.meta.target_type,
+        decision_threshold=predictions.meta.decision_threshold,
+        left_out=predictions.left_out,
         thumbnail=images.decode,
         settings=settings,
     )
+    if settings.record_inferences:
+        rows, gone = without_gone_pictures(pictured.frame, images)
+        record_candidate(
+            exported, rows, database=_database_of(onnx_model, database), images=images, cache=cache
+        )
+        if gone:
+            logger.warning("%d rows are not recorded, for their pictures are gone", gone)
+    return report
+
+
+def record_candidate(
+    exported: ExportedModel,
+    rows: pl.DataFrame,
+    *,
+    database: LabelDatabase,
+    images: ImageCache,
+    cache: Path,
+) -> Recorded:
+    """Record what a model file says about pictures, under its own name and rounded as in the contract.
+
+    The file speaks or nothing does: where the runtime would fall back to the baseline, this raises.
+
+    Args:
+        exported: The model file.
+        rows: ``snapshot_id`` and the ``sha256`` of its picture.
+        database: Where to.
+        images: Where the pictures are.
+        cache: Root of the caches.
+
+    Raises:
+        ModelError: The runtime refuses the file; nothing is written.
+        LabelDatabaseError: The database cannot be written.
+    """
+    version = exported.meta.model_version
+    raw = score_pictures(exported, rows["sha256"].to_list(), images=images, cache=cache)
+    scores = [Score.of(float(score), model_version=version) for score in raw]
+    inferences = pl.DataFrame(
+        {
+            "snapshot_id": rows["snapshot_id"],
+            "raw_score": [score.raw_score for score in scores],
+            "ai_rating": [score.ai_rating for score in scores],
+        },
+        schema=INFERENCE_SCHEMA,
+    )
+    recorded = record_inferences(database, inferences, model_version=version)
+    logger.info(
+        "recorded under %s in %s: %d new, %d changed, %d unchanged",
+        version, database, recorded.new, recorded.changed, recorded.unchanged,
+    )  # fmt: skip
+    return recorded
+
+
+def _database_of(model: StoredArtifact, connect: Callable[[], LabelDatabase]) -> LabelDatabase:
+    """Open the label database, if it is the one that the labels came from.
+
+    Snapshot ids mean nothing in another one: records would be compared with, or written onto, other
+    pictures.
+    """
+    database = connect()
+    origin, here = model.lineage.database or {}, database.description
+    if any(origin.get(fact) != value for fact, value in here.items()):
+        was = ", ".join(str(origin.get(fact, "unknown")) for fact in here if origin.get(fact) != "")
+        raise WebcamMLError(
+            f"DATABASE_URL names the {database}, and the labels were read from another one ({was}): "
+            "snapshot ids would not mean the same pictures. Nothing was read or written. Set "
+            "DATABASE_URL as it was for labels_raw, or materialize labels_raw and what follows again"
+        )
+    return database

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from webcam_ml.dataset import TargetType
 from webcam_ml.disagreement._settings import Ranking
-from webcam_ml.evaluation import Interval
+from webcam_ml.metrics import Interval
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -45,7 +45,11 @@ class Counts(_Part):
 
 
 class RankingMeta(_Part):
-    """What worst means in this report, and what the ranking was learned from."""
+    """What worst means in this report, and what the ranking was learned from.
+
+    ``without_effect`` says why the ranking tells no label from another, and what to do; None if it
+    does.
+    """
 
     by: Ranking
     limit: int
@@ -55,6 +59,7 @@ class RankingMeta(_Part):
     mean_raters: float
     fitted_rows: int
     fitted_on: Literal["out-of-fold and held-out rows", "all rows"]
+    without_effect: str | None = None
 
 
 class IntervalMethod(_Part):
@@ -117,7 +122,9 @@ class ReportRow(_Part):
     phase: str | None
     captured_at: str | None
     split: Literal["train", "val", "test"]
-    prediction_kind: Literal["out_of_fold", "model", "recorded"]
+    prediction_kind: Literal[
+        "out_of_fold", "out_of_fold_probe", "model", "recorded", "recorded_known_webcam"
+    ]
     model_version: str
     human_rating: float
     rating_count: int

@@ -15,7 +15,7 @@ from importlib.resources import files
 from urllib.parse import urlsplit, urlunsplit
 
 from webcam_ml.disagreement._document import DisagreementDocument, Group, ReportRow
-from webcam_ml.disagreement._rows import STARS
+from webcam_ml.disagreement._rows import RECORDED_KINDS, STARS
 
 # Of as many rows at most the page has cards; the tables have all.
 LARGEST_GALLERY = 500
@@ -25,7 +25,13 @@ LONGEST_LINK = 2000
 SCALE_START, SCALE_LENGTH = 12, 256
 
 DIRECTIONS = {"model_high": "model higher", "model_low": "model lower", None: "equal"}
-KINDS = {"out_of_fold": "out-of-fold", "model": "held-out", "recorded": "recorded"}
+KINDS = {
+    "out_of_fold": "out-of-fold",
+    "out_of_fold_probe": "out-of-fold, by the probe",
+    "model": "model",
+    "recorded": "recorded",
+    "recorded_known_webcam": "recorded, known webcam",
+}
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -70,6 +76,7 @@ def render_gallery(document: DisagreementDocument, pictures: Mapping[int, bytes]
     cards = [_card(row, pictures) for row in document.worst[:LARGEST_GALLERY]]
     return environment.from_string(page).render(
         document=document,
+        is_audit=not RECORDED_KINDS.isdisjoint(document.counts.prediction_kinds),
         cards=cards,
         origins=sorted({card.origin for card in cards}),
         phases=sorted({card.phase for card in cards}),

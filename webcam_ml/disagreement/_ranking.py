@@ -77,8 +77,8 @@ class RatingGivenScore:
         ratings: [rows] their labels, in stars.
         rater_variance: How much people differ on one picture.
         mean_raters: n̄, raters behind a label on average.
-        held_out: False if all rows had to serve, because fewer than `FEWEST_ROWS_TO_FIT` of them
-            are out-of-fold or outside train; then wrong labels may hide a little.
+        held_out: False if all rows had to serve, because of fewer than `FEWEST_ROWS_TO_FIT` the
+            model has not seen the webcam; then wrong labels may hide a little.
     """
 
     scores: FloatArray
@@ -89,14 +89,12 @@ class RatingGivenScore:
 
     @classmethod
     def fit(cls, frame: pl.DataFrame) -> Self:
-        """Learn mean and spread from the out-of-fold and held-out rows.
+        """Learn mean and spread from the rows of webcams that the model has not seen.
 
         Args:
             frame: As for `expected_correction`.
         """
-        unseen = frame.filter(
-            (pl.col("prediction_kind") == "out_of_fold") | (pl.col("split") != "train")
-        )
+        unseen = frame.filter(pl.col("prediction_kind") != "recorded_known_webcam")
         held_out = unseen.height >= FEWEST_ROWS_TO_FIT or unseen.height == frame.height
         used = unseen if held_out else frame
         return cls(
@@ -159,8 +157,8 @@ def expected_correction(frame: pl.DataFrame) -> FloatArray:
     Args:
         frame: One row a picture: ``raw_score`` (0–1, higher is better), ``label_value`` (1–5
             stars), ``rating_count`` (1 or more), ``stars_1`` … ``stars_5`` (the votes behind the
-            label), ``split`` and ``prediction_kind``. Mean and spread are learned from the rows that are
-            out-of-fold or outside train.
+            label) and ``prediction_kind``. Mean and spread are learned from the rows whose webcam
+            the model has not seen: all kinds but ``recorded_known_webcam``.
 
     Returns:
         [rows] stars, 0 or more; the formula stands in the module's docstring.

@@ -21,6 +21,7 @@ from webcam_ml.disagreement._document import (
     RankingMeta,
     ReportRow,
 )
+from webcam_ml.disagreement._files import GALLERY_FILE, QUEUE_FILE, REPORT_FILE, TABLE_FILE
 from webcam_ml.disagreement._gallery import LARGEST_GALLERY, render_gallery
 from webcam_ml.disagreement._ranking import RatingGivenScore
 from webcam_ml.disagreement._rows import checked_rows, with_differences
@@ -32,11 +33,6 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.progress import track
 
 logger = logging.getLogger(__name__)
-
-REPORT_FILE = "disagreement_report.json"
-TABLE_FILE = "disagreement_report.csv"
-QUEUE_FILE = "relabel_queue.csv"
-GALLERY_FILE = "gallery.html"
 
 
 @dataclass(frozen=True)
@@ -85,11 +81,14 @@ def build_disagreement_report(
     """Compare people's ratings with the model's, and list the labels most worth a second look.
 
     Args:
-        rows: Every row that can be compared, in any order: snapshot_id, webcam_id, split, phase,
+        rows: Every row that can be compared, in any order: snapshot_id, webcam_id, camera_id (the
+            same for webcams that are one camera, which intervals do not tear apart), split, phase,
             captured_at (ISO, UTC), label_value (1–5), rating_count, stars_1 … stars_5 (the votes
             behind the label), webcam_title, webcam_source, image_path_or_url, sha256 (null if the
-            picture is gone), raw_score (0–1), prediction_kind (``out_of_fold``, ``model`` or
-            ``recorded``). phase, captured_at, webcam_title and webcam_source may be null.
+            picture is gone), raw_score (0–1), prediction_kind (``out_of_fold``,
+            ``out_of_fold_probe``, ``model``, ``recorded``, or ``recorded_known_webcam`` where the
+            model was trained on other pictures of the webcam). phase, captured_at, webcam_title and
+            webcam_source may be null.
         model_version: Whose predictions they are.
         target_type: What the model was asked.
         decision_threshold: Binary: the raw_score from which a picture counts as positive, or None
@@ -181,6 +180,15 @@ def _pictures(
 
 def _ranking_meta(model: RatingGivenScore, settings: DisagreementSettings) -> RankingMeta:
     raters = model.rater_variance
+    without_effect = None
+    if settings.ranking == "expected_correction" and raters.value == 0:
+        without_effect = (
+            f"People agree on every one of the {raters.snapshots} pictures that several of them "
+            "rated, so no label would be expected to move if more of them rated it: every expected "
+            "correction is 0, the rows are in order of abs_diff, and nothing is queued to be rated "
+            "again. Set ranking to abs_diff for a queue by the plain difference"
+        )
+        logger.warning(without_effect)
     return RankingMeta(
         by=settings.ranking,
         limit=settings.limit,
@@ -192,4 +200,5 @@ def _ranking_meta(model: RatingGivenScore, settings: DisagreementSettings) -> Ra
         mean_raters=round(model.mean_raters, 6),
         fitted_rows=len(model.scores),
         fitted_on="out-of-fold and held-out rows" if model.held_out else "all rows",
+        without_effect=without_effect,
     )

@@ -12,11 +12,19 @@ from webcam_ml.errors import WebcamMLError
 STARS = (1, 2, 3, 4, 5)
 STAR_COLUMNS = tuple(f"stars_{star}" for star in STARS)
 SPLITS = ("train", "val", "test")
-PREDICTION_KINDS = ("out_of_fold", "model", "recorded")
+PREDICTION_KINDS = (
+    "out_of_fold",
+    "out_of_fold_probe",
+    "model",
+    "recorded",
+    "recorded_known_webcam",
+)
+RECORDED_KINDS = frozenset({"recorded", "recorded_known_webcam"})
 
 SCHEMA: Mapping[str, type[pl.DataType]] = {
     "snapshot_id": pl.Int64,
     "webcam_id": pl.Int64,
+    "camera_id": pl.Int64,
     "split": pl.String,
     "phase": pl.String,
     "captured_at": pl.String,
@@ -51,8 +59,8 @@ def checked_rows(rows: pl.DataFrame, *, left_out: Mapping[str, int]) -> pl.DataF
         gone = ", ".join(f"{reason}: {count:,}" for reason, count in sorted(left_out.items()))
         raise WebcamMLError(
             "there is no picture with both a rating and a prediction, so nothing can be compared "
-            f"(left out: {gone or 'none'}). Materialize checkpoint and onnx_model for the present "
-            "manifest, or mend what was left out"
+            f"(left out: {gone or 'none'}). Mend what was left out, or materialize checkpoint and "
+            "onnx_model for the present manifest"
         )
     frame = rows.select(pl.col(column).cast(kind) for column, kind in SCHEMA.items())
     frame = frame.sort("snapshot_id")
@@ -66,7 +74,7 @@ def checked_rows(rows: pl.DataFrame, *, left_out: Mapping[str, int]) -> pl.DataF
         if unknown:
             raise ValueError(f"{column} must be one of {', '.join(allowed)}, got {unknown}")
     kinds = set(frame["prediction_kind"].unique().to_list())
-    if "recorded" in kinds and len(kinds) > 1:
+    if kinds & RECORDED_KINDS and kinds - RECORDED_KINDS:
         raise ValueError("recorded predictions are never compared together with others")
     in_sample = frame.filter((pl.col("split") == "train") & (pl.col("prediction_kind") == "model"))
     if in_sample.height:

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias, get_args
 from webcam_ml.errors import WebcamMLError
 
 Ranking: TypeAlias = Literal["expected_correction", "abs_diff"]
+PredictionSource: TypeAlias = Literal["model", "database"]
 
 LARGEST_LIMIT = 10_000
 FEWEST_BOOTSTRAP_SAMPLES = 100
@@ -19,6 +20,10 @@ class DisagreementSettings:
         limit: How many rows the report lists, worst first; summaries always count all rows.
         ranking: What worst means: ``expected_correction`` (stars that the label would be expected
             to move if many more people rated it) or ``abs_diff`` (plain difference).
+        predictions: ``model``: what the candidate says, out-of-fold for train rows; ``database``: what
+            the application recorded, for auditing production.
+        model_version: With ``database``: whose records; empty for the live model's.
+        record_inferences: Whether the candidate's scores are written into the label database.
         near_threshold_margin: Binary: a raw_score this close to the decision threshold, or closer,
             counts as near it.
         bootstrap_samples: Resamples of the webcams behind each interval.
@@ -30,6 +35,9 @@ class DisagreementSettings:
 
     limit: int = 200
     ranking: Ranking = "expected_correction"
+    predictions: PredictionSource = "model"
+    model_version: str = ""
+    record_inferences: bool = False
     near_threshold_margin: float = 0.1
     bootstrap_samples: int = 2000
     random_state: int = 0
@@ -46,6 +54,17 @@ class DisagreementSettings:
                 f"there is no ranking {self.ranking!r}. Set ranking to expected_correction (the "
                 "default: how far the label would be expected to move if many more people rated "
                 "it) or abs_diff (the plain difference)"
+            )
+        if self.predictions not in get_args(PredictionSource):
+            raise WebcamMLError(
+                f"there are no predictions {self.predictions!r}. Set predictions to model (the default: "
+                "what the candidate says) or database (what the application recorded)"
+            )
+        if self.model_version and self.predictions != "database":
+            raise WebcamMLError(
+                f"model_version {self.model_version!r} has no effect with predictions: model, which "
+                "compares the candidate. Set predictions: database to audit what the application "
+                "recorded under that version, or leave model_version empty"
             )
         if not 0.0 <= self.near_threshold_margin <= 0.5:
             raise WebcamMLError(

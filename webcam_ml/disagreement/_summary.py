@@ -8,7 +8,7 @@ import polars as pl
 from webcam_ml.disagreement._document import Group, Summary, WebcamGroup
 from webcam_ml.disagreement._rows import SPLITS, STARS
 from webcam_ml.disagreement._settings import DisagreementSettings
-from webcam_ml.evaluation import Interval, paired_difference, webcam_interval
+from webcam_ml.metrics import Interval, paired_difference, webcam_interval
 
 CONFIDENCE = 0.95
 INTERVAL_METHOD = (
@@ -51,12 +51,12 @@ def _groups(
 
 def _group(name: str, part: pl.DataFrame, settings: DisagreementSettings) -> Group:
     people, model = part["human_rating"].to_numpy(), part["ai_rating"].to_numpy()
-    webcam_id = part["webcam_id"].to_numpy()
+    camera_id = part["camera_id"].to_numpy()
     absolute = webcam_interval(
         "mae",
         people,
         model,
-        webcam_id=webcam_id,
+        webcam_id=camera_id,
         confidence=CONFIDENCE,
         bootstrap_samples=settings.bootstrap_samples,
         random_state=settings.random_state,
@@ -68,14 +68,14 @@ def _group(name: str, part: pl.DataFrame, settings: DisagreementSettings) -> Gro
         np.zeros(part.height),
         model,
         people,
-        webcam_id=webcam_id,
+        webcam_id=camera_id,
         bootstrap_samples=settings.bootstrap_samples,
         random_state=settings.random_state,
     )
     return Group(
         group=name,
         count=part.height,
-        webcams=signed.webcams,
+        webcams=part["webcam_id"].n_unique(),
         mean_abs_diff=absolute,
         mean_signed_diff=signed.interval(CONFIDENCE),
         near_threshold=_near(part["is_near_threshold"]),

@@ -30,9 +30,9 @@ _FORMULA = r"^([=+\-@\t\r\n＝＋－＠])"
 
 
 def relabel_queue(ranked: pl.DataFrame, *, by: str, limit: int) -> pl.DataFrame:
-    """Put the labels to rate again in an order that does not dwell on one webcam.
+    """Put the labels to rate again in an order that does not dwell on one camera.
 
-    Frames of one camera resemble each other and so do their errors: the second row of a webcam
+    Frames of one camera resemble each other and so do their errors: the second row of one
     counts half of its rank, the third a third, and so on. Rows without a picture cannot be rated
     again and are left out, as are those that would not move.
 
@@ -44,7 +44,7 @@ def relabel_queue(ranked: pl.DataFrame, *, by: str, limit: int) -> pl.DataFrame:
     Returns:
         The columns of `QUEUE_SCHEMA`, in order; text is safe for spreadsheets.
     """
-    earlier = pl.col("snapshot_id").cum_count().over("webcam_id")
+    earlier = pl.col("snapshot_id").cum_count().over("camera_id")
     return (
         ranked.filter(pl.col("sha256").is_not_null() & (pl.col(by) > 0))
         .with_columns(priority=(pl.col(by) / earlier).round(6))

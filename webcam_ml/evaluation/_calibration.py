@@ -8,9 +8,14 @@ model would show on as many rows from the same webcams.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from webcam_ml.evaluation._intervals import effective_webcams
-from webcam_ml.evaluation._metrics import CALIBRATION_BINS, equal_mass_bins, make_sample, sum_by
-from webcam_ml.evaluation._scales import FloatArray
+from webcam_ml.metrics import (
+    CALIBRATION_BINS,
+    FloatArray,
+    effective_webcams,
+    equal_mass_bins,
+    make_sample,
+    sum_by,
+)
 
 
 def perfect_model_error(

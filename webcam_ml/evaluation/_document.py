@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from webcam_ml.evaluation._intervals import Interval
+from webcam_ml.metrics import Interval
 
 SCHEMA_VERSION: Literal[1] = 1
 

@@ -49,8 +49,11 @@ def evaluate_checkpoint(
     """
     parts = {m.part: rows_with_pictures(m, image_index) for m in (manifest_val, manifest_test)}
     details = pl.concat([manifest_val.details, manifest_test.details])
-    rows = pl.concat([part.frame for part in parts.values()]).join(
-        details, on="snapshot_id", how="left", maintain_order="left"
+    rows = (
+        pl.concat([part.frame for part in parts.values()])
+        .join(details, on="snapshot_id", how="left", maintain_order="left")
+        # Two ids of one camera are no two witnesses.
+        .with_columns(webcam_id="camera_id")
     )
     scores = predict(checkpoint, rows, decode=images.decode, cache=cache)
     uncalibrated = scores.uncalibrated_score
@@ -62,8 +65,10 @@ def evaluate_checkpoint(
         else pl.Series("uncalibrated_score", uncalibrated),
     )
     train_webcams = checkpoint.predictions.filter(pl.col("split") == "train")["webcam_id"]
-    counted = pl.concat(
-        [train_webcams, manifest_val.frame["webcam_id"], manifest_test.frame["webcam_id"]]
+    counted = manifest_test.meta.cameras(
+        pl.concat(
+            [train_webcams, manifest_val.frame["webcam_id"], manifest_test.frame["webcam_id"]]
+        )
     ).value_counts()
     report = build_eval_report(
         predictions,

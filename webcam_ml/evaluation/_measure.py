@@ -20,22 +20,23 @@ from webcam_ml.evaluation._document import (
     TestSplit,
     WebcamError,
 )
-from webcam_ml.evaluation._intervals import Interval
-from webcam_ml.evaluation._metrics import (
+from webcam_ml.evaluation._raters import rater_agreement
+from webcam_ml.evaluation._rows import UPPER_HALF, SplitRows, metrics_of
+from webcam_ml.evaluation._slices import slices
+from webcam_ml.evaluation._thresholds import threshold_table
+from webcam_ml.metrics import (
     BINARY_METRICS,
     MEAN_RATING,
     METRICS,
     POSITIVE_RATE,
+    PRIMARY_METRIC,
     STARS,
+    FloatArray,
+    Interval,
     confusion,
     equal_mass_bins,
     to_stars,
 )
-from webcam_ml.evaluation._raters import rater_agreement
-from webcam_ml.evaluation._rows import PRIMARY_METRIC, UPPER_HALF, SplitRows, metrics_of
-from webcam_ml.evaluation._scales import FloatArray
-from webcam_ml.evaluation._slices import slices
-from webcam_ml.evaluation._thresholds import threshold_table
 
 CONFIDENCE = 0.95
 WEBCAMS_SHOWN = 20

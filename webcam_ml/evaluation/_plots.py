@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from webcam_ml.evaluation._document import EvalDocument, Reliability
-from webcam_ml.evaluation._intervals import Interval
-from webcam_ml.evaluation._metrics import STARS, to_stars
 from webcam_ml.evaluation._rows import SplitRows
-from webcam_ml.evaluation._scales import FloatArray
+from webcam_ml.metrics import STARS, FloatArray, Interval, to_stars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY, DARK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
-DPI = 110
+DPI = 84
 # Two standard errors of one picture: where 95 % of webcams lie if only chance moves them.
 FUNNEL = 1.96
 NAMED_WEBCAMS = 5

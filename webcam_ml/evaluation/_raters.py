@@ -3,8 +3,8 @@
 import numpy as np
 
 from webcam_ml.evaluation._document import Raters
-from webcam_ml.evaluation._intervals import Interval, WebcamBootstrap
 from webcam_ml.evaluation._rows import STAR_COLUMNS, SplitRows
+from webcam_ml.metrics import Interval, WebcamBootstrap
 
 MIN_RATINGS = 30
 

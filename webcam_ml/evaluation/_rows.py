@@ -9,9 +9,16 @@ from numpy.typing import NDArray
 
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation._document import TargetType
-from webcam_ml.evaluation._intervals import WebcamBootstrap, effective_webcams
-from webcam_ml.evaluation._metrics import BINARY_METRICS, METRICS, REGRESSION_METRICS, Metric
-from webcam_ml.evaluation._scales import FloatArray
+from webcam_ml.metrics import (
+    BINARY_METRICS,
+    METRICS,
+    PRIMARY_METRIC,
+    REGRESSION_METRICS,
+    FloatArray,
+    Metric,
+    WebcamBootstrap,
+    effective_webcams,
+)
 
 COLUMNS = (
     "snapshot_id", "webcam_id", "split", "phase", "captured_at", "target_label", "label_value",
@@ -20,7 +27,6 @@ COLUMNS = (
 )  # fmt: skip
 STAR_COLUMNS = tuple(f"stars_{star}" for star in range(1, 6))
 
-PRIMARY_METRIC = {"binary": "roc_auc", "regression": "mae"}
 # Regression has no classes, but correlation and error need rows at both ends of the scale.
 UPPER_HALF = 3.0
 STAR_SCALE = (1.0, 5.0)

@@ -6,9 +6,8 @@ import numpy as np
 import polars as pl
 
 from webcam_ml.evaluation._document import Slice
-from webcam_ml.evaluation._intervals import Interval
-from webcam_ml.evaluation._metrics import METRICS
 from webcam_ml.evaluation._rows import SplitRows
+from webcam_ml.metrics import METRICS, Interval
 
 MIN_ROWS = 30
 # Webcams with at most this many labelled pictures, in all splits, count as having few.

@@ -1,8 +1,8 @@
 """What other decision thresholds would do."""
 
 from webcam_ml.evaluation._document import DecisionCounts, ThresholdRow, ThresholdTable
-from webcam_ml.evaluation._metrics import BINARY_METRICS, make_sample, measure
 from webcam_ml.evaluation._rows import SplitRows
+from webcam_ml.metrics import BINARY_METRICS, make_sample, measure
 
 GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
 

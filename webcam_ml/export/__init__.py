@@ -1,26 +1,5 @@
 """From a checkpoint to one ONNX file with preprocessing inside, and the proof that it agrees."""
 
-from webcam_ml.export._meta import ModelMeta
-from webcam_ml.export._model_file import META_FILE, MODEL_FILE, ExportedModel, export_candidate
-from webcam_ml.export._parity import (
-    MAX_DIFFERENCE,
-    Parity,
-    differences_from_torch,
-    measure_parity,
-    parity_pictures,
-)
-from webcam_ml.export._scores import score_pictures
+import lazy_loader
 
-__all__ = [
-    "MAX_DIFFERENCE",
-    "META_FILE",
-    "MODEL_FILE",
-    "ExportedModel",
-    "ModelMeta",
-    "Parity",
-    "differences_from_torch",
-    "export_candidate",
-    "measure_parity",
-    "parity_pictures",
-    "score_pictures",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,9 +7,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from webcam_ml.dataset.images import ImageCache
+from webcam_ml.dataset.images import ArrayCache, ImageCache
 from webcam_ml.export._model_file import MODEL_FILE, ExportedModel
-from webcam_ml.model import ArrayCache
 from webcam_ml.scoring import OnnxModel
 
 
@@ -30,11 +29,11 @@ def score_pictures(
     Raises:
         ModelError: The runtime refuses the file.
     """
-    kept = ArrayCache(cache / "predictions" / f"{exported.sha256[:24]}.sqlite")
+    kept = ArrayCache(cache / "predictions" / f"{exported.sha256[:24]}.sqlite", np.float32)
     with TemporaryDirectory(prefix="webcam-ml-") as name:
         folder = Path(name)
         exported.save(folder)
-        model = OnnxModel.load(folder / MODEL_FILE)
+        model = OnnxModel.load(folder / MODEL_FILE, threads=1)
         known, _ = kept.compute_missing(
             digests,
             lambda picture: model.score_array(picture[np.newaxis]),

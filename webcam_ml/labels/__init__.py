@@ -1,27 +1,12 @@
 """From the label database to labelled snapshots.
 
-`LabelDatabase` opens the application's database for reading, `LabelQuery` says whose ratings count,
-and `read_labels` makes `Labels` of them. Targets, splits and manifests belong in `dataset`.
+`LabelDatabase` opens the application's database, `LabelQuery` says whose ratings count, and
+`read_labels` makes `Labels` of them. `read_label_values` reads only what decides a label, and
+`label_growth` and `decide` tell whether that has grown enough for a retrain. The table of model
+scores is read and written by `read_inferences` and `record_inferences`. Targets, splits and
+manifests belong in `dataset`.
 """
 
-from webcam_ml.labels._database import DEMO_MARK, LabelDatabase, LabelDatabaseError
-from webcam_ml.labels._enough import TooFewLabelsError
-from webcam_ml.labels._labels import LABEL_SCHEMA, LabelCounts, Labels, LabelsFileError
-from webcam_ml.labels._query import LABEL_SOURCES, LabelConfigError, LabelQuery, LabelSource
-from webcam_ml.labels._read import read_labels
+import lazy_loader
 
-__all__ = [
-    "DEMO_MARK",
-    "LABEL_SCHEMA",
-    "LABEL_SOURCES",
-    "LabelConfigError",
-    "LabelCounts",
-    "LabelDatabase",
-    "LabelDatabaseError",
-    "LabelQuery",
-    "LabelSource",
-    "Labels",
-    "LabelsFileError",
-    "TooFewLabelsError",
-    "read_labels",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

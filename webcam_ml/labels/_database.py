@@ -1,7 +1,7 @@
-"""The connection to the label database: which one, opened for reading only, errors explained.
+"""The connection to the label database: which one, opened for what, errors explained.
 
-What is read from it belongs in `_read`. Nothing here writes, and nothing here says a password:
-what the driver reports is cleaned of it, and its own exception is not shown.
+What is read from it belongs in `_read`, and the one table that is written in `_inferences`. Nothing
+here says a password: what the driver reports is cleaned of it, and its own exception is not shown.
 """
 
 import difflib
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import quote, quote_plus
 
 import psycopg2
@@ -49,13 +49,15 @@ DRIVER_ERRORS = (DBAPIError, psycopg2.Error, sqlite3.Error)
 # The table by which a demo is told from real labels.
 DEMO_MARK = "webcam_ml_demo"
 
+Mode = Literal["ro", "rw"]
+
 
 class LabelDatabaseError(WebcamMLError):
-    """The label database cannot be found, opened or read, or lacks a table or column."""
+    """The label database cannot be found, opened, read or written, or lacks a table or column."""
 
 
 class LabelDatabase:
-    """A label database, named by its URL and opened for reading only.
+    """A label database, named by its URL; opened for reading only unless `writing` is asked for.
 
     Args:
         url: `postgresql://`, `postgres://` or `postgresql+psycopg2://` for PostgreSQL,
@@ -120,7 +122,7 @@ class LabelDatabase:
             LabelDatabaseError: The database cannot be reached or opened, the login is refused, or
                 the connection breaks or a statement fails inside the block.
         """
-        connection = self._connect()
+        connection = self._connect("ro")
         try:
             if self._is_sqlite:
                 connection.exec_driver_sql("BEGIN")
@@ -130,6 +132,31 @@ class LabelDatabase:
             connection.invalidate()
             raise LabelDatabaseError(self._explain_read(error)) from None
         finally:
+            connection.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Yield a connection inside one transaction, committed when the block ends without an error.
+
+        PostgreSQL: READ COMMITTED, so that an upsert meets what the application wrote meanwhile.
+        SQLite: BEGIN IMMEDIATE with foreign keys enforced, as PostgreSQL does; no file is created.
+
+        Raises:
+            LabelDatabaseError: As for `reading`, or the database refuses what is written; then
+                nothing of it is there.
+        """
+        connection = self._connect("rw")
+        try:
+            if self._is_sqlite:
+                connection.exec_driver_sql("PRAGMA foreign_keys = ON")
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.commit()
+        except DRIVER_ERRORS as error:
+            connection.invalidate()
+            raise LabelDatabaseError(self._explain_write(error)) from None
+        finally:
+            # What was not committed is rolled back.
             connection.close()
 
     def is_demo(self) -> bool:
@@ -179,14 +206,14 @@ class LabelDatabase:
         value = self._url.query.get(name, "")
         return value if isinstance(value, str) else ",".join(value)
 
-    def _connect(self) -> sa.Connection:
-        engine = self._sqlite_engine() if self._is_sqlite else self._postgresql_engine()
+    def _connect(self, mode: Mode) -> sa.Connection:
+        engine = self._sqlite_engine(mode) if self._is_sqlite else self._postgresql_engine(mode)
         try:
             return engine.connect()
         except DRIVER_ERRORS as error:
             raise LabelDatabaseError(self._explain_connect(error)) from None
 
-    def _postgresql_engine(self) -> sa.Engine:
+    def _postgresql_engine(self, mode: Mode) -> sa.Engine:
         settings = {
             name: value
             for name, value in POSTGRESQL_CONNECTION.items()
@@ -196,11 +223,12 @@ class LabelDatabase:
             self._url,
             connect_args=settings,
             poolclass=sa.NullPool,
-            isolation_level="REPEATABLE READ",
-            execution_options={"postgresql_readonly": True},
+            isolation_level="REPEATABLE READ" if mode == "ro" else "READ COMMITTED",
+            # A writer does not insist: an owner who made the database read-only meant it.
+            execution_options={"postgresql_readonly": True} if mode == "ro" else {},
         )
 
-    def _sqlite_engine(self) -> sa.Engine:
+    def _sqlite_engine(self, mode: Mode) -> sa.Engine:
         path = self._sqlite_path
         if not path.is_file():
             raise LabelDatabaseError(
@@ -209,7 +237,7 @@ class LabelDatabase:
             )
         return sa.create_engine(
             "sqlite://",
-            creator=_sqlite_opener(path),
+            creator=_sqlite_opener(path, mode),
             poolclass=sa.NullPool,
             paramstyle="named",  # like psycopg2's, so that `_stream` can treat both alike
         )
@@ -225,6 +253,11 @@ class LabelDatabase:
             said, READ_ADVICE, otherwise="Nothing was stored; run it again when the database is up."
         )
         return f"Reading {self} failed: {said}. {advice}"
+
+    def _explain_write(self, error: Exception) -> str:
+        said = self._said(error)
+        advice = _advice(said, WRITE_ADVICE, otherwise="Run it again when the database is up.")
+        return f"Writing to {self} failed, and nothing was written: {said}. {advice}"
 
     def _explain_missing_table(self, inspector: sa.Inspector, table: str) -> str:
         there = sorted([*inspector.get_table_names(), *inspector.get_view_names()])
@@ -283,8 +316,34 @@ CONNECTION_ADVICE: Mapping[str, str] = {
     "invalid connection option": f"Check what follows the ? in {ENVIRONMENT_VARIABLE}.",
 }
 READ_ADVICE: Mapping[str, str] = {
+    "statement timeout": (
+        "The server gave up on the statement, not webcam-ml: raise statement_timeout for the user of "
+        f"the URL (?options=-cstatement_timeout%3D10min at the end of {ENVIRONMENT_VARIABLE}, or ALTER "
+        "ROLE), or run it again when the database is less busy."
+    ),
     "permission denied": "Grant the user of the URL SELECT on the tables of the labels.",
     "file is not a database": f"Check the path in {ENVIRONMENT_VARIABLE}.",
+    "database is locked": "Another program is writing to it; run it again when that is done.",
+}
+SNAPSHOT_DELETED = (
+    "A snapshot was deleted since its label was read: materialize labels_raw and what follows from it "
+    "again."
+)
+WRITE_ADVICE: Mapping[str, str] = {
+    "permission denied for sequence": (
+        "The table numbers its rows by a sequence of its own: grant the user of the URL USAGE on it."
+    ),
+    "permission denied": (
+        "Grant the user of the URL SELECT, INSERT and UPDATE on snapshot_ai_inferences."
+    ),
+    "readonly database": "Make the file and its folder writable.",
+    "read-only transaction": f"{ENVIRONMENT_VARIABLE} names a read-only copy: name the original.",
+    "foreign key": SNAPSHOT_DELETED,
+    "FOREIGN KEY": SNAPSHOT_DELETED,
+    "ON CONFLICT": (
+        "The table needs UNIQUE (snapshot_id, model_version), by which a second recording finds the "
+        "first."
+    ),
     "database is locked": "Another program is writing to it; run it again when that is done.",
 }
 
@@ -322,18 +381,18 @@ def _advice(said: str, known: Mapping[str, str], *, otherwise: str) -> str:
     return next((advice for symptom, advice in known.items() if symptom in said), otherwise)
 
 
-def _sqlite_opener(path: Path) -> Callable[[], sqlite3.Connection]:
-    def open_read_only() -> sqlite3.Connection:
+def _sqlite_opener(path: Path, mode: Mode) -> Callable[[], sqlite3.Connection]:
+    def open_file() -> sqlite3.Connection:
         # isolation_level None: the module begins no transaction on its own, least of all for a
         # SELECT, so the BEGIN above is the only one.
         return sqlite3.connect(
-            f"{path.as_uri()}?mode=ro",
+            f"{path.as_uri()}?mode={mode}",
             uri=True,
             isolation_level=None,
             timeout=SQLITE_LOCK_TIMEOUT,
         )
 
-    return open_read_only
+    return open_file
 
 
 def _suggestion(missing: Sequence[str], existing: Sequence[str]) -> str:

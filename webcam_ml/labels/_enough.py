@@ -1,5 +1,7 @@
 """Enough labels to go on, or an error that says which setting would bring more."""
 
+import polars as pl
+
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels._labels import Labels
 
@@ -16,6 +18,11 @@ class TooFewLabelsError(WebcamMLError):
     """The query leaves no labels, or too few of them to be split by webcam."""
 
 
+def are_enough(frame: pl.DataFrame) -> bool:
+    """Whether labelled snapshots, one a row with its `webcam_id`, can be split at all."""
+    return frame.height >= LEAST_SNAPSHOTS and frame["webcam_id"].n_unique() >= LEAST_WEBCAMS
+
+
 def require_enough(labels: Labels, *, database: str) -> None:
     """Check that there are labels enough to be split.
 
@@ -26,10 +33,10 @@ def require_enough(labels: Labels, *, database: str) -> None:
     Raises:
         TooFewLabelsError: Fewer than 10 snapshots or 3 webcams are left.
     """
+    if are_enough(labels.frame):
+        return
     rows = labels.frame.height
     webcams = labels.frame["webcam_id"].n_unique()
-    if rows >= LEAST_SNAPSHOTS and webcams >= LEAST_WEBCAMS:
-        return
     found = "No labels are left" if rows == 0 else f"Only {_labels(rows)} of {_webcams(webcams)}"
     raise TooFewLabelsError(
         f"{found} in {database}; to be split by webcam, at least {LEAST_SNAPSHOTS} of "

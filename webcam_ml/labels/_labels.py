@@ -8,6 +8,7 @@ from typing import Self
 
 import polars as pl
 
+from webcam_ml.artifacts import for_spreadsheets, from_spreadsheets
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels._query import LabelQuery
 
@@ -114,7 +115,7 @@ class Labels:
 
         Equal labels give equal bytes, whichever database they came from.
         """
-        self.frame.write_csv(folder / LABELS_FILE)
+        self.frame.with_columns(for_spreadsheets()).write_csv(folder / LABELS_FILE)
         meta = {
             "label_source": self.query.label_source,
             "min_rating_count": self.query.min_rating_count,
@@ -138,17 +139,11 @@ class Labels:
         Raises:
             LabelsFileError: The columns are not those that this version writes.
         """
-        path = folder / LABELS_FILE
-        header = pl.read_csv(path, n_rows=0).columns
-        if header != list(LABEL_SCHEMA):
-            raise LabelsFileError(
-                f"{path} has the columns {', '.join(header)}; expected are "
-                f"{', '.join(LABEL_SCHEMA)}. Materialize labels_raw again."
-            )
+        frame = scan_stored(folder).collect()
         meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
         counts = meta["counts"]
         return cls(
-            frame=pl.read_csv(path, schema=LABEL_SCHEMA),
+            frame=frame,
             query=LabelQuery(
                 label_source=meta["label_source"],
                 min_rating_count=meta["min_rating_count"],
@@ -162,3 +157,19 @@ class Labels:
                 rating_counts={int(n): rows for n, rows in meta["rating_counts"].items()},
             ),
         )
+
+
+def scan_stored(folder: Path) -> pl.LazyFrame:
+    """Look at the rows that `Labels.save` wrote, to read all of their columns or some.
+
+    Raises:
+        LabelsFileError: The columns are not those that this version writes.
+    """
+    path = folder / LABELS_FILE
+    header = pl.read_csv(path, n_rows=0).columns
+    if header != list(LABEL_SCHEMA):
+        raise LabelsFileError(
+            f"{path} has the columns {', '.join(header)}; expected are "
+            f"{', '.join(LABEL_SCHEMA)}. Materialize labels_raw again."
+        )
+    return pl.scan_csv(path, schema=LABEL_SCHEMA).with_columns(from_spreadsheets())

@@ -1,12 +1,9 @@
 """What a user asks of the label database: whose ratings count, and how many a snapshot needs."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from webcam_ml.errors import WebcamMLError
-
-LabelSource = Literal["manual_only", "public_aggregate"]
-LABEL_SOURCES: tuple[LabelSource, ...] = get_args(LabelSource)
+from webcam_ml.labels._sources import LABEL_SOURCES, LabelSource
 
 
 class LabelConfigError(WebcamMLError):
@@ -18,19 +15,17 @@ class LabelQuery:
     """Which ratings make a label (DOMAIN §3).
 
     Attributes:
-        label_source: `manual_only` takes the application's cached average `calculated_rating`, or,
-            with `curator_sessions`, the average of those sessions' ratings; `public_aggregate`
-            takes the average of all rating rows, computed afresh.
+        label_source: Name of one of `LABEL_SOURCES`, which say what each makes of the ratings.
         min_rating_count: How many ratings a label must rest on, at least 1.
         curator_sessions: The only sessions whose ratings count; empty means everybody's. Kept
             sorted and without repetition, because their order means nothing.
 
     Raises:
         LabelConfigError: An unknown source, a minimum below 1, a blank session, or sessions
-            together with `public_aggregate`.
+            together with a source that counts everybody's ratings.
     """
 
-    label_source: LabelSource = "manual_only"
+    label_source: str = "manual_only"
     min_rating_count: int = 1
     curator_sessions: tuple[str, ...] = ()
 
@@ -50,13 +45,24 @@ class LabelQuery:
                 "curator_sessions contains a blank session id; remove it, or leave the list empty "
                 "to count everybody's ratings."
             )
-        if self.curator_sessions and self.label_source == "public_aggregate":
+        if self.curator_sessions and not self.source.takes_sessions:
+            others = [source.name for source in LABEL_SOURCES.values() if source.takes_sessions]
             raise LabelConfigError(
-                "curator_sessions is given together with label_source public_aggregate, which "
-                "averages everybody's ratings. Choose label_source manual_only to count only "
-                f"{_how_many(len(self.curator_sessions))}, or leave curator_sessions empty."
+                f"curator_sessions is given together with label_source {self.label_source}, which "
+                f"counts everybody's ratings. Choose label_source {' or '.join(others)} to count "
+                f"only {_how_many(len(self.curator_sessions))}, or leave curator_sessions empty."
             )
         object.__setattr__(self, "curator_sessions", tuple(sorted(set(self.curator_sessions))))
+
+    @property
+    def source(self) -> LabelSource:
+        """What `label_source` names."""
+        return LABEL_SOURCES[self.label_source]
+
+    @property
+    def takes_cached(self) -> bool:
+        """Whether labels are the application's cached averages instead of rating rows."""
+        return self.source.prefers_cached and not self.curator_sessions
 
 
 def _how_many(sessions: int) -> str:

@@ -1,8 +1,10 @@
-"""Reading labels: three plain statements in one transaction, joined and averaged here.
+"""Reading labels: what a label is, and two ways to ask for it.
 
-The database only selects rows; counting and averaging happen in polars, so that PostgreSQL and
-SQLite give the same bits, and a million rated snapshots take seconds. Snapshots that nobody rated
-are counted by the database and never travel.
+`read_labels` selects rows in three plain statements in one transaction; counting and averaging
+happen in polars, so that PostgreSQL and SQLite give the same bits, and a million rated snapshots
+take seconds. Snapshots that nobody rated are counted by the database and never travel.
+`read_label_values` asks only for what decides a label, in one statement. Which snapshot has a label,
+and which, is said once for both: by the label source and `_judged`.
 """
 
 import logging
@@ -14,7 +16,7 @@ import sqlalchemy as sa
 
 from webcam_ml.labels._captured_at import utc_text
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
-from webcam_ml.labels._enough import TooFewLabelsError, require_enough
+from webcam_ml.labels._enough import TooFewLabelsError, are_enough, require_enough
 from webcam_ml.labels._labels import (
     DROP_REASONS,
     LABEL_SCHEMA,
@@ -24,7 +26,9 @@ from webcam_ml.labels._labels import (
     Labels,
 )
 from webcam_ml.labels._query import LabelQuery
+from webcam_ml.labels._sources import mean
 from webcam_ml.labels._stream import fetch
+from webcam_ml.labels._values import VALUE_SCHEMA, LabelValues
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +49,6 @@ RATINGS = sa.table(
     sa.column("rating"),
 )
 
-AVERAGE = pl.col("rating_sum") / pl.col("rating_count")
-
 # How an error shows other people's session ids: a few of them, cut short.
 SESSIONS_SHOWN = 5
 SESSION_CHARACTERS = 12
@@ -56,9 +58,9 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
     """Read the labelled snapshots that a query asks for.
 
     Everything is read in one transaction, so that ratings which arrive meanwhile are in all of the
-    result or in none of it. A label is the cached average (manual_only), or sum / count of the
-    ratings that count, in float64 (DOMAIN §3). A cached average that is NaN counts as missing, as
-    it is in SQLite, which has no NaN. Texts are stripped of blanks; an empty one counts as NULL.
+    result or in none of it. What makes a label of them, the query's source says. A cached average
+    that is NaN counts as missing, as it is in SQLite, which has no NaN. Texts are stripped of
+    blanks; an empty one counts as NULL.
 
     Args:
         database: Where the labels are.
@@ -110,38 +112,89 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
     return labels
 
 
+def read_label_values(database: LabelDatabase, query: LabelQuery) -> LabelValues:
+    """Read which snapshots have a label and which, and nothing else: cheap enough to ask often.
+
+    The values are those that `read_labels` gives for the same query at the same moment.
+
+    Args:
+        database: Where the labels are.
+        query: Which ratings count, and how many a label needs.
+
+    Raises:
+        LabelDatabaseError: As `read_labels`, except that the columns that decide nothing (titles,
+            time stamps) are not looked at.
+        TooFewLabelsError: As `read_labels`.
+    """
+    with database.reading() as connection:
+        database.require_columns(
+            connection, {table.name: table.columns.keys() for table in (SNAPSHOTS, RATINGS)}
+        )
+        _require_known_sessions(connection, query, database=database)
+        rows = _read_narrow(connection, query)
+    rated = rows.unique("snapshot_id").join(
+        _per_snapshot(rows, query), on="snapshot_id", how="left"
+    )
+    labelled = _judged(rated, query).filter(pl.col("drop").is_null())
+    if are_enough(labelled):
+        return LabelValues(labelled.select(*VALUE_SCHEMA).sort("snapshot_id"))
+    # Too few: reading them in full says why, with the counts, in the words of labels_raw.
+    return LabelValues.of(read_labels(database, query))
+
+
+def _read_narrow(connection: sa.Connection, query: LabelQuery) -> pl.DataFrame:
+    """Every rating row with stars, beside what of its snapshot decides; `counts` as below."""
+    statement = _ratings(query).join(SNAPSHOTS, SNAPSHOTS.c.id == RATINGS.c.snapshot_id)
+    return fetch(
+        connection,
+        statement.add_columns(
+            SNAPSHOTS.c.webcam_id,
+            # Whether there is one is all that decides.
+            sa.func.substr(_text(SNAPSHOTS.c.firebase_url), 1, 1),
+            sa.cast(SNAPSHOTS.c.calculated_rating, sa.Double),
+        ),
+        {
+            **_ratings_schema(query),
+            "webcam_id": pl.Int64,
+            "image_path_or_url": pl.String,
+            "cached_rating": pl.Float64,
+        },
+        total=0,
+        what=SNAPSHOTS.name,
+    )
+
+
 def _read_ratings(connection: sa.Connection, query: LabelQuery, *, total: int) -> pl.DataFrame:
     """Every rating row with stars; with sessions, `counts` says whether it counts."""
+    return fetch(
+        connection, _ratings(query), _ratings_schema(query), total=total, what=RATINGS.name
+    )
+
+
+def _ratings(query: LabelQuery) -> sa.Select[Any]:
     statement = sa.select(RATINGS.c.snapshot_id, sa.cast(RATINGS.c.rating, sa.Double))
-    schema: dict[str, type[pl.DataType]] = {"snapshot_id": pl.Int64, "rating": pl.Float64}
     if query.curator_sessions:
         chosen = RATINGS.c.user_session_id.in_(query.curator_sessions)
         statement = statement.add_columns(sa.case((chosen, 1), else_=0))
-        schema["counts"] = pl.Int64
-    return fetch(
-        connection,
-        statement.where(RATINGS.c.rating.is_not(None)),
-        schema,
-        total=total,
-        what=RATINGS.name,
-    )
+    return statement.where(RATINGS.c.rating.is_not(None))
+
+
+def _ratings_schema(query: LabelQuery) -> dict[str, type[pl.DataType]]:
+    counts: dict[str, type[pl.DataType]] = {"counts": pl.Int64} if query.curator_sessions else {}
+    return {"snapshot_id": pl.Int64, "rating": pl.Float64, **counts}
 
 
 def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFrame:
     """Every snapshot with at least one rating, in the order of their ids."""
     rated = sa.select(RATINGS.c.snapshot_id).where(RATINGS.c.rating.is_not(None))
-    statement = (
-        sa.select(
-            SNAPSHOTS.c.id,
-            SNAPSHOTS.c.webcam_id,
-            _text(SNAPSHOTS.c.firebase_url),
-            _text(SNAPSHOTS.c.phase),
-            sa.cast(SNAPSHOTS.c.captured_at, sa.Text),
-            sa.cast(SNAPSHOTS.c.calculated_rating, sa.Double),
-        )
-        .where(SNAPSHOTS.c.id.in_(rated))
-        .order_by(SNAPSHOTS.c.id)
-    )
+    statement = sa.select(
+        SNAPSHOTS.c.id,
+        SNAPSHOTS.c.webcam_id,
+        _text(SNAPSHOTS.c.firebase_url),
+        _text(SNAPSHOTS.c.phase),
+        sa.cast(SNAPSHOTS.c.captured_at, sa.Text),
+        sa.cast(SNAPSHOTS.c.calculated_rating, sa.Double),
+    ).where(SNAPSHOTS.c.id.in_(rated))
     schema: dict[str, type[pl.DataType]] = {
         "snapshot_id": pl.Int64,
         "webcam_id": pl.Int64,
@@ -151,6 +204,8 @@ def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFr
         "cached_rating": pl.Float64,
     }
     frame = fetch(connection, statement, schema, total=total, what=SNAPSHOTS.name)
+    # Ordered here: the database would walk the table by its index, page by page in random order.
+    frame = frame.sort("snapshot_id")
     captured_at = utc_text(frame["captured_at"])
     unreadable = frame.filter(captured_at.is_null() & frame["captured_at"].is_not_null())
     if unreadable.height:
@@ -235,42 +290,60 @@ def _candidates(
     rated: pl.DataFrame, ratings: pl.DataFrame, webcams: pl.DataFrame, *, query: LabelQuery
 ) -> pl.DataFrame:
     """Join what was read: every rated snapshot, with its label and the reason to drop it."""
-    averages = _per_snapshot(ratings).with_columns(fresh_rating=AVERAGE)
-    if query.curator_sessions:
-        counted = _per_snapshot(ratings.filter(pl.col("counts") == 1))
-        averages = averages.select("snapshot_id", "fresh_rating").join(
-            counted, on="snapshot_id", how="left"
+    averages = ratings.group_by("snapshot_id").agg(fresh_rating=mean(pl.col("rating")))
+    averages = averages.join(
+        _per_snapshot(ratings, query, stars=STARS), on="snapshot_id", how="left"
+    )
+    joined = rated.join(averages, on="snapshot_id", how="left", maintain_order="left").join(
+        webcams, on="webcam_id", how="left", maintain_order="left"
+    )
+    return _judged(
+        joined.with_columns(
+            pl.col(*STAR_COLUMNS).fill_null(0), label_source=pl.lit(query.label_source)
+        ),
+        query,
+    )
+
+
+def _judged(rated: pl.DataFrame, query: LabelQuery) -> pl.DataFrame:
+    """Give rated snapshots their label and the reason to drop them: what a label is (DOMAIN §3).
+
+    Args:
+        rated: With webcam_id, image_path_or_url, cached_rating, and what `_per_snapshot` gives.
+        query: Which ratings count, and how many a label needs.
+
+    Returns:
+        The same rows with `label_value` and `drop`, which is null where the label stays.
+    """
+    return (
+        rated.with_columns(
+            pl.col("cached_rating").fill_nan(None), pl.col("rating_count").fill_null(0)
         )
-    is_cached = query.label_source == "manual_only" and not query.curator_sessions
-    joined = (
-        rated.join(averages, on="snapshot_id", how="left", maintain_order="left")
-        .join(webcams, on="webcam_id", how="left", maintain_order="left")
-        .with_columns(pl.col("cached_rating").fill_nan(None))
-    )
-    return joined.with_columns(
-        pl.col("rating_count", *STAR_COLUMNS).fill_null(0),
-        label_source=pl.lit(query.label_source),
-        label_value=pl.col("cached_rating") if is_cached else AVERAGE,
-    ).with_columns(
-        drop=pl.when(pl.col("webcam_id").is_null())
-        .then(pl.lit("no_webcam"))
-        .when(pl.col("image_path_or_url").is_null())
-        .then(pl.lit("no_image"))
-        .when(pl.col("label_value").is_null())
-        .then(pl.lit("no_label"))
-        .when(pl.col("rating_count") < query.min_rating_count)
-        .then(pl.lit("too_few_ratings"))
+        .with_columns(label_value=pl.col("cached_rating" if query.takes_cached else "of_ratings"))
+        .with_columns(
+            drop=pl.when(pl.col("webcam_id").is_null())
+            .then(pl.lit("no_webcam"))
+            .when(pl.col("image_path_or_url").is_null())
+            .then(pl.lit("no_image"))
+            .when(pl.col("label_value").is_null())
+            .then(pl.lit("no_label"))
+            .when(pl.col("rating_count") < query.min_rating_count)
+            .then(pl.lit("too_few_ratings"))
+        )
     )
 
 
-def _per_snapshot(ratings: pl.DataFrame) -> pl.DataFrame:
-    """Count and add up the ratings of each snapshot; the sum of whole stars is exact."""
-    return ratings.group_by("snapshot_id").agg(
+def _per_snapshot(
+    ratings: pl.DataFrame, query: LabelQuery, *, stars: Sequence[int] = ()
+) -> pl.DataFrame:
+    """Count the ratings that count, some by their stars too, and let the source aggregate them."""
+    counted = ratings.filter(pl.col("counts") == 1) if query.curator_sessions else ratings
+    return counted.group_by("snapshot_id").agg(
         pl.len().cast(pl.Int64).alias("rating_count"),
-        pl.col("rating").sum().alias("rating_sum"),
+        query.source.of_ratings(pl.col("rating")).cast(pl.Float64).alias("of_ratings"),
         *(
-            (pl.col("rating") == stars).sum().cast(pl.Int64).alias(column)
-            for stars, column in zip(STARS, STAR_COLUMNS, strict=True)
+            (pl.col("rating") == number).sum().cast(pl.Int64).alias(f"stars_{number}")
+            for number in stars
         ),
     )
 

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import shutil
 import uuid
 import warnings
@@ -24,6 +23,7 @@ from webcam_ml.model._backbones import (
     WEIGHTS_IMAGENET,
     get_backbone,
     load_weights,
+    require_weights_file,
     weights_identity,
 )
 
@@ -91,6 +91,22 @@ class BackboneGraph:
         engine = f"onnxruntime {metadata.version('onnxruntime')}"
         return hashlib.sha256(hashlib.sha256(self.model).digest() + engine.encode()).hexdigest()
 
+    def state_dict(self) -> "dict[str, torch.Tensor]":
+        """Give the backbone's tensors."""
+        import torch
+
+        state: dict[str, torch.Tensor] = torch.load(io.BytesIO(self.state), weights_only=True)
+        return state
+
+
+def require_weights(spec: BackboneSpec) -> None:
+    """Judge a spec's weights file, if it names one, without waiting for the export.
+
+    Raises:
+        WeightsError: The file is missing, unsafe or of another network.
+    """
+    require_weights_file(get_backbone(spec.model_name), spec.weights)
+
 
 def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
     """Take a backbone's graph from the cache, or export it (some ten seconds, with torch).
@@ -99,7 +115,7 @@ def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
         WeightsError: The weights cannot be had.
     """
     identity = weights_identity(spec.weights, random_state=spec.random_state)
-    key = _key(spec, identity)
+    key = _key(spec.model_name, spec.image_size, identity)
     cached = _read_cached(cache, key)
     if cached is not None:
         return cached
@@ -122,19 +138,40 @@ def restore_backbone(
     cached = _read_cached(cache, key)
     if cached is not None:
         return cached
-    logger.info("the cache has no graph of this checkpoint's %s: exporting it again", model_name)
+    logger.info("the cache has no graph of this %s: exporting it", model_name)
     network = get_backbone(model_name).build()
     network.load_state_dict(dict(state))
     return _export_into(cache, key, network, image_size)
 
 
-def _key(spec: BackboneSpec, identity: str) -> str:
+def adopt_backbone(
+    state: "Mapping[str, torch.Tensor]", *, model_name: str, image_size: int, cache: Path
+) -> BackboneGraph:
+    """Make a backbone of tensors that were trained here one that features can be computed by.
+
+    Args:
+        state: Its state dict; equal tensors give an equal graph.
+        model_name: One of `BACKBONES`.
+        image_size: Side of the square that it was trained at.
+        cache: Root of the caches; the graph is exported once and kept there.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    key = _key(model_name, image_size, f"tuned:{digest.hexdigest()}")
+    return restore_backbone(
+        key=key, model_name=model_name, image_size=image_size, state=state, cache=cache
+    )
+
+
+def _key(model_name: str, image_size: int, identity: str) -> str:
     # The code that is exported counts too: a changed preprocessing must not meet old features.
     code = hashlib.sha256(Path(__file__).with_name("_network.py").read_bytes())
     content = {
-        "model_name": spec.model_name,
+        "model_name": model_name,
         "weights": identity,
-        "image_size": spec.image_size,
+        "image_size": image_size,
         "mean": NORMALISATION_MEAN,
         "std": NORMALISATION_STD,
         "opset": OPSET,
@@ -176,6 +213,17 @@ def _export_into(
         key=key, model=_export_features(network, image_size), state=buffer.getvalue()
     )
     folder = _folder(cache, key)
+    try:
+        _keep(graph, folder)
+    except OSError as error:
+        raise WebcamMLError(
+            f"{folder} cannot be written: {error}. Free some space or make the folder writable "
+            "(WEBCAM_ML_CACHE names it)"
+        ) from error
+    return graph
+
+
+def _keep(graph: BackboneGraph, folder: Path) -> None:
     unfinished = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
     unfinished.mkdir(parents=True)
     try:
@@ -184,7 +232,7 @@ def _export_into(
         digests = {
             GRAPH_FILE: _sha256(graph.model),
             STATE_FILE: _sha256(graph.state),
-            "key": key,
+            "key": graph.key,
         }
         (unfinished / DIGESTS_FILE).write_text(json.dumps(digests, indent=2) + "\n")
         try:
@@ -195,7 +243,6 @@ def _export_into(
                 raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return graph
 
 
 def _export_features(network: "torch.nn.Module", image_size: int) -> bytes:
@@ -268,11 +315,6 @@ def serialise(model: "onnx.ModelProto") -> bytes:
     del graph.metadata_props[:]
     data: bytes = model.SerializeToString(deterministic=True)
     return data
-
-
-def session_threads() -> int:
-    """Number of cores that this process may use: one image at a time on all of them is fastest."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sha256(data: bytes) -> str:

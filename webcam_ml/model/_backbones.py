@@ -1,6 +1,6 @@
 """Pretrained networks without their last layer; a new backbone is one entry of `BACKBONES`.
 
-torch and torchvision are imported inside the functions: naming a backbone must cost nothing.
+numpy, torch and torchvision are imported inside the functions: naming a backbone must cost nothing.
 """
 
 import hashlib
@@ -15,11 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from webcam_ml.errors import WebcamMLError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 logger = logging.getLogger(__name__)
@@ -127,6 +126,17 @@ def weights_identity(weights: str, *, random_state: int) -> str:
         return f"{WEIGHTS_NONE}:{random_state}"
     with _existing_file(weights).open("rb") as file:
         return f"file:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def require_weights_file(backbone: Backbone, weights: str) -> None:
+    """Judge a weights file by its tensors' names and shapes; `imagenet` and `none` are taken as they are.
+
+    Raises:
+        WeightsError: The file is missing, unsafe or of another network.
+    """
+    if weights not in (WEIGHTS_IMAGENET, WEIGHTS_NONE):
+        state = backbone.without_head(read_state_dict(_existing_file(weights)))
+        _require_same_architecture(backbone, backbone.build(), state, weights)
 
 
 def load_weights(backbone: Backbone, weights: str, *, random_state: int) -> "torch.nn.Module":
@@ -272,12 +282,14 @@ def _seeded(backbone: Backbone, *, random_state: int) -> "torch.nn.Module":
 
 
 @cache
-def _noise_pictures(count: int, size: int) -> np.ndarray:
+def _noise_pictures(count: int, size: int) -> "np.ndarray":
     """Draw normalised pictures whose amplitude falls as 1/f, as that of natural scenes does.
 
     Returns:
         float32 [count, 3, size, size], zero mean and unit deviation per picture.
     """
+    import numpy as np
+
     random = np.random.default_rng(0)
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]
     amplitude = 1.0 / np.maximum(np.hypot(fy, fx), 1.0 / size)

@@ -1,4 +1,4 @@
-"""What training leaves behind: best.pt, train_summary.json and predictions.csv."""
+"""What training leaves behind: best.pt, train_summary.json, predictions.csv, loss_curve.png."""
 
 import io
 import json
@@ -35,6 +35,7 @@ SCHEMA_VERSION = 1
 WEIGHTS_FILE = "best.pt"
 SUMMARY_FILE = "train_summary.json"
 PREDICTIONS_FILE = "predictions.csv"
+LOSS_CURVE_FILE = "loss_curve.png"
 LABEL_SCALE = (1.0, 5.0)
 
 PREDICTIONS_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -184,12 +185,16 @@ class Checkpoint:
     Attributes:
         weights: The bytes of best.pt.
         summary: The content of train_summary.json.
-        predictions: raw_score of every train row, out of fold, and of every validation row.
+        predictions: raw_score of every train row, out of fold, and of every validation row. `kind`
+            is `out_of_fold` or `held_out`; `out_of_fold_probe` where the model is a fine-tuned one,
+            of which no out-of-fold prediction exists.
+        loss_curve: The PNG of loss_curve.png; None if nothing was fine-tuned.
     """
 
     weights: bytes
     summary: Mapping[str, Any]
     predictions: pl.DataFrame
+    loss_curve: bytes | None = None
 
     @cached_property
     def model(self) -> TrainedModel:
@@ -203,20 +208,24 @@ class Checkpoint:
         return target_type
 
     def save(self, folder: Path) -> None:
-        """Write the three files."""
+        """Write the files."""
         (folder / WEIGHTS_FILE).write_bytes(self.weights)
         (folder / SUMMARY_FILE).write_text(
             json.dumps(self.summary, indent=2, allow_nan=False) + "\n"
         )
         self.predictions.write_csv(folder / PREDICTIONS_FILE, line_terminator="\n")
+        if self.loss_curve is not None:
+            (folder / LOSS_CURVE_FILE).write_bytes(self.loss_curve)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read the three files."""
+        """Read the files."""
+        curve = folder / LOSS_CURVE_FILE
         return cls(
             weights=(folder / WEIGHTS_FILE).read_bytes(),
             summary=json.loads((folder / SUMMARY_FILE).read_text()),
             predictions=pl.read_csv(folder / PREDICTIONS_FILE, schema=PREDICTIONS_SCHEMA),
+            loss_curve=curve.read_bytes() if curve.exists() else None,
         )
 
 

@@ -1,17 +1,25 @@
 """Features of pictures, computed once per picture and backbone.
 
-Values are float32 as onnxruntime gave them, one picture at a time, so that a cold run and an
-incremental one see identical numbers.
+Values are float32 as onnxruntime gave them, picture by picture on one thread each, so that a cold run
+and an incremental one see identical numbers.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from webcam_ml.model._array_cache import ArrayCache, FloatArray, ImageArray
-from webcam_ml.model._backbone_graph import BackboneGraph, session_threads
+from webcam_ml.dataset.images import ArrayCache, ImageArray
+from webcam_ml.model._backbone_graph import BackboneGraph
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ def extract_features(
         decode: Turns a digest into uint8 RGB [height, width, 3]; called in threads.
         cache: Root of the caches.
     """
-    kept = ArrayCache(cache / "features" / f"{graph.fingerprint[:24]}.sqlite")
+    kept = ArrayCache(cache / "features" / f"{graph.fingerprint[:24]}.sqlite", np.float32)
     known, computed = kept.compute_missing(
         digests, _Backbone(graph), decode=decode, what="features"
     )
@@ -60,24 +68,28 @@ def extract_features(
 
 
 class _Backbone:
-    """Runs the graph; the session is made when the first picture needs it."""
+    """Runs the graph, several pictures at once, each on one thread.
+
+    The session is made when the first picture needs it.
+    """
 
     def __init__(self, graph: BackboneGraph) -> None:
         self._graph = graph
-        self._session: object | None = None
+        self._lock = Lock()
+        self._session: onnxruntime.InferenceSession | None = None
 
     def __call__(self, picture: ImageArray) -> FloatArray:
-        import onnxruntime
-
-        if self._session is None:
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = session_threads()
-            self._session = onnxruntime.InferenceSession(
-                self._graph.model, options, providers=["CPUExecutionProvider"]
-            )
-        assert isinstance(self._session, onnxruntime.InferenceSession)
-        features, means = self._session.run(
-            ["features", "channel_means"], {"image": picture[np.newaxis]}
-        )
+        with self._lock:
+            session = self._session = self._session or self._start()
+        features, means = session.run(["features", "channel_means"], {"image": picture[np.newaxis]})
         row: FloatArray = np.concatenate([features[0], means[0]])
         return row
+
+    def _start(self) -> "onnxruntime.InferenceSession":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        return onnxruntime.InferenceSession(
+            self._graph.model, options, providers=["CPUExecutionProvider"]
+        )

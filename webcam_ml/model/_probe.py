@@ -4,18 +4,19 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.model._calibration import PlattScaling
+from webcam_ml.model._settings import ClassWeight
 
 logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-ClassWeight = Literal["none", "balanced"]
 
 # Strength of the penalty, strongest first: a tie goes to the simpler head.
 LOGISTIC_C = tuple(float(c) for c in np.logspace(-6, 1, 15))
@@ -48,6 +49,18 @@ class LinearHead:
     def scaled(self, slope: float, intercept: float) -> "LinearHead":
         """Fold another linear step behind this one: slope · value + intercept."""
         return LinearHead(slope * self.weight, slope * self.bias + intercept)
+
+    def calibrated(self, calibration: PlattScaling | None) -> "LinearHead":
+        """Fold a calibration in, if there is one, and round as `in_float32`."""
+        if calibration is None:
+            return self.in_float32()
+        return self.scaled(calibration.slope, calibration.intercept).in_float32()
+
+    def in_float32(self) -> "LinearHead":
+        """Round to what best.pt and the exported graph hold, so that all three score alike."""
+        return LinearHead(
+            self.weight.astype(np.float32).astype(np.float64), float(np.float32(self.bias))
+        )
 
 
 @dataclass(frozen=True)
@@ -108,21 +121,24 @@ def fit_probe(
         )
     folds = list(_folds(target, groups, binary=binary, random_state=random_state))
     candidates = LOGISTIC_C if binary else RIDGE_ALPHA
+    values_of = np.empty((len(candidates), len(target)))
+    for train, held_out in folds:
+        heads = _fit_heads(x[train], target[train], candidates, binary, class_weight)
+        unseen = x[held_out]
+        for values, head in zip(values_of, heads, strict=True):
+            values[held_out] = head(unseen)
     best: tuple[float, float, Array] | None = None
     search: list[tuple[float, float]] = []
-    for penalty in candidates:
-        values = np.empty(len(target))
-        for train, held_out in folds:
-            head = _fit_head(x[train], target[train], penalty, binary, class_weight)
-            values[held_out] = head(x[held_out])
+    for penalty, values in zip(candidates, values_of, strict=True):
         loss = _loss(target, values, binary=binary)
         search.append((penalty, loss))
         if best is None or loss < best[1] - 1e-12:
             best = (penalty, loss, values)
     assert best is not None
     penalty, _, out_of_fold = best
+    (head,) = _fit_heads(x, target, (penalty,), binary, class_weight)
     return Probe(
-        head=_fit_head(x, target, penalty, binary, class_weight),
+        head=head,
         out_of_fold=out_of_fold,
         penalty=penalty,
         search=search,
@@ -135,7 +151,8 @@ def fit_channel_means(
 ) -> LinearHead:
     """Train the trivial baseline: the same regression on the three channel means alone."""
     x = channel_means.astype(np.float64)
-    return _fit_head(x, target, 1.0, binary, "none")
+    (head,) = _fit_heads(x, target, (1.0,), binary, "none")
+    return head
 
 
 def _folds(
@@ -171,34 +188,50 @@ def _folds(
     yield from splitter.split(np.zeros(len(target)), target, groups)
 
 
-def _fit_head(
-    x: Array, target: Array, penalty: float, binary: bool, class_weight: ClassWeight
-) -> LinearHead:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression, Ridge
-
+def _fit_heads(
+    x: Array, target: Array, penalties: Sequence[float], binary: bool, class_weight: ClassWeight
+) -> Iterator[LinearHead]:
+    """Fit one head for each penalty; the rows are standardised once for all of them."""
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     # A feature without variation says nothing: weight zero, and no division by zero.
     scale = np.where(deviation > 0, deviation, np.inf)
-    standardised = (x - mean) / scale
-    if binary:
-        model = LogisticRegression(
-            C=penalty,
-            class_weight=None if class_weight == "none" else class_weight,
-            # 4 to 30 times faster than lbfgs on some hundred features, and closer to the optimum
-            solver="newton-cg",
-            max_iter=MAX_ITERATIONS,
+    standardised = x - mean
+    standardised /= scale
+    for penalty in penalties:
+        coefficients, intercept = (
+            _logistic(standardised, target, penalty, class_weight)
+            if binary
+            else _ridge(standardised, target, penalty)
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", ConvergenceWarning)
-            model.fit(standardised, target.astype(np.int64))
-        coefficients, intercept = model.coef_[0], float(model.intercept_[0])
-    else:
-        model = Ridge(alpha=penalty)
-        model.fit(standardised, target)
-        coefficients, intercept = model.coef_, float(model.intercept_)
-    weight = coefficients / scale
-    return LinearHead(weight, intercept - float(mean @ weight))
+        weight = coefficients / scale
+        yield LinearHead(weight, intercept - float(mean @ weight))
+
+
+def _logistic(
+    x: Array, target: Array, penalty: float, class_weight: ClassWeight
+) -> tuple[Array, float]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(
+        C=penalty,
+        class_weight=None if class_weight == "none" else class_weight,
+        # 4 to 30 times faster than lbfgs on some hundred features, and closer to the optimum
+        solver="newton-cg",
+        max_iter=MAX_ITERATIONS,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.fit(x, target.astype(np.int64))
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def _ridge(x: Array, target: Array, penalty: float) -> tuple[Array, float]:
+    from sklearn.linear_model import Ridge
+
+    model = Ridge(alpha=penalty)
+    model.fit(x, target)
+    return model.coef_, float(model.intercept_)
 
 
 def _loss(target: Array, value: Array, *, binary: bool) -> float:

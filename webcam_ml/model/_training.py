@@ -1,11 +1,9 @@
 """From rows with pictures to a checkpoint, and from a checkpoint to predictions."""
 
-import io
 import logging
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,60 +11,42 @@ import polars as pl
 
 from webcam_ml.dataset import ExportMeta, RowsWithPictures, TargetType
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.model._array_cache import ImageArray
 from webcam_ml.model._backbone_graph import (
     BackboneGraph,
-    BackboneSpec,
     prepare_backbone,
     restore_backbone,
 )
 from webcam_ml.model._backbones import weights_identity
-from webcam_ml.model._calibration import PlattScaling, best_f1_threshold, fit_platt
+from webcam_ml.model._calibration import best_f1_threshold, fit_platt
+from webcam_ml.model._challenge import Challenge, challenge
 from webcam_ml.model._checkpoint import PREDICTIONS_SCHEMA, Checkpoint, TrainedModel
 from webcam_ml.model._features import Features, extract_features
-from webcam_ml.model._probe import ClassWeight, LinearHead, Probe, fit_channel_means, fit_probe
+from webcam_ml.model._finetune import Decode, FineTuneTask, require_full_batch
+from webcam_ml.model._finetune_settings import find_machine
+from webcam_ml.model._loss_curve import draw_loss_curve
+from webcam_ml.model._probe import Probe, fit_channel_means, fit_probe
+from webcam_ml.model._settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float64]
-Strategy = Literal["linear_probe"]
-Decode = Callable[[str], ImageArray]
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a checkpoint is trained.
-
-    Attributes:
-        backbone: Which features.
-        strategy: `linear_probe`: a linear head on the frozen backbone.
-        class_weight: `balanced` weighs rare positives up while fitting; calibration undoes the
-            shift in probabilities, the ranking stays.
-
-    Raises:
-        WebcamMLError: An unknown strategy or class weight.
-    """
-
-    backbone: BackboneSpec
-    strategy: Strategy = "linear_probe"
-    class_weight: ClassWeight = "none"
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("strategy", self.strategy, get_args(Strategy)),
-            ("class_weight", self.class_weight, get_args(ClassWeight)),
-        ):
-            if value not in known:
-                raise WebcamMLError(f"{name} {value!r} is unknown: choose {' or '.join(known)}")
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A checkpoint, and how much of the work was new (which is not part of it)."""
+    """A checkpoint, and what is not part of it.
+
+    Attributes:
+        checkpoint: The model that was kept.
+        features_computed: Pictures that went through a backbone now.
+        features_reused: Pictures whose features were kept.
+        challenge: What fine-tuning brought, also where the probe stayed; None without it.
+    """
 
     checkpoint: Checkpoint
     features_computed: int
     features_reused: int
+    challenge: Challenge | None = None
 
 
 @dataclass(frozen=True)
@@ -97,10 +77,11 @@ def train(
     decode: Decode,
     cache: Path,
 ) -> TrainingResult:
-    """Train a linear probe; nothing here has ever seen a test row.
+    """Train a linear probe, and fine-tune from it if asked; nothing here has ever seen a test row.
 
-    Head and penalty come from train, calibration from out-of-fold train and validation rows, the
-    decision threshold from validation.
+    Of the probe, head and penalty come from train, calibration from out-of-fold train and validation
+    rows, the decision threshold from validation. A fine-tuned network takes its weights from train
+    and all the rest, the choice of its epoch included, from validation.
 
     Args:
         train_rows: Rows of the training split whose pictures could be read.
@@ -113,53 +94,43 @@ def train(
     Raises:
         WebcamMLError: The rows cannot be learned from, or weights cannot be had.
     """
-    target_type = meta.target_type
-    _require_learnable(train_rows, val_rows, target_type)
-    binary = target_type == "binary"
-    graph = prepare_backbone(settings.backbone, cache=cache)
-    rows = pl.concat([train_rows.frame, val_rows.frame])
-    features = extract_features(graph, rows["sha256"].to_list(), decode=decode, cache=cache)
-    is_train = np.arange(rows.height) < train_rows.frame.height
-    target = _model_target(rows, target_type)
-    logger.info(
-        "choosing a head on %d rows of %d features", is_train.sum(), features.values.shape[1]
+    _require_learnable(train_rows, val_rows, meta.target_type)
+    tunes = settings.strategy == "finetune"
+    if tunes:
+        # An hour of features must not end at a batch that cannot be filled.
+        machine = find_machine(settings.finetune)
+        require_full_batch(train_rows.frame.height, settings.finetune, machine)
+    probed = _train_probe(
+        train_rows, val_rows, meta.target_type, settings=settings, decode=decode, cache=cache
     )
-    probe = fit_probe(
-        features.values[is_train],
-        target[is_train],
-        rows["webcam_id"].to_numpy()[is_train],
-        binary=binary,
-        class_weight=settings.class_weight,
-        random_state=settings.backbone.random_state,
-    )
-    unseen = np.concatenate([probe.out_of_fold, probe.head(features.values[~is_train])])
-    calibration = fit_platt(unseen, target) if binary else None
-    model = TrainedModel(
-        model_name=settings.backbone.model_name,
-        image_size=settings.backbone.image_size,
-        target_type=target_type,
-        backbone_key=graph.key,
-        backbone=_state(graph),
-        head=_float32(_calibrated(probe.head, calibration)),
-        calibration=calibration,
-        decision_threshold=None,
-        channel_means=_float32(
-            fit_channel_means(features.channel_means[is_train], target[is_train], binary=binary)
-        ),
-    )
-    raw_score = _unseen_scores(model, unseen)
-    if binary:
-        threshold = best_f1_threshold(raw_score[~is_train], target[~is_train])
-        model = replace(model, decision_threshold=threshold)
+    challenger = _fine_tune(probed, settings, decode=decode, cache=cache) if tunes else None
+    model, raw_score, kind = probed.model, probed.raw_score, "out_of_fold"
+    if challenger is not None and challenger.won:
+        assert challenger.model is not None
+        assert challenger.val_score is not None
+        model, kind = challenger.model, "out_of_fold_probe"
+        raw_score = np.concatenate([raw_score[probed.is_train], challenger.val_score])
+    summary = {
+        "labels_sha256": meta.labels_sha256,
+        **_summary(settings, train_rows, val_rows, probe=probed.probe, model=model),
+    }
+    if challenger is not None:
+        summary["finetune"] = challenger.summary()
     checkpoint = Checkpoint(
         weights=model.to_bytes(),
-        summary={
-            "labels_sha256": meta.labels_sha256,
-            **_summary(settings, train_rows, val_rows, probe=probe, model=model),
-        },
-        predictions=_predictions(rows, raw_score, is_train),
+        summary=summary,
+        predictions=_predictions(
+            probed.rows, raw_score, np.where(probed.is_train, kind, "held_out")
+        ),
+        loss_curve=None if challenger is None else draw_loss_curve(summary["finetune"]),
     )
-    return TrainingResult(checkpoint, features.computed, features.reused)
+    computed = 0 if challenger is None else challenger.features_computed
+    return TrainingResult(
+        checkpoint,
+        features_computed=probed.features.computed + computed,
+        features_reused=probed.features.reused,
+        challenge=challenger,
+    )
 
 
 def predict(
@@ -193,6 +164,105 @@ def predict(
     )
 
 
+@dataclass(frozen=True)
+class _Probed:
+    """A trained probe, with what was made on the way there.
+
+    Attributes:
+        rows: Training rows, then validation rows.
+        is_train: [rows] which is which.
+        target: [rows] 0 or 1, or ratings scaled to 0–1.
+        graph: The backbone.
+        features: Of all rows.
+        probe: The head, without calibration.
+        model: The calibrated model.
+        raw_score: [rows] its predictions of webcams that it had not seen.
+    """
+
+    rows: pl.DataFrame
+    is_train: npt.NDArray[np.bool_]
+    target: Array
+    graph: BackboneGraph
+    features: Features
+    probe: Probe
+    model: TrainedModel
+    raw_score: Array
+
+
+def _train_probe(
+    train_rows: RowsWithPictures,
+    val_rows: RowsWithPictures,
+    target_type: TargetType,
+    *,
+    settings: TrainingSettings,
+    decode: Decode,
+    cache: Path,
+) -> _Probed:
+    binary = target_type == "binary"
+    graph = prepare_backbone(settings.backbone, cache=cache)
+    rows = pl.concat([train_rows.frame, val_rows.frame])
+    features = extract_features(graph, rows["sha256"].to_list(), decode=decode, cache=cache)
+    is_train = np.arange(rows.height) < train_rows.frame.height
+    target = _model_target(rows, target_type)
+    logger.info(
+        "choosing a head on %d rows of %d features", is_train.sum(), features.values.shape[1]
+    )
+    probe = fit_probe(
+        features.values[is_train],
+        target[is_train],
+        rows["camera_id"].to_numpy()[is_train],
+        binary=binary,
+        class_weight=settings.class_weight,
+        random_state=settings.backbone.random_state,
+    )
+    unseen = np.concatenate([probe.out_of_fold, probe.head(features.values[~is_train])])
+    calibration = fit_platt(unseen, target) if binary else None
+    model = TrainedModel(
+        model_name=settings.backbone.model_name,
+        image_size=settings.backbone.image_size,
+        target_type=target_type,
+        backbone_key=graph.key,
+        backbone=graph.state_dict(),
+        head=probe.head.calibrated(calibration),
+        calibration=calibration,
+        decision_threshold=None,
+        channel_means=fit_channel_means(
+            features.channel_means[is_train], target[is_train], binary=binary
+        ).in_float32(),
+    )
+    raw_score = _unseen_scores(model, unseen)
+    if binary:
+        threshold = best_f1_threshold(raw_score[~is_train], target[~is_train])
+        model = replace(model, decision_threshold=threshold)
+    return _Probed(rows, is_train, target, graph, features, probe, model, raw_score)
+
+
+def _fine_tune(
+    probed: _Probed, settings: TrainingSettings, *, decode: Decode, cache: Path
+) -> Challenge:
+    task = FineTuneTask(
+        graph=probed.graph,
+        head=probed.probe.head,
+        spec=settings.backbone,
+        digests=probed.rows["sha256"].to_list(),
+        target=probed.target,
+        train_rows=int(probed.is_train.sum()),
+        target_type=probed.model.target_type,
+        class_weight=settings.class_weight,
+    )
+    challenger = challenge(
+        probed.model,
+        task,
+        val_score=probed.raw_score[~probed.is_train],
+        val_webcam=probed.rows["camera_id"].to_numpy()[~probed.is_train],
+        settings=settings.finetune,
+        decode=decode,
+        cache=cache,
+    )
+    logger.info("%s", challenger.verdict)
+    return challenger
+
+
 def _require_learnable(
     train_rows: RowsWithPictures, val_rows: RowsWithPictures, target_type: TargetType
 ) -> None:
@@ -218,35 +288,13 @@ def _model_target(rows: pl.DataFrame, target_type: TargetType) -> Array:
     return target if target_type == "binary" else (target - 1.0) / 4.0
 
 
-def _calibrated(head: LinearHead, calibration: PlattScaling | None) -> LinearHead:
-    if calibration is None:
-        return head
-    return head.scaled(calibration.slope, calibration.intercept)
-
-
-def _float32(head: LinearHead) -> LinearHead:
-    """Round to what best.pt and the exported graph hold, so that all three score alike."""
-    return LinearHead(
-        head.weight.astype(np.float32).astype(np.float64), float(np.float32(head.bias))
-    )
-
-
 def _unseen_scores(model: TrainedModel, value: Array) -> Array:
     if model.calibration is not None:
         return model.calibration(value)
     return np.clip(value, 0.0, 1.0)
 
 
-def _state(graph: BackboneGraph) -> Mapping[str, Any]:
-    import torch
-
-    state: Mapping[str, Any] = torch.load(io.BytesIO(graph.state), weights_only=True)
-    return state
-
-
-def _predictions(
-    rows: pl.DataFrame, raw_score: Array, is_train: npt.NDArray[np.bool_]
-) -> pl.DataFrame:
+def _predictions(rows: pl.DataFrame, raw_score: Array, kind: npt.NDArray[np.str_]) -> pl.DataFrame:
     return (
         rows.select(
             "snapshot_id",
@@ -254,7 +302,7 @@ def _predictions(
             "split",
             pl.col("target_label").alias("target"),
             pl.Series("raw_score", raw_score),
-            pl.Series("kind", np.where(is_train, "out_of_fold", "held_out")),
+            pl.Series("kind", kind),
         )
         .cast(PREDICTIONS_SCHEMA)  # type: ignore[arg-type]  # a dict is invariant in its keys
         .sort("snapshot_id")

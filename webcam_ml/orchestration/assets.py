@@ -1,22 +1,16 @@
 """The asset graph. Each function takes its inputs, calls one domain function and returns its value.
 
 What is shown of a value is said in `presentation`, what a user may choose in `config`. Domain
-functions are imported where they run: loading the definitions must not load torch. No
-`from __future__ import annotations` here: Dagster reads the annotations.
+functions are imported where they run, and the classes of values by `values`: loading the
+definitions must stay cheap. No `from __future__ import annotations` here: Dagster reads them.
 """
 
 from typing import Any
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
 
-from webcam_ml.artifacts import StoredArtifact
-from webcam_ml.dataset import SPLIT_NAMES, Manifest, SplitName
-from webcam_ml.dataset.images import ImageIndex
-from webcam_ml.disagreement import DisagreementReport
-from webcam_ml.evaluation import EvalReport
-from webcam_ml.export import ExportedModel
-from webcam_ml.labels import Labels
-from webcam_ml.model import Checkpoint
+from webcam_ml.artifacts import StoredArtifact, training_turn
+from webcam_ml.dataset import SPLIT_NAMES, SplitName
 from webcam_ml.orchestration import presentation
 from webcam_ml.orchestration.config import (
     CheckpointConfig,
@@ -30,13 +24,31 @@ from webcam_ml.orchestration.config import (
 )
 from webcam_ml.orchestration.failures import plainly
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
-from webcam_ml.release import Comparison, LiveModel
+from webcam_ml.orchestration.values import (
+    Checkpoint,
+    ComparedImages,
+    Comparison,
+    DisagreementReport,
+    EvalReport,
+    ExportedModel,
+    ImageIndex,
+    Labels,
+    LiveModel,
+    Manifest,
+)
 
 LABELS, PICTURES, MODEL, REVIEW, RELEASE = "labels", "pictures", "model", "review", "release"
 OWNERS = ["team:webcam-ml"]
 
+# What an asset touches outside the store, and who may see the test split: `tag:reads=test-split`
+# on the lineage page shows at a glance that nothing which trains is among them.
+READS_DATABASE = {"reads": "label-database"}
+READS_PICTURE_HOSTS = {"reads": "picture-hosts"}
+READS_TEST_SPLIT = {"reads": "test-split"}
+CHANGES_WHAT_IS_LIVE = {"changes": "live-model"}
 
-@asset(group_name=LABELS, owners=OWNERS, kinds={"postgres", "csv"})
+
+@asset(group_name=LABELS, owners=OWNERS, kinds={"postgres", "csv"}, tags=READS_DATABASE)
 @plainly
 def labels_raw(
     config: LabelsConfig, label_database: LabelDatabaseResource
@@ -50,12 +62,20 @@ def labels_raw(
 
 @asset(group_name=LABELS, owners=OWNERS, kinds={"csv"})
 @plainly
-def manifest_full(config: ManifestConfig, labels_raw: Labels) -> MaterializeResult[Manifest]:
+def manifest_full(
+    config: ManifestConfig, workspace: Workspace, labels_raw: Labels
+) -> MaterializeResult[Manifest]:
     """Labels with target and split: what the model is asked is chosen here and nowhere else."""
     from webcam_ml.dataset import build_manifest
+    from webcam_ml.dataset.duplicates import find_duplicate_webcams
 
-    target, split = config.settings()
-    manifest = build_manifest(labels_raw, target=target, split=split)
+    target, split, images = config.settings()
+    duplicates = None
+    if images is not None:
+        duplicates = find_duplicate_webcams(
+            labels_raw.frame, images=workspace.images, cache=workspace.cache_folder, settings=images
+        )
+    manifest = build_manifest(labels_raw, target=target, split=split, duplicate_webcams=duplicates)
     return MaterializeResult(value=manifest, metadata=presentation.of_manifest(manifest))
 
 
@@ -72,6 +92,7 @@ def build_split_asset(split: SplitName) -> AssetsDefinition:
         group_name=LABELS,
         owners=OWNERS,
         kinds={"csv"},
+        tags=READS_TEST_SPLIT if split == "test" else None,
         description=f"Rows of the {split} split: {purposes[split]}.",
     )
     @plainly
@@ -82,23 +103,28 @@ def build_split_asset(split: SplitName) -> AssetsDefinition:
     return manifest_split
 
 
-@asset(group_name=PICTURES, owners=OWNERS, kinds={"image"})
+@asset(group_name=PICTURES, owners=OWNERS, kinds={"image"}, tags=READS_PICTURE_HOSTS)
 @plainly
 def image_index(
     config: ImagesConfig, workspace: Workspace, manifest_full: Manifest
-) -> MaterializeResult[ImageIndex]:
+) -> MaterializeResult[ComparedImages]:
     """Every picture of the manifest fetched once, verified and fingerprinted; failures listed."""
+    from webcam_ml.dataset.duplicates import compare_images
     from webcam_ml.dataset.images import build_image_index
 
     index = build_image_index(
         manifest_full.frame, cache=workspace.images, settings=config.settings()
     )
-    return MaterializeResult(value=index, metadata=presentation.of_images(index))
+    compared = compare_images(
+        manifest_full.frame, index, images=workspace.images, cache=workspace.cache_folder
+    )
+    return MaterializeResult(value=compared, metadata=presentation.of_images(compared))
 
 
 @asset(group_name=MODEL, owners=OWNERS, kinds={"pytorch", "scikitlearn"})
 @plainly
 def checkpoint(
+    context: AssetExecutionContext,
     config: CheckpointConfig,
     workspace: Workspace,
     manifest_train: Manifest,
@@ -109,18 +135,19 @@ def checkpoint(
     from webcam_ml.dataset import rows_with_pictures
     from webcam_ml.model import train
 
-    result = train(
-        rows_with_pictures(manifest_train, image_index),
-        rows_with_pictures(manifest_val, image_index),
-        meta=manifest_train.meta,
-        settings=config.settings(),
-        decode=workspace.images.decode,
-        cache=workspace.cache_folder,
-    )
+    with training_turn(workspace.store, run_id=context.run_id):
+        result = train(
+            rows_with_pictures(manifest_train, image_index),
+            rows_with_pictures(manifest_val, image_index),
+            meta=manifest_train.meta,
+            settings=config.settings(),
+            decode=workspace.images.decode,
+            cache=workspace.cache_folder,
+        )
     return MaterializeResult(value=result.checkpoint, metadata=presentation.of_training(result))
 
 
-@asset(group_name=MODEL, owners=OWNERS, kinds={"json"})
+@asset(group_name=MODEL, owners=OWNERS, kinds={"json"}, tags=READS_TEST_SPLIT)
 @plainly
 def eval_report(
     config: EvaluationConfig,
@@ -178,7 +205,8 @@ def onnx_model(
 def disagreement_report(
     config: DisagreementConfig,
     workspace: Workspace,
-    onnx_model: ExportedModel,
+    label_database: LabelDatabaseResource,
+    onnx_model: StoredArtifact,
     checkpoint: Checkpoint,
     manifest_full: Manifest,
     image_index: ImageIndex,
@@ -192,13 +220,16 @@ def disagreement_report(
         manifest_full,
         image_index,
         settings=config.settings(),
+        store=workspace.store,
+        database=label_database.connect,
         images=workspace.images,
         cache=workspace.cache_folder,
     )
-    return MaterializeResult(value=report, metadata=presentation.of_disagreement(report))
+    metadata = presentation.of_disagreement(report, images=workspace.images)
+    return MaterializeResult(value=report, metadata=metadata)
 
 
-@asset(group_name=RELEASE, owners=OWNERS, kinds={"json"})
+@asset(group_name=RELEASE, owners=OWNERS, kinds={"json"}, tags=READS_TEST_SPLIT)
 @plainly
 def champion_comparison(
     config: ComparisonConfig,
@@ -224,7 +255,7 @@ def champion_comparison(
     return MaterializeResult(value=result.comparison, metadata=presentation.of_comparison(result))
 
 
-@asset(group_name=RELEASE, owners=OWNERS, kinds={"onnx"})
+@asset(group_name=RELEASE, owners=OWNERS, kinds={"onnx"}, tags=CHANGES_WHAT_IS_LIVE)
 @plainly
 def production_model(
     context: AssetExecutionContext,
@@ -233,7 +264,7 @@ def production_model(
     champion_comparison: StoredArtifact,
 ) -> MaterializeResult[LiveModel]:
     """What is live. Every gate is judged again, from the stored evidence, for exactly these bytes."""
-    from webcam_ml.release import promote
+    from webcam_ml.release import LiveModel, promote
 
     promotion = promote(
         onnx_model, champion_comparison, store=workspace.store, run_id=context.run_id

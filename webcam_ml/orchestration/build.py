@@ -9,14 +9,21 @@ from webcam_ml.orchestration.checks import CHECKS
 from webcam_ml.orchestration.io_manager import ArtifactIOManager
 from webcam_ml.orchestration.jobs import build_jobs
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
+from webcam_ml.orchestration.sensors import SECONDS_BETWEEN_TICKS, build_sensors
 
 
-def build_definitions(*, artifacts: Path | None = None, cache: Path | None = None) -> Definitions:
-    """Wire assets, checks, jobs and resources.
+def build_definitions(
+    *,
+    artifacts: Path | None = None,
+    cache: Path | None = None,
+    seconds_between_ticks: int = SECONDS_BETWEEN_TICKS,
+) -> Definitions:
+    """Wire assets, checks, jobs, sensors and resources.
 
     Args:
         artifacts: Artifact store; by default from the environment, see `Workspace`.
         cache: Root of the caches; likewise.
+        seconds_between_ticks: How often a sensor looks, at most.
     """
     workspace = Workspace(artifacts=str(artifacts or ""), cache=str(cache or ""))
     label_database = LabelDatabaseResource()
@@ -25,6 +32,7 @@ def build_definitions(*, artifacts: Path | None = None, cache: Path | None = Non
         assets=ASSETS,
         asset_checks=CHECKS,
         jobs=build_jobs(),
+        sensors=build_sensors(names, seconds_between_ticks=seconds_between_ticks),
         resources={
             "workspace": workspace,
             "label_database": label_database,

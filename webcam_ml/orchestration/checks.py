@@ -12,14 +12,21 @@ from dagster import (
     asset_check,
 )
 
-from webcam_ml.dataset import SPLIT_NAMES, Manifest, UnusableTargetsError
-from webcam_ml.dataset.images import ImageIndex
-from webcam_ml.evaluation import EvalReport, Verdict
-from webcam_ml.export import ExportedModel
-from webcam_ml.labels import Labels
+from webcam_ml.dataset import SPLIT_NAMES
+from webcam_ml.evaluation import Verdict
 from webcam_ml.orchestration import presentation
 from webcam_ml.orchestration.failures import plainly
-from webcam_ml.release import GATES, WARNINGS, Comparison
+from webcam_ml.orchestration.resources import Workspace
+from webcam_ml.orchestration.values import (
+    Comparison,
+    EvalReport,
+    ExportedModel,
+    ImageIndex,
+    Labels,
+    Manifest,
+    NearDuplicates,
+)
+from webcam_ml.release import GATES, WARNINGS
 
 
 @asset_check(asset="labels_raw", blocking=True)
@@ -82,7 +89,7 @@ def no_webcam_in_two_splits(manifest_full: Manifest) -> AssetCheckResult:
 @plainly
 def targets_usable(manifest_full: Manifest) -> AssetCheckResult:
     """No split is empty, and each has both classes."""
-    from webcam_ml.dataset import require_usable_targets
+    from webcam_ml.dataset import UnusableTargetsError, require_usable_targets
 
     counts = {f"{name} rows": manifest_full.meta.counts[name] for name in SPLIT_NAMES}
     try:
@@ -106,6 +113,35 @@ def images_readable(image_index: ImageIndex) -> AssetCheckResult:
         ),
         examples=presentation.counts_table(image_index.failures_by_reason(), "reason"),
     )
+
+
+@asset_check(asset="image_index")
+@plainly
+def no_near_duplicates_across_splits(
+    workspace: Workspace, image_index: NearDuplicates
+) -> AssetCheckResult:
+    """No two webcams in different splits show the same picture."""
+    across = image_index.across_splits()
+    pairs = image_index.webcam_pairs().height
+    verdict = Verdict(
+        across.is_empty(),
+        f"No two webcams in different splits show the same picture ({image_index.snapshots:,} compared)."
+        if across.is_empty()
+        else f"{across.height:,} pairs of webcams in different splits show the same picture: the test "
+        "rows among them are no test. merge_duplicate_webcams: true (manifest_full) keeps such "
+        "cameras in one split.",
+        {
+            "pairs of webcams across splits": across.height,
+            "pairs of pictures across splits": int(across["pictures"].sum()),
+            "pairs of webcams within a split": pairs - across.height,
+            "placeholders": image_index.placeholders.height,
+            "pictures compared": image_index.snapshots,
+            "without a time of capture": image_index.without_time,
+        },
+    )
+    result = _result(verdict, severity=AssetCheckSeverity.WARN)
+    pictures = presentation.of_near_duplicates(image_index, images=workspace.images)
+    return result.with_metadata({**result.metadata, **pictures})
 
 
 @asset_check(asset="eval_report")
@@ -190,6 +226,7 @@ CHECKS: list[AssetChecksDefinition] = [
     no_webcam_in_two_splits,
     targets_usable,
     images_readable,
+    no_near_duplicates_across_splits,
     enough_test_data,
     beats_trivial_baselines,
     calibrated,

@@ -13,16 +13,19 @@ from webcam_ml.dataset import SplitConfig, TargetConfig
 from webcam_ml.dataset.images import ImageSettings
 from webcam_ml.disagreement import DisagreementSettings
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.labels import LabelQuery
+from webcam_ml.labels import LABEL_SOURCES, LabelQuery
 from webcam_ml.model import (
     BACKBONES,
     OPSET,
     BackboneSpec,
+    FineTuneSettings,
     TrainingSettings,
-    weights_identity,
+    find_machine,
+    require_weights,
 )
 from webcam_ml.release import ComparisonSettings
 
+SESSION_SOURCES = [source.name for source in LABEL_SOURCES.values() if source.takes_sessions]
 MIN_BOOTSTRAP_SAMPLES = 200
 MAX_BOOTSTRAP_SAMPLES = 100_000
 
@@ -44,8 +47,10 @@ class LabelsConfig(Config):
 
     label_source: str = Field(
         default=LabelQuery.label_source,
-        description="manual_only: the app's calculated_rating, or the average over curator_sessions; "
-        "public_aggregate: the average of all rating rows.",
+        description="; ".join(
+            f"{source.name}: {source.meaning}" for source in LABEL_SOURCES.values()
+        )
+        + ".",
     )
     min_rating_count: int = Field(
         default=LabelQuery.min_rating_count,
@@ -53,50 +58,16 @@ class LabelsConfig(Config):
     )
     curator_sessions: list[str] = Field(
         default_factory=list,
-        description="With manual_only: only ratings of these user_session_ids count.",
+        description=f"With {' or '.join(SESSION_SOURCES)}: only ratings of these "
+        "user_session_ids count.",
     )
 
     def settings(self) -> LabelQuery:
         """Build the query."""
         return LabelQuery(
-            label_source=self.label_source,  # type: ignore[arg-type]  # judged by LabelQuery
+            label_source=self.label_source,
             min_rating_count=self.min_rating_count,
             curator_sessions=tuple(self.curator_sessions),
-        )
-
-
-class ManifestConfig(Config):
-    """What the model is asked, and how webcams are divided; chosen here and nowhere else."""
-
-    target_type: str = Field(
-        default=TargetConfig.target_type,
-        description="binary (rated at least binary_threshold?) or regression (which rating?).",
-    )
-    binary_threshold: float = Field(
-        default=TargetConfig.binary_threshold,
-        description="In stars, on the scale of the ratings: above 1, at most 5.",
-    )
-    seed: int = Field(
-        default=SplitConfig.seed,
-        description="Of the split. Another seed is another division of all webcams.",
-    )
-    train_pct: int = Field(default=SplitConfig.train_pct, description="Percent of the webcams.")
-    val_pct: int = Field(default=SplitConfig.val_pct, description="Percent of the webcams.")
-    test_pct: int = Field(default=SplitConfig.test_pct, description="Percent of the webcams.")
-
-    def settings(self) -> tuple[TargetConfig, SplitConfig]:
-        """Build target and split."""
-        return (
-            TargetConfig(
-                target_type=self.target_type,  # type: ignore[arg-type]  # judged by TargetConfig
-                binary_threshold=self.binary_threshold,
-            ),
-            SplitConfig(
-                seed=self.seed,
-                train_pct=self.train_pct,
-                val_pct=self.val_pct,
-                test_pct=self.test_pct,
-            ),
         )
 
 
@@ -138,6 +109,114 @@ class ImagesConfig(Config):
         )
 
 
+class ManifestConfig(Config):
+    """What the model is asked, and how webcams are divided; chosen here and nowhere else."""
+
+    target_type: str = Field(
+        default=TargetConfig.target_type,
+        description="binary (rated at least binary_threshold?) or regression (which rating?).",
+    )
+    binary_threshold: float = Field(
+        default=TargetConfig.binary_threshold,
+        description="In stars, on the scale of the ratings: above 1, at most 5.",
+    )
+    seed: int = Field(
+        default=SplitConfig.seed,
+        description="Of the split. Another seed is another division of all webcams.",
+    )
+    train_pct: int = Field(default=SplitConfig.train_pct, description="Percent of the webcams.")
+    val_pct: int = Field(default=SplitConfig.val_pct, description="Percent of the webcams.")
+    test_pct: int = Field(default=SplitConfig.test_pct, description="Percent of the webcams.")
+
+    merge_duplicate_webcams: bool = Field(
+        default=False,
+        description="Whether webcams that show the same pictures go into one split. Fetches the "
+        "pictures to find out.",
+    )
+    images: ImagesConfig = Field(
+        default_factory=ImagesConfig,
+        description="With merge_duplicate_webcams: how its pictures are fetched, as in image_index.",
+    )
+
+    def settings(self) -> tuple[TargetConfig, SplitConfig, ImageSettings | None]:
+        """Build target, split and, if duplicates are to be merged, how to fetch their pictures."""
+        images = self.images.settings()
+        if not self.merge_duplicate_webcams and images != ImageSettings():
+            raise WebcamMLError(
+                "images has an effect on manifest_full only with merge_duplicate_webcams: true, "
+                "because only then does it look at pictures. Those of all later steps are fetched as "
+                "image_index says"
+            )
+        return (
+            TargetConfig(
+                target_type=self.target_type,  # type: ignore[arg-type]  # judged by TargetConfig
+                binary_threshold=self.binary_threshold,
+            ),
+            SplitConfig(
+                seed=self.seed,
+                train_pct=self.train_pct,
+                val_pct=self.val_pct,
+                test_pct=self.test_pct,
+            ),
+            images if self.merge_duplicate_webcams else None,
+        )
+
+
+class FineTuneConfig(Config):
+    """How a network is fine-tuned; names that Lightning has are Lightning's."""
+
+    epochs: int = Field(default=FineTuneSettings.epochs, description="At most so many.")
+    patience: int = Field(
+        default=FineTuneSettings.patience,
+        description="Stop after so many epochs in a row without a better validation metric.",
+    )
+    batch_size: int = Field(
+        default=FineTuneSettings.batch_size, description="Pictures in one step of one device."
+    )
+    learning_rate: float = Field(
+        default=FineTuneSettings.learning_rate, description="The highest, after warm-up."
+    )
+    weight_decay: float = Field(default=FineTuneSettings.weight_decay, description="Of AdamW.")
+    warmup_epochs: float = Field(
+        default=FineTuneSettings.warmup_epochs,
+        description="Over how many the learning rate rises; then it falls as a cosine.",
+    )
+    flip: float = Field(
+        default=FineTuneSettings.flip, description="Probability that a picture is mirrored."
+    )
+    color_jitter: float = Field(
+        default=FineTuneSettings.color_jitter,
+        description="By which share brightness, contrast and saturation change at most.",
+    )
+    min_crop: float = Field(
+        default=FineTuneSettings.min_crop,
+        description="Smallest share of the area that a crop keeps, 0.8 to 1; 1: no crops.",
+    )
+    accelerator: str = Field(
+        default=FineTuneSettings.accelerator,
+        description="auto (a GPU where there is one), cpu, gpu.",
+    )
+    devices: int = Field(
+        default=FineTuneSettings.devices, description="How many; -1 for all of the machine."
+    )
+    precision: str = Field(
+        default=FineTuneSettings.precision,
+        description="auto (bf16-mixed on GPUs that have it), 32-true, bf16-mixed, 16-mixed.",
+    )
+    gradient_clip_val: float = Field(
+        default=FineTuneSettings.gradient_clip_val,
+        description="Largest norm of a step's gradient; 0: no limit.",
+    )
+    accumulate_grad_batches: int = Field(
+        default=FineTuneSettings.accumulate_grad_batches,
+        description="Batches whose gradients make one step.",
+    )
+
+    def settings(self) -> FineTuneSettings:
+        """Build the settings."""
+        return FineTuneSettings(**self.model_dump())
+
+
 class CheckpointConfig(Config):
     """How the model is trained."""
 
@@ -150,7 +229,8 @@ class CheckpointConfig(Config):
     )
     strategy: str = Field(
         default=TrainingSettings.strategy,
-        description="linear_probe: a linear head on the frozen backbone.",
+        description="linear_probe: a linear head on the frozen backbone. finetune: from there on "
+        "backbone and head together, kept only if that is better on validation.",
     )
     image_size: int = Field(
         default=BackboneSpec.image_size,
@@ -161,14 +241,16 @@ class CheckpointConfig(Config):
         description="none, or balanced to weigh the rarer class up while fitting.",
     )
     random_state: int = Field(
-        default=BackboneSpec.random_state, description="Seed of folds and of weights: none."
+        default=BackboneSpec.random_state,
+        description="Seed of folds, of weights: none, and of fine-tuning.",
+    )
+    finetune: FineTuneConfig = Field(
+        default_factory=FineTuneConfig, description="With strategy: finetune, how."
     )
 
     def settings(self) -> TrainingSettings:
         """Build the training settings."""
-        # An hour of fetching pictures must not end at a path that was never there.
-        weights_identity(self.weights, random_state=self.random_state)
-        return TrainingSettings(
+        settings = TrainingSettings(
             backbone=BackboneSpec(
                 model_name=self.model_name,
                 weights=self.weights,
@@ -177,7 +259,14 @@ class CheckpointConfig(Config):
             ),
             strategy=self.strategy,  # type: ignore[arg-type]  # judged by TrainingSettings
             class_weight=self.class_weight,  # type: ignore[arg-type]  # likewise
+            finetune=self.finetune.settings(),
         )
+        # An hour of fetching pictures must not end at a file that was never there or is of another
+        # network, or at a GPU that this machine does not have.
+        require_weights(settings.backbone)
+        if settings.strategy == "finetune":
+            find_machine(settings.finetune)
+        return settings
 
 
 class EvaluationConfig(Config):
@@ -228,12 +317,28 @@ class DisagreementConfig(Config):
         description="expected_correction: how far the label would move if many more people rated; "
         "or abs_diff.",
     )
+    predictions: str = Field(
+        default=DisagreementSettings.predictions,
+        description="model: what the candidate says, out-of-fold for train rows; database: what the "
+        "application recorded, for auditing production.",
+    )
+    model_version: str = Field(
+        default=DisagreementSettings.model_version,
+        description="With predictions: database, whose records; empty: the live model's.",
+    )
+    record_inferences: bool = Field(
+        default=DisagreementSettings.record_inferences,
+        description="Write the candidate's scores into snapshot_ai_inferences under its own name.",
+    )
 
     def settings(self) -> DisagreementSettings:
         """Build the settings of the report."""
         return DisagreementSettings(
             limit=self.limit,
             ranking=self.ranking,  # type: ignore[arg-type]  # judged by DisagreementSettings
+            predictions=self.predictions,  # type: ignore[arg-type]  # likewise
+            model_version=self.model_version.strip(),
+            record_inferences=self.record_inferences,
         )
 
 

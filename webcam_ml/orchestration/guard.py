@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from dagster import Config
 from pydantic import ValidationError
 
 from webcam_ml.errors import WebcamMLError
@@ -52,6 +53,16 @@ def judge_run_config(
     ]
 
 
+def fields_for(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a run config that has been judged says about an asset: the fields of its config."""
+    return _fields((run_config.get("ops") or {}).get(asset) or {})
+
+
+def _fields(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the fields under `config`, those from the environment resolved."""
+    return {field: _from_environment(value) for field, value in (entry.get("config") or {}).items()}
+
+
 def _faults(name: str, entry: Any, assets: Collection[str]) -> Iterator[str]:
     if name not in assets:
         yield f"ops: {name}: there is no asset of that name{_suggestion(name, assets)}"
@@ -62,16 +73,14 @@ def _faults(name: str, entry: Any, assets: Collection[str]) -> Iterator[str]:
     if not isinstance(entry, Mapping) or set(entry) - {"config"}:
         yield f"ops: {name}: expected one key, config, with the fields under it; found {entry!r}"
         return
-    values = entry.get("config") or {}
-    if not isinstance(values, Mapping):
-        yield f"ops: {name}: config: expected fields with values, found {values!r}"
+    if not isinstance(entry.get("config") or {}, Mapping):
+        yield f"ops: {name}: config: expected fields with values, found {entry['config']!r}"
         return
-    values = {field: _from_environment(value) for field, value in values.items()}
+    values = _fields(entry)
     config_class = CONFIG_BY_ASSET[name]
-    unknown = [field for field in values if field not in config_class.model_fields]
-    for field in unknown:
-        suggestion = _suggestion(field, config_class.model_fields)
-        yield f"ops: {name}: config: there is no field {field}{suggestion}"
+    unknown = list(_unknown_fields(values, config_class))
+    for fault in unknown:
+        yield f"ops: {name}: config: {fault}"
     if unknown:
         return
     try:
@@ -86,6 +95,18 @@ def _faults(name: str, entry: Any, assets: Collection[str]) -> Iterator[str]:
         config.settings()
     except WebcamMLError as error:
         yield f"ops: {name}: config: {error}"
+
+
+def _unknown_fields(values: Mapping[str, Any], config_class: type[Config]) -> Iterator[str]:
+    """Name fields that are not there, also in a group of fields, which pydantic would pass over."""
+    for field, value in values.items():
+        if field not in config_class.model_fields:
+            yield f"there is no field {field}{_suggestion(field, config_class.model_fields)}"
+            continue
+        group = config_class.model_fields[field].annotation
+        if isinstance(group, type) and issubclass(group, Config) and isinstance(value, Mapping):
+            for fault in _unknown_fields(value, group):
+                yield f"{field}: {fault}"
 
 
 def _from_environment(value: Any) -> Any:

@@ -1,11 +1,12 @@
 """Between Dagster and the artifact store: pinned reading, the ancestor rule, versions by content."""
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from dagster import (
     AssetKey,
@@ -23,11 +24,14 @@ from webcam_ml.artifacts import (
     ArtifactMissingError,
     Provenance,
     StoredArtifact,
+    at_work,
     require_common_ancestry,
 )
+from webcam_ml.orchestration.downloads import OFFERED, offer
 from webcam_ml.orchestration.failures import speaking_plainly
 from webcam_ml.orchestration.guard import judge_run_config
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
+from webcam_ml.orchestration.values import value_type
 from webcam_ml.orchestration.versions import (
     input_assets,
     pinned_data_version,
@@ -43,12 +47,22 @@ RECORDED_LIBRARIES = ("dagster", "numpy", "onnxruntime", "polars", "scikit-learn
 class ArtifactIOManager(ConfigurableIOManager):
     """Stores what assets return and gives it to those that take it.
 
-    As the one resource that every run needs, it also judges the run config before the first step.
+    As the one resource that every run needs, it also judges the run config before the first step,
+    and shows to others that the run is at work.
     """
 
     workspace: ResourceDependency[Workspace]
     label_database: ResourceDependency[LabelDatabaseResource]
     asset_names: list[str]
+
+    @contextmanager
+    def yield_for_execution(self, context: InitResourceContext) -> Generator[Self, None, None]:
+        """Serve a run, and hold its mark of presence in the store as long as this process works."""
+        with ExitStack() as presence, super().yield_for_execution(context) as manager:
+            if context.run is not None:
+                with speaking_plainly():
+                    presence.enter_context(at_work(self.workspace.store, run_id=context.run.run_id))
+            yield manager
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
         """Judge the run config; warn of entries without effect."""
@@ -75,8 +89,15 @@ class ArtifactIOManager(ConfigurableIOManager):
         context.log.info(
             "%s %s, version %s", asset, "stored" if is_new else "unchanged", stored.version
         )
+        with speaking_plainly():
+            offers = {
+                name: offer(stored, name, instance=context.step_context.instance)
+                for name in OFFERED
+                if name in stored.lineage.files
+            }
         context.add_output_metadata(
             {
+                **offers,
                 "path": MetadataValue.path(str(stored.folder)),
                 "version": stored.version,
                 "unchanged": not is_new,
@@ -94,7 +115,7 @@ class ArtifactIOManager(ConfigurableIOManager):
         A step whose input is annotated `StoredArtifact` gets the stored version itself, with its
         digests and lineage, instead of the value.
         """
-        artifact_type: type[Artifact] | type[StoredArtifact] = context.dagster_type.typing_type
+        artifact_type = value_type(context.dagster_type.typing_type)
         with speaking_plainly():
             inputs = self._inputs(context)
             step = context.step_context.step.key

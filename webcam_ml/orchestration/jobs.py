@@ -7,18 +7,51 @@ import yaml
 from dagster import AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from webcam_ml.errors import WebcamMLError
+
 PROJECT = Path(__file__).resolve().parents[2]
 CONFIGS = PROJECT / "configs"
+WHOLE_GRAPH = "whole_graph"
+
+
+DATA = AssetSelection.assets(
+    "labels_raw", "manifest_full", "manifest_train", "manifest_val", "manifest_test", "image_index"
+)
+JUDGEMENT = AssetSelection.assets("eval_report", "onnx_model", "champion_comparison")
+REPORT = AssetSelection.assets("disagreement_report")
 
 
 def build_jobs() -> list[UnresolvedAssetJobDefinition]:
     """Make the jobs that the page and the shell offer."""
     return [
         define_asset_job(
-            "whole_graph",
+            WHOLE_GRAPH,
             selection=AssetSelection.all(),
             description="Everything, from the ratings in the label database to the report of "
-            "where model and people disagree. Uses the defaults unless config is given.",
+            "where model and people disagree; the new model goes live if every gate says yes. Uses "
+            "the defaults unless config is given.",
+        ),
+        define_asset_job(
+            "data_only",
+            selection=DATA,
+            description="Reads the ratings, divides the webcams and fetches the pictures, and stops "
+            "there: are the labels enough, which pictures are dead? Nothing is trained, nothing "
+            "goes live.",
+        ),
+        define_asset_job(
+            "evaluate_and_compare",
+            selection=JUDGEMENT,
+            description="Judges the model that was trained last once more, on the labels that it was "
+            "trained from: evaluation, export, and the comparison with what is live now. For "
+            "another number of resamples, other floors, or after a roll-back. It changes nothing "
+            "that is live: materialize production_model afterwards to let the gates decide.",
+        ),
+        define_asset_job(
+            "report_only",
+            selection=REPORT,
+            description="Makes the report of where model and people disagree again, from the model "
+            "and the labels that are stored: for a longer list, or another ranking. Takes seconds "
+            "and changes nothing else.",
         ),
         define_asset_job(
             "demo",
@@ -31,6 +64,17 @@ def build_jobs() -> list[UnresolvedAssetJobDefinition]:
 
 
 def read_config(name: str) -> dict[str, Any]:
-    """Read one of the run configs that come with the project."""
-    config: dict[str, Any] = yaml.safe_load((CONFIGS / name).read_text())
+    """Read one of the run configs that come with the project.
+
+    Raises:
+        WebcamMLError: There is no such file, as in an installation without the project folder.
+    """
+    try:
+        text = (CONFIGS / name).read_text()
+    except FileNotFoundError:
+        raise WebcamMLError(
+            f"{CONFIGS / name} is missing. The run configs lie in the project folder and are not "
+            "installed with the package: install it from there with pip install -e ."
+        ) from None
+    config: dict[str, Any] = yaml.safe_load(text)
     return config

@@ -1,15 +1,18 @@
 """What a person sees of each artifact in the Dagster page: counts, previews, numbers over time."""
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from dagster import MarkdownMetadataValue, MetadataValue
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from webcam_ml.dataset import Manifest
-    from webcam_ml.dataset.images import ImageIndex
+    from webcam_ml.dataset.duplicates import ComparedImages, NearDuplicates
+    from webcam_ml.dataset.images import ImageCache
     from webcam_ml.disagreement import DisagreementReport
     from webcam_ml.evaluation import EvalReport, Verdict
     from webcam_ml.export import ExportedModel
@@ -19,12 +22,22 @@ if TYPE_CHECKING:
 
 PREVIEW_ROWS = 8
 WORST_SHOWN = 10
+# Of pictures in a table; a table with twenty of them stays below 100 kB.
+SMALL_SIDE = 160
+LARGEST_SMALL_BYTES = 4_000
+LONGEST_CELL = 100
+PNG_SIGNATURE = b"\x89PNG"
+
+# What Markdown may give a meaning to; a backslash before it takes the meaning away.
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~&])")
 
 Metadata = dict[str, Any]
 
 
 def of_labels(labels: "Labels") -> Metadata:
     """Counts, what dropped out, how the ratings are spread, and the first rows."""
+    import polars as pl
+
     frame = labels.frame
     stars = frame["label_value"].round().cast(pl.Int64)
     return {
@@ -72,8 +85,9 @@ def of_manifest(manifest: "Manifest") -> Metadata:
     return shown
 
 
-def of_images(index: "ImageIndex") -> Metadata:
-    """How many pictures there are, and why others failed."""
+def of_images(images: "ComparedImages") -> Metadata:
+    """How many pictures there are, why others failed, and how many webcams show the same."""
+    index, near_duplicates = images.index, images.near_duplicates
     usable = index.usable()
     return {
         "ok": usable.height,
@@ -84,6 +98,50 @@ def of_images(index: "ImageIndex") -> Metadata:
         "failures by host": counts_table(index.failures_by_host(), "host or folder"),
         "formats": counts_table(
             dict(usable["format"].value_counts().sort("format").iter_rows()), "format"
+        ),
+        "pairs of webcams with the same picture": near_duplicates.webcam_pairs().height,
+        "placeholders": near_duplicates.placeholders.height,
+    }
+
+
+def of_near_duplicates(found: "NearDuplicates", *, images: "ImageCache") -> Metadata:
+    """Pairs of webcams across splits and the placeholders, with their pictures."""
+
+    def small(sha256: str) -> bytes | str:
+        from webcam_ml.dataset.images import DamagedImageError
+        from webcam_ml.disagreement import thumbnail_jpeg
+
+        try:
+            pixels = images.decode(sha256)
+        except DamagedImageError:
+            return "gone from the cache"
+        return thumbnail_jpeg(pixels, side=SMALL_SIDE, max_bytes=LARGEST_SMALL_BYTES)
+
+    return {
+        "across splits": table(
+            [
+                {
+                    "webcams": f"{row['webcam_a']} and {row['webcam_b']}",
+                    "splits": f"{row['split_a']} and {row['split_b']}",
+                    "pairs of pictures": row["pictures"],
+                    "snapshots": f"{row['snapshot_a']} and {row['snapshot_b']}",
+                    "correlation": row["correlation"],
+                    "one": small(row["sha256_a"]),
+                    "other": small(row["sha256_b"]),
+                }
+                for row in found.across_splits().head(WORST_SHOWN).to_dicts()
+            ]
+        ),
+        "placeholders": table(
+            [
+                {
+                    "webcams": row["webcams"],
+                    "snapshots": row["snapshots"],
+                    "first snapshot": row["snapshot_id"],
+                    "picture": small(row["sha256"]),
+                }
+                for row in found.placeholders.head(PREVIEW_ROWS).to_dicts()
+            ]
         ),
     }
 
@@ -113,6 +171,12 @@ def of_training(result: "TrainingResult") -> Metadata:
     }
     if summary["decision_threshold"] is not None:
         shown["binary/decision threshold"] = _rounded(summary["decision_threshold"])
+    if result.checkpoint.loss_curve is not None:
+        tuning = summary["finetune"]
+        shown["fine-tuning"] = f"stopped: {tuning['stopped']}. {tuning['verdict']}"
+        if tuning["gain"] is not None and tuning["gain"]["value"] is not None:
+            shown[f"{target_type}/validation gain of fine-tuning"] = tuning["gain"]["value"]
+        shown["loss curve"] = picture(result.checkpoint.loss_curve)
     return shown
 
 
@@ -156,28 +220,38 @@ def of_model(exported: "ExportedModel") -> Metadata:
 
 
 def of_verdict(verdict: "Verdict") -> Metadata:
-    """The numbers behind a verdict, and its sentence."""
-    numbers = {name: value for name, value in verdict.numbers.items() if value is not None}
-    return {"verdict": verdict.reason, **numbers}
+    """The numbers behind a verdict; its sentence is the description of the check's result."""
+    return {
+        name: float(f"{value:.4g}") if isinstance(value, float) else value
+        for name, value in verdict.numbers.items()
+        if value is not None
+    }
 
 
-def of_disagreement(report: "DisagreementReport") -> Metadata:
-    """How far people and model are apart over all rows, and the worst of them."""
+def of_disagreement(report: "DisagreementReport", *, images: "ImageCache") -> Metadata:
+    """How far people and model are apart over all rows, and the worst of them with their pictures."""
+    from webcam_ml.disagreement import draw_differences, small_pictures
+
     document = report.document
     everything = document.summary.all
-    worst = [
-        {
-            "snapshot": row.snapshot_id,
-            "webcam": row.webcam_id,
-            "people": row.human_rating,
-            "model": row.ai_rating,
-            "expected correction": row.expected_correction,
-            "direction": row.direction,
-            "prediction": row.prediction_kind,
-        }
-        for row in document.worst[:WORST_SHOWN]
-    ]
+    worst = document.worst[:WORST_SHOWN]
+    pictures = small_pictures(worst, decode=images.decode)
     return {
+        f"the {len(worst)} worst": table(
+            [
+                {
+                    "picture": pictures.get(row.snapshot_id, "gone"),
+                    "people": row.human_rating,
+                    "model": row.ai_rating,
+                    "may move": round(row.expected_correction, 2),
+                    "webcam": row.webcam_title or row.webcam_id,
+                    "snapshot": row.snapshot_id,
+                    "prediction": row.prediction_kind,
+                }
+                for row in worst
+            ]
+        ),
+        "differences by phase": picture(draw_differences(document)),
         "compared": document.counts.compared,
         "listed": document.counts.listed,
         "left out": counts_table(document.counts.left_out, "reason"),
@@ -186,18 +260,6 @@ def of_disagreement(report: "DisagreementReport") -> Metadata:
         ),
         f"{document.target_type}/mean signed difference": _rounded(
             everything.mean_signed_diff.value
-        ),
-        "worst": table(worst),
-        "per phase": table(
-            [
-                {
-                    "phase": group.group,
-                    "count": group.count,
-                    "mean absolute difference": group.mean_abs_diff.value,
-                    "mean signed difference": group.mean_signed_diff.value,
-                }
-                for group in document.summary.phase
-            ]
         ),
     }
 
@@ -236,7 +298,7 @@ def of_promotion(promotion: "Promotion") -> Metadata:
     }
 
 
-def preview(frame: pl.DataFrame, columns: tuple[str, ...]) -> MarkdownMetadataValue:
+def preview(frame: "pl.DataFrame", columns: tuple[str, ...]) -> MarkdownMetadataValue:
     """Show the first rows."""
     return table(frame.select(columns).head(PREVIEW_ROWS).to_dicts())
 
@@ -247,7 +309,11 @@ def counts_table(counts: Mapping[str, int], what: str) -> MarkdownMetadataValue:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> MarkdownMetadataValue:
-    """Show rows as a Markdown table; text from the database cannot break out of its cell."""
+    """Show rows as a Markdown table.
+
+    Bytes are shown as the picture that they are. Text means itself: what comes from the database
+    can neither leave its cell nor become markup, a picture to load from elsewhere included.
+    """
     if not rows:
         return MetadataValue.md("none")
     header = list(rows[0])
@@ -260,14 +326,25 @@ def table(rows: Sequence[Mapping[str, Any]]) -> MarkdownMetadataValue:
 
 def picture(png: bytes) -> MarkdownMetadataValue:
     """Show a plot."""
-    return MetadataValue.md(f"![plot](data:image/png;base64,{base64.b64encode(png).decode()})")
+    return MetadataValue.md(_image(png))
+
+
+def _image(data: bytes) -> str:
+    kind = "png" if data.startswith(PNG_SIGNATURE) else "jpeg"
+    return f"![picture](data:image/{kind};base64,{base64.b64encode(data).decode()})"
 
 
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    if isinstance(value, bytes):
+        return _image(value)
+    if isinstance(value, (int, float)):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    text = " ".join(str(value).split())
+    if len(text) > LONGEST_CELL:
+        text = f"{text[:LONGEST_CELL]}…"
+    return _MARKUP.sub(r"\\\1", text)
 
 
 def _rounded(value: object) -> float:

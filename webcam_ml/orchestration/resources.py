@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from dagster import ConfigurableResource
 from pydantic import Field
 
-from webcam_ml.artifacts import ArtifactStore
-from webcam_ml.dataset.images import ImageCache
+from webcam_ml.artifacts import STORE_VARIABLE, ArtifactStore
 
 if TYPE_CHECKING:
+    from webcam_ml.dataset.images import ImageCache
     from webcam_ml.labels import LabelDatabase
 
-ARTIFACTS_VARIABLE = "WEBCAM_ML_ARTIFACTS"
 CACHE_VARIABLE = "WEBCAM_ML_CACHE"
 
 
@@ -36,7 +35,7 @@ class Workspace(ConfigurableResource["Workspace"]):
     """Folders of the project: immutable artifacts, and caches that may be deleted at any time."""
 
     artifacts: str = Field(
-        default="", description=f"Artifact store; empty: ${ARTIFACTS_VARIABLE}, else artifacts."
+        default="", description=f"Artifact store; empty: ${STORE_VARIABLE}, else artifacts."
     )
     cache: str = Field(
         default="", description=f"Root of the caches; empty: ${CACHE_VARIABLE}, else cache."
@@ -45,18 +44,18 @@ class Workspace(ConfigurableResource["Workspace"]):
     @property
     def store(self) -> ArtifactStore:
         """The versioned store."""
-        return ArtifactStore(_folder(self.artifacts, ARTIFACTS_VARIABLE, "artifacts"))
+        if self.artifacts:
+            return ArtifactStore(Path(self.artifacts).absolute())
+        return ArtifactStore.from_env()
 
     @property
     def cache_folder(self) -> Path:
         """Root of the caches."""
-        return _folder(self.cache, CACHE_VARIABLE, "cache")
+        return Path(self.cache or os.environ.get(CACHE_VARIABLE) or "cache").absolute()
 
     @cached_property
-    def images(self) -> ImageCache:
+    def images(self) -> "ImageCache":
         """Pictures by content."""
+        from webcam_ml.dataset.images import ImageCache
+
         return ImageCache(self.cache_folder)
-
-
-def _folder(configured: str, variable: str, default: str) -> Path:
-    return Path(configured or os.environ.get(variable) or default).absolute()

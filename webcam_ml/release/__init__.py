@@ -5,50 +5,6 @@ exactly the bytes that it makes live. `GATES` is the one list of conditions. Wha
 why, and how often it errs, stands in ``docs/promotion.md``. Nothing here knows Dagster.
 """
 
-from webcam_ml.release._commands import add_release_commands
-from webcam_ml.release._compare import ComparisonResult, compare_with_champion
-from webcam_ml.release._evidence import Comparison, Evidence, EvidenceError, Judged
-from webcam_ml.release._gates import GATES, WARNINGS, Gate, judge
-from webcam_ml.release._ledger import Ledger, LedgerDamagedError, LedgerEntry
-from webcam_ml.release._lineage_tree import lineage_tree
-from webcam_ml.release._live import LiveModel
-from webcam_ml.release._promotion import (
-    Promotion,
-    PromotionRefused,
-    promote,
-    promote_override,
-    rollback,
-)
-from webcam_ml.release._prune import Pruned, prune
-from webcam_ml.release._settings import ComparisonSettings, ComparisonSettingsError
-from webcam_ml.release._verify import Problem, verify
+import lazy_loader
 
-__all__ = [
-    "GATES",
-    "WARNINGS",
-    "Comparison",
-    "ComparisonResult",
-    "ComparisonSettings",
-    "ComparisonSettingsError",
-    "Evidence",
-    "EvidenceError",
-    "Gate",
-    "Judged",
-    "Ledger",
-    "LedgerDamagedError",
-    "LedgerEntry",
-    "LiveModel",
-    "Problem",
-    "Promotion",
-    "PromotionRefused",
-    "Pruned",
-    "add_release_commands",
-    "compare_with_champion",
-    "judge",
-    "lineage_tree",
-    "promote",
-    "promote_override",
-    "prune",
-    "rollback",
-    "verify",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,21 +1,18 @@
-"""`webcam-ml history | rollback | promote | verify | lineage | prune`."""
+"""`webcam-ml history | rollback | promote | verify | lineage | prune`.
+
+Each command imports what it runs: naming the commands must not slow `webcam-ml score` down.
+"""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from webcam_ml.artifacts import ArtifactStore
+from webcam_ml.artifacts import STORE_VARIABLE, ArtifactStore
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.release._layout import live_link, production_folder
-from webcam_ml.release._ledger import Ledger, LedgerEntry
-from webcam_ml.release._lineage_tree import lineage_tree
-from webcam_ml.release._promotion import promote_override, rollback
-from webcam_ml.release._prune import prune
-from webcam_ml.release._verify import verify
 
-STORE_VARIABLE = "WEBCAM_ML_ARTIFACTS"
+if TYPE_CHECKING:
+    from webcam_ml.release._ledger import LedgerEntry
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -92,16 +89,19 @@ def add_release_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
 
 
 def _store() -> ArtifactStore:
-    root = Path(os.environ.get(STORE_VARIABLE) or "artifacts").absolute()
-    if not root.is_dir():
+    store = ArtifactStore.from_env()
+    if not store.root.is_dir():
         raise WebcamMLError(
-            f"there is no artifact store at {root}. Run this in the project's folder, or let "
+            f"there is no artifact store at {store.root}. Run this in the project's folder, or let "
             f"{STORE_VARIABLE} name the store"
         )
-    return ArtifactStore(root)
+    return store
 
 
 def _history(_: argparse.Namespace) -> int:
+    from webcam_ml.release._layout import live_link, production_folder
+    from webcam_ml.release._ledger import Ledger
+
     store = _store()
     ledger = Ledger.read(production_folder(store))
     if not ledger.entries:
@@ -119,7 +119,7 @@ def _history(_: argparse.Namespace) -> int:
     return 0
 
 
-def _told(entry: LedgerEntry) -> Iterator[str]:
+def _told(entry: "LedgerEntry") -> Iterator[str]:
     instead = f" instead of {entry.replaces}" if entry.replaces else ""
     yield f"{entry.sequence:>4}  {entry.time[:19]}Z  {entry.action:<8}  {entry.version}{instead}"
     if entry.reason:
@@ -133,6 +133,8 @@ def _told(entry: LedgerEntry) -> Iterator[str]:
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
+    from webcam_ml.release._promotion import rollback
+
     entry = rollback(
         _store(), to=arguments.to, target_type=arguments.target_type, reason=arguments.reason
     )
@@ -141,6 +143,8 @@ def _rollback(arguments: argparse.Namespace) -> int:
 
 
 def _promote(arguments: argparse.Namespace) -> int:
+    from webcam_ml.release._promotion import promote_override
+
     entry = promote_override(_store(), arguments.version, reason=arguments.override)
     print(f"{entry.version} is live by override; the ledger says why")
     for name, verdict in entry.verdicts.items():
@@ -150,6 +154,10 @@ def _promote(arguments: argparse.Namespace) -> int:
 
 
 def _verify(_: argparse.Namespace) -> int:
+    from webcam_ml.release._layout import production_folder
+    from webcam_ml.release._ledger import Ledger
+    from webcam_ml.release._verify import verify
+
     store = _store()
     problems = verify(store)
     for problem in problems:
@@ -166,11 +174,15 @@ def _verify(_: argparse.Namespace) -> int:
 
 
 def _lineage(_: argparse.Namespace) -> int:
+    from webcam_ml.release._lineage_tree import lineage_tree
+
     print(lineage_tree(_store()))
     return 0
 
 
 def _prune(arguments: argparse.Namespace) -> int:
+    from webcam_ml.release._prune import prune
+
     freed = prune(_store(), dry_run=not arguments.yes)
     for one in freed:
         print(f"{one.size / 1e6:>10.1f} MB  {one.folder}")

@@ -15,15 +15,15 @@ from webcam_ml.artifacts import ArtifactStore, StoredArtifact
 from webcam_ml.dataset import SPLIT_NAMES, ExportMeta, Manifest, TargetType, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.evaluation import (
-    EvalReport,
+from webcam_ml.evaluation import EvalReport
+from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel, ModelMeta
+from webcam_ml.metrics import (
     Interval,
     WebcamEstimate,
     effective_webcams,
     paired_difference,
     webcam_estimate,
 )
-from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel, ModelMeta
 from webcam_ml.release._evidence import (
     SCHEMA_VERSION,
     Candidate,
@@ -100,7 +100,7 @@ class _TestSet:
             metric,
             self.frame["target_label"].to_numpy(),
             self.prediction(raw_score),
-            webcam_id=self.frame["webcam_id"].to_numpy(),
+            webcam_id=self.frame["camera_id"].to_numpy(),
             threshold=threshold,
             bootstrap_samples=self.bootstrap_samples,
             random_state=self.random_state,
@@ -115,14 +115,14 @@ class _TestSet:
             self.frame["target_label"].to_numpy(),
             first,
             second,
-            webcam_id=self.frame["webcam_id"].to_numpy(),
+            webcam_id=self.frame["camera_id"].to_numpy(),
             thresholds=thresholds,
             bootstrap_samples=self.bootstrap_samples,
             random_state=self.random_state,
         )
 
-    def without(self, webcams: frozenset[int]) -> tuple["_TestSet", NDArray[np.bool_]]:
-        kept = (~self.frame["webcam_id"].is_in(list(webcams))).to_numpy()
+    def without(self, cameras: frozenset[int]) -> tuple["_TestSet", NDArray[np.bool_]]:
+        kept = (~self.frame["camera_id"].is_in(list(cameras))).to_numpy()
         return (
             _TestSet(
                 self.frame.filter(pl.Series(kept, dtype=pl.Boolean)),
@@ -171,7 +171,7 @@ def compare_with_champion(
     exported = candidate.load(ExportedModel)
     meta, document = exported.meta, eval_report.document
     _require_one_story(meta, eval_report, manifest_test)
-    target_type = meta.target_type
+    target_type, labels = meta.target_type, manifest_test.meta
     with_pictures = rows_with_pictures(manifest_test, image_index)
     test = _TestSet(
         with_pictures.frame,
@@ -210,7 +210,7 @@ def compare_with_champion(
         test_split=TestRows(
             sha256=document.test_split.sha256,
             rows=test.frame.height,
-            webcams=test.frame["webcam_id"].n_unique(),
+            webcams=test.frame["camera_id"].n_unique(),
             left_out=dict(with_pictures.left_out),
         ),
         eval_report_sha256=eval_report_sha256(document),
@@ -222,13 +222,11 @@ def compare_with_champion(
         serving=serving,
         champion=None
         if champion is None
-        else _measure_rival(champion, scores, threshold, test, store),
+        else _measure_rival(champion, scores, threshold, test, labels=labels, store=store),
         best_ever_live=None
         if best is None
-        else _measure_rival(best, scores, threshold, test, store),
-        changes=[]
-        if champion is None
-        else list(_changes(candidate, manifest_test.meta, champion, store)),
+        else _measure_rival(best, scores, threshold, test, labels=labels, store=store),
+        changes=[] if champion is None else list(_changes(candidate, labels, champion, store)),
         settings=settings,
     )
     unjudged = Comparison(evidence=evidence, eval_document=document, verdicts={}, plot=b"")
@@ -324,12 +322,17 @@ def _measure_rival(
     candidate_scores: Scores | None,
     candidate_threshold: float | None,
     test: _TestSet,
+    *,
+    labels: ExportMeta,
     store: ArtifactStore,
 ) -> Rival:
     stored = stored_model(store, entry)
+    # A camera that it knows under one id is known under the other.
     seen = frozenset().union(
         *(
-            store.find(name, stored.lineage.ancestors[name]).load(Manifest).frame["webcam_id"]
+            labels.cameras(
+                store.find(name, stored.lineage.ancestors[name]).load(Manifest).frame["webcam_id"]
+            )
             for name in ("manifest_train", "manifest_val")
         )
     )
@@ -362,10 +365,10 @@ def _measure_rival(
         onnx_model=stored.data_version,
         from_demo=from_demo(stored),
         rows=shared.frame.height,
-        webcams=shared.frame["webcam_id"].n_unique(),
-        effective_webcams=round(effective_webcams(shared.frame["webcam_id"].to_numpy()), 2),
+        webcams=shared.frame["camera_id"].n_unique(),
+        effective_webcams=round(effective_webcams(shared.frame["camera_id"].to_numpy()), 2),
         rows_left_out=test.frame.height - shared.frame.height,
-        webcams_left_out=test.frame["webcam_id"].n_unique() - shared.frame["webcam_id"].n_unique(),
+        webcams_left_out=test.frame["camera_id"].n_unique() - shared.frame["camera_id"].n_unique(),
         metrics=metrics,
     )
 
@@ -444,6 +447,9 @@ def _facts_of_labels(meta: ExportMeta) -> dict[tuple[ChangeKind, str], float | i
         ("labels", "min_rating_count"): meta.min_rating_count,
         **{("data", f"{name} rows"): meta.counts[name] for name in SPLIT_NAMES},
         **{("data", f"{name} webcams"): meta.webcams[name] for name in SPLIT_NAMES},
+        ("data", "webcams merged into cameras"): len(meta.duplicate_webcams.camera_of)
+        if meta.duplicate_webcams
+        else 0,
         ("data", "labels"): meta.labels_sha256,
     }
 

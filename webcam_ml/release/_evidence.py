@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from webcam_ml.dataset import TargetType
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.evaluation import EvalDocument, EvalReport, Interval, Verdict
+from webcam_ml.evaluation import EvalDocument, EvalReport, Verdict
+from webcam_ml.metrics import Interval
 from webcam_ml.release._settings import ComparisonSettings
 
 SCHEMA_VERSION: Literal[1] = 1

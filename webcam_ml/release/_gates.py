@@ -2,17 +2,21 @@
 
 Whoever adds a gate writes a function and enters it in `GATES`; then the comparison shows it, the
 promotion insists on it, and ``webcam-ml verify`` repeats it. Nothing here reads a file or a clock.
+The list is all that Dagster needs of this module when it loads, so evidence is imported where it is
+judged.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from webcam_ml.evaluation import EvalReport, Verdict
-from webcam_ml.evaluation import beats_trivial_baselines as judge_baselines
-from webcam_ml.evaluation import enough_test_data as judge_test_data
-from webcam_ml.export import MAX_DIFFERENCE
-from webcam_ml.release._evidence import Comparison, Rival
+from webcam_ml.evaluation import Verdict
 
-Gate = Callable[[Comparison], Verdict]
+if TYPE_CHECKING:
+    from webcam_ml.release._evidence import Comparison, Rival
+
+Gate = Callable[["Comparison"], Verdict]
 Numbers = dict[str, float | int | str | None]
 
 # Scores are served with six decimals; a step of 1e-5 holds the rounding and nothing else.
@@ -21,16 +25,24 @@ MAX_SERVED_DIFFERENCE = 1e-5
 
 def enough_test_data(comparison: Comparison) -> Verdict:
     """Judge whether the test split can carry a verdict at all."""
-    return judge_test_data(EvalReport(document=comparison.eval_document, plots={}))
+    from webcam_ml.evaluation import EvalReport
+    from webcam_ml.evaluation import enough_test_data as judge
+
+    return judge(EvalReport(document=comparison.eval_document, plots={}))
 
 
 def beats_trivial_baselines(comparison: Comparison) -> Verdict:
     """Judge whether the candidate has learned more than what is trivial."""
-    return judge_baselines(EvalReport(document=comparison.eval_document, plots={}))
+    from webcam_ml.evaluation import EvalReport
+    from webcam_ml.evaluation import beats_trivial_baselines as judge
+
+    return judge(EvalReport(document=comparison.eval_document, plots={}))
 
 
 def matches_torch(comparison: Comparison) -> Verdict:
     """Judge whether the file says what the trained network says."""
+    from webcam_ml.export import MAX_DIFFERENCE
+
     parity = comparison.evidence.parity
     numbers: Numbers = {
         "at_most": parity.at_most,

@@ -1,4 +1,4 @@
-"""What the asset production_model holds: which model a promotion made live."""
+"""Which model is live, and what the asset production_model holds: the one a promotion made live."""
 
 import json
 from collections.abc import Mapping
@@ -6,6 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from webcam_ml.artifacts import ArtifactStore
+from webcam_ml.dataset import TargetType
+from webcam_ml.release._layout import production_folder
+from webcam_ml.release._ledger import Ledger
 from webcam_ml.release._promotion import Promotion
 
 LIVE_FILE = "production_model.json"
@@ -43,3 +47,13 @@ class LiveModel:
     def load(cls, folder: Path) -> Self:
         """Read production_model.json."""
         return cls(**json.loads((folder / LIVE_FILE).read_text()))
+
+
+def live_version(store: ArtifactStore, target_type: TargetType) -> str | None:
+    """Give the model_version that is live for a target type, None if there is none.
+
+    Raises:
+        LedgerDamagedError: The ledger is not what was written.
+    """
+    entry = Ledger.read(production_folder(store)).live(target_type)
+    return None if entry is None else entry.version

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, ORANGE, GREY, DARK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"
-DPI = 110
+DPI = 92
 NAMES = {
     "roc_auc": "ROC AUC",
     "average_precision": "average precision",

@@ -27,6 +27,7 @@ from typing import get_args
 from filelock import FileLock
 
 from webcam_ml.artifacts import (
+    STORE_VARIABLE,
     ArtifactStore,
     flush_folder,
     write_atomically,
@@ -232,8 +233,8 @@ def changing_production(store: ArtifactStore) -> Iterator[Production]:
     except OSError as error:
         raise WebcamMLError(
             f"{folder} cannot be written: {error}. What is live is the old model or the new one, "
-            "whole (`webcam-ml history` says which). Free some space or make the folder writable, "
-            "and do the same again"
+            "whole (`webcam-ml history` says which). Free some space or make the folder writable "
+            f"({STORE_VARIABLE} names the store), and do the same again"
         ) from error
 
 

@@ -389,9 +389,10 @@ def _lineage_records(
 
 def stored_versions(store: ArtifactStore, asset: str) -> Iterator[StoredArtifact]:
     """Yield every readable version of an asset, the newest first."""
+    damaged = store.damaged(asset)
     for path in sorted((store.root / asset).glob(f"*/{LINEAGE_FILE}"), reverse=True):
         folder = path.parent
-        if folder.name.startswith(".") or ".damaged-" in folder.name:
+        if folder.name.startswith(".") or folder in damaged:
             continue
         try:
             lineage = Lineage.from_json(path.read_bytes())
@@ -401,29 +402,45 @@ def stored_versions(store: ArtifactStore, asset: str) -> Iterator[StoredArtifact
         yield StoredArtifact(asset=asset, version=folder.name, folder=folder, lineage=lineage)
 
 
-def _find_candidate(store: ArtifactStore, version: str) -> StoredArtifact:
-    names = set()
+def stored_models(store: ArtifactStore) -> dict[str, StoredArtifact]:
+    """Give every model of the store by its model_version, the newest where several have the same.
+
+    Whatever was ever live is among them: `prune` keeps it.
+    """
+    models: dict[str, StoredArtifact] = {}
     for stored in stored_versions(store, "onnx_model"):
         try:
             name = ModelMeta.from_json((stored.folder / META_FILE).read_text()).model_version
         except (OSError, ValueError) as error:
             logger.warning("%s is passed over: %s", stored.folder, error)
             continue
-        if name == version:
-            return stored
-        names.add(name)
-    raise PromotionRefused(
-        f"there is no model {version}. Stored candidates: {', '.join(sorted(names)) or 'none'}"
-    )
+        models.setdefault(name, stored)
+    return models
+
+
+def _find_candidate(store: ArtifactStore, version: str) -> StoredArtifact:
+    models = stored_models(store)
+    if version not in models:
+        raise PromotionRefused(
+            f"there is no model {version}. Stored candidates: {', '.join(sorted(models)) or 'none'}"
+        )
+    return models[version]
 
 
 def _newest_evidence(
     store: ArtifactStore, candidate: StoredArtifact
 ) -> tuple[StoredArtifact, Comparison] | None:
-    for stored in stored_versions(store, ASSET):
-        if stored.lineage.inputs.get("onnx_model") == candidate.data_version:
-            return stored, stored.load(Comparison)
-    return None
+    found = [
+        stored
+        for stored in stored_versions(store, ASSET)
+        if stored.lineage.inputs.get("onnx_model") == candidate.data_version
+    ]
+    if not found:
+        return None
+    # Names begin with a time, and a clock may have been set back; the pointer knows better.
+    latest = store.latest(ASSET).version
+    newest = next((one for one in found if one.version == latest), found[0])
+    return newest, newest.load(Comparison)
 
 
 def _candidates_judged(store: ArtifactStore, comparison: Comparison) -> int:

@@ -7,18 +7,18 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from webcam_ml.artifacts import ArtifactMissingError, ArtifactStore, StoredArtifact
+from webcam_ml.artifacts import ArtifactMissingError, ArtifactStore
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.release._evidence import ASSET
 from webcam_ml.release._layout import PRODUCTION, production_folder
 from webcam_ml.release._ledger import Ledger
 from webcam_ml.release._production import changing_production
-from webcam_ml.release._promotion import LINEAGE_FILE, stored_versions
+from webcam_ml.release._promotion import stored_versions
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """One version that is not needed.
+    """One version that is not needed, or a damaged one that was moved aside.
 
     Attributes:
         asset: Name of the asset.
@@ -36,7 +36,8 @@ def prune(store: ArtifactStore, *, dry_run: bool = True) -> list[Pruned]:
 
     Kept are: what the ledger names, which is the whole ancestry of everything that was ever live;
     the latest version of each asset, with its ancestry; and all evidence, which is small and says
-    how often a test split was used. Do not materialize meanwhile: a run in progress may hold a
+    how often a test split was used. Damaged folders, moved aside when their version was written
+    afresh, go in any case. Do not materialize meanwhile: a run in progress may hold a
     version that is no longer the latest.
 
     Args:
@@ -80,17 +81,19 @@ def _unneeded(store: ArtifactStore, ledger: Ledger) -> list[Pruned]:
         except ArtifactMissingError:
             continue
         needed |= {(asset, latest.data_version), *latest.lineage.ancestors.items()}
-    return [
-        Pruned(asset, stored.folder, _size(stored))
+    damaged = [(asset, path) for asset in assets for path in store.damaged(asset)]
+    unneeded = [
+        (asset, stored.folder)
         for asset in assets
         if asset != ASSET
         for stored in stored_versions(store, asset)
         if (asset, stored.data_version) not in needed
     ]
+    return [Pruned(asset, folder, _size(folder)) for asset, folder in [*unneeded, *damaged]]
 
 
-def _size(stored: StoredArtifact) -> int:
-    return sum(record.size for record in stored.lineage.files.values())
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _remove(pruned: Pruned) -> bool:
@@ -103,4 +106,4 @@ def _remove(pruned: Pruned) -> bool:
             shutil.rmtree(hidden)
         except PermissionError:
             return False
-    return not (pruned.folder / LINEAGE_FILE).exists()
+    return not pruned.folder.exists()

@@ -6,10 +6,11 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import webcam_ml
-from webcam_ml.dataset.images import ImageCache
+from webcam_ml.dataset.images import ArrayCache, ImageCache
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.model import ArrayCache
 from webcam_ml.release._evidence import Serving
 from webcam_ml.release._layout import scoring_environment
 from webcam_ml.release._runtime_child import HEADER
@@ -45,12 +45,15 @@ class ModelFile:
 class RuntimeProcess:
     """One model in a process that imports `webcam_ml.scoring` only; started when first asked.
 
-    Use as a context manager; the process ends with it.
+    Threads may share it: they are answered one after the other. Use as a context manager; the
+    process ends with it.
     """
 
     def __init__(self, model: ModelFile) -> None:
         self._model = model
         self._process: subprocess.Popen[bytes] | None = None
+        self._turn = Lock()
+        self._gave_up: str | None = None
         self._resources = ExitStack()
         folder = self._resources.enter_context(TemporaryDirectory(prefix="webcam-ml-"))
         self._errors = Path(folder) / "stderr"
@@ -83,6 +86,12 @@ class RuntimeProcess:
         return self._ask(b"s", content)
 
     def _ask(self, kind: bytes, content: bytes) -> dict[str, Any]:
+        with self._turn:
+            if self._gave_up is not None:
+                raise RuntimeFailedError(self._gave_up)
+            return self._answer(kind, content)
+
+    def _answer(self, kind: bytes, content: bytes) -> dict[str, Any]:
         process = self._process = self._process or self._start()
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the process was started without pipes")
@@ -94,12 +103,14 @@ class RuntimeProcess:
             line = b""
         if not line:
             process.wait()
+            # What nobody read would be written once more when the pipe is closed at the end.
+            with suppress(BrokenPipeError):
+                process.stdin.close()
             said = self._errors.read_text(errors="replace").strip().splitlines()
             # What is stored says the same wherever the store is.
             last = said[-1].replace(f"{self._model.path.parent}{os.sep}", "") if said else "silence"
-            raise RuntimeFailedError(
-                f"the scoring process of {self._model.model_version} gave up: {last}"
-            )
+            self._gave_up = f"the scoring process of {self._model.model_version} gave up: {last}"
+            raise RuntimeFailedError(self._gave_up)
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -151,7 +162,7 @@ def score_in_runtime(
     Raises:
         RuntimeFailedError: The process could not score them.
     """
-    kept = ArrayCache(cache / "predictions" / f"{sha256[:24]}.sqlite")
+    kept = ArrayCache(cache / "predictions" / f"{sha256[:24]}.sqlite", np.float32)
     known, _ = kept.compute_missing(
         digests,
         lambda content: np.array([runtime.raw_score(content.tobytes())], np.float32),

@@ -196,9 +196,11 @@ def _verdicts(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
         yield Problem(path, f"is evidence for another model than {entry.version}")
     verdicts = as_judged(judge(comparison))
     for name, verdict in verdicts.items():
+        if name not in entry.verdicts:
+            continue  # a gate that is younger than this decision
         if entry.action == "promote" and not verdict.passed:
             yield Problem(path, f"{entry.version} went live, and {name} says no: {verdict.reason}")
-        elif name in entry.verdicts and entry.verdicts[name].passed != verdict.passed:
+        elif entry.verdicts[name].passed != verdict.passed:
             yield Problem(
                 path, f"{name} now says otherwise than line {entry.sequence} of the ledger"
             )

@@ -6,9 +6,9 @@ baseline, `_scorer` decides who speaks, `_command` is `webcam-ml score`. Trainin
 from here too. Nothing in this package knows a database, a network or Dagster.
 """
 
+from webcam_ml.limits import MAX_PIXELS
 from webcam_ml.scoring._command import add_score_command
 from webcam_ml.scoring._decode import (
-    MAX_PIXELS,
     ImageError,
     ImageInfo,
     Reason,

@@ -33,18 +33,19 @@ def add_score_command(
         help="score images with the model that AI_SCORING_MODE and AI_ONNX_MODEL_PATH name",
         description=(
             "Print one JSON object a line, in the order of the images: rawScore (0-1), aiRating "
-            "(1-5) and modelVersion. Without a usable model the score is that of baseline-v1, "
-            "which knows nothing of the picture, and the reason is on stderr. Of a binary model, "
-            "aiRating is a probability on the star scale, not an estimate of the rating. The exit "
-            "code is 1 if an image could not be scored."
+            "(1-5) and modelVersion. As in the application, if the environment's model cannot be "
+            "used the score is that of baseline-v1, which knows nothing of the picture, and the "
+            "reason is on stderr; with --model that is an error. Of a binary model, aiRating is a "
+            "probability on the star scale, not an estimate of the rating. The exit code is 1 if "
+            "an image could not be scored."
         ),
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE_OR_URL")
     parser.add_argument(
         "--model",
         metavar="PATH",
-        help="score with this ONNX file, whatever the environment says; its model.meta.json lies "
-        "in the same folder",
+        help="score with this ONNX file or not at all, whatever the environment says; its "
+        "model.meta.json lies in the same folder",
     )
     parser.add_argument(
         "--details",
@@ -67,10 +68,12 @@ def add_score_command(
 
 def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int:
     sources: list[str] = arguments.images
-    if arguments.model is None:
-        scorer = Scorer.from_env(threads=arguments.threads)
-    else:
-        scorer = Scorer("onnx", model_path=arguments.model, threads=arguments.threads)
+    asked = arguments.model is not None
+    scorer = (
+        Scorer.of_model(arguments.model, threads=arguments.threads)
+        if asked
+        else Scorer.from_env(threads=arguments.threads)
+    )
     webcam = WebcamMetadata(
         view_count=arguments.view_count, rating=arguments.rating, phase=arguments.phase
     )
@@ -88,6 +91,10 @@ def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int
         if isinstance(result, ImageError):
             failed += 1
             print(f"{clear}{_shown(source)}: {result.reason}: {result}", file=sys.stderr)
+            continue
+        if asked and result.path != "onnx":
+            failed += 1
+            print(f"{clear}{_shown(source)}: {result.fallback_reason}", file=sys.stderr)
             continue
         line: dict[str, object] = dict(result.score.to_dict())
         if arguments.details:

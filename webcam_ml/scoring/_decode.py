@@ -26,9 +26,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from webcam_ml.errors import WebcamMLError
-
-MAX_PIXELS = 7680 * 4320
-"""One frame of 8K video, 33 megapixels: four times 4K, and 100 MB as an array."""
+from webcam_ml.limits import MAX_PIXELS
 
 Reason = Literal[
     "empty",  # no bytes at all

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.limits import MAX_PIXELS, available_cores
 from webcam_ml.scoring._decode import (
-    MAX_PIXELS,
     ImageError,
     ImageInfo,
     check_pixels,
@@ -96,7 +96,7 @@ class Scorer:
             )
         if threads is not None and threads < 1:
             raise ValueError(f"threads is {threads}; at least one is needed")
-        self._threads = threads or _processor_cores()
+        self._threads = threads or available_cores()
         self._max_pixels = max_pixels
         self._lock = threading.Lock()
         self._logged: set[str] = set()
@@ -131,6 +131,18 @@ class Scorer:
             model_version=environ.get("AI_MODEL_VERSION") or None,
             threads=threads,
         )
+
+    @classmethod
+    def of_model(cls, model_path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
+        """Make a scorer of this model file, or none: for whoever asks for a model by name.
+
+        Raises:
+            ModelError: The model cannot be loaded.
+        """
+        model = _load(model_path, None)
+        scorer = cls(threads=threads)
+        scorer._mode, scorer._model = "onnx", model
+        return scorer
 
     @property
     def path(self) -> ScoringPath:
@@ -259,12 +271,6 @@ def _load(model_path: str | os.PathLike[str] | None, model_version: str | None) 
             f"{model.model_version}; set both to the same model, or leave AI_MODEL_VERSION unset"
         )
     return model
-
-
-def _processor_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # what this process may use; not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _checked_array(pixels: NDArray[np.uint8], max_pixels: int) -> NDArray[np.uint8]:

@@ -37,6 +37,7 @@ def compared_rows(
         {
             "snapshot_id": np.arange(n) + 10,
             "webcam_id": webcam,
+            "camera_id": webcam,
             "split": split,
             "phase": rng.choice(["sunrise", "sunset"], n),
             "captured_at": [

@@ -45,9 +45,7 @@ def bin_edges(scores: list[float]) -> list[float]:
 
 
 def expected_correction_reference(rows: list[dict]) -> list[float]:
-    fit = [
-        r for r in rows if r["prediction_kind"] == "out_of_fold" or r["split"] in ("val", "test")
-    ]
+    fit = [r for r in rows if r["prediction_kind"] != "recorded_known_webcam"]
     if len(fit) < 30:
         fit = rows
     fitted = isotonic_fit([r["raw_score"] for r in fit], [r["label_value"] for r in fit])

@@ -138,7 +138,7 @@ FILTERS = [
     ("Difference", "Model higher", "direction", "model_high"),
     ("Difference", "Model lower", "direction", "model_low"),
     ("Split", "train · out-of-fold", "origin", "train · out-of-fold"),
-    ("Split", "test · held-out", "origin", "test · held-out"),
+    ("Split", "test · model", "origin", "test · model"),
     ("Phase", "sunset", "phase", "sunset"),
 ]
 

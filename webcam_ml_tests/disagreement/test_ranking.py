@@ -19,7 +19,7 @@ ROWS = st.lists(
             "raw_score": st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.500001, 0.9, 1.0]),
             "votes": st.lists(st.integers(1, 5), min_size=1, max_size=4),
             "split": st.sampled_from(["train", "val", "test"]),
-            "prediction_kind": st.just("recorded"),
+            "prediction_kind": st.sampled_from(["recorded", "recorded_known_webcam"]),
         }
     ),
     min_size=1,
@@ -82,10 +82,13 @@ def test_mean_never_falls_as_the_score_rises_and_stays_on_the_scale(rows):
 
 
 def test_rows_that_the_model_may_have_learned_from_do_not_shape_the_mean():
-    seen = compared_rows(300, seed=1).with_columns(prediction_kind=pl.lit("recorded"))
-    spoilt = seen.with_columns(
-        label_value=pl.when(pl.col("split") == "train").then(5.0).otherwise("label_value")
+    train = pl.col("split") == "train"
+    seen = compared_rows(300, seed=1).with_columns(
+        prediction_kind=pl.when(train)
+        .then(pl.lit("recorded_known_webcam"))
+        .otherwise(pl.lit("recorded"))
     )
+    spoilt = seen.with_columns(label_value=pl.when(train).then(5.0).otherwise("label_value"))
     grid = np.linspace(0, 1, 11)
     np.testing.assert_array_equal(
         RatingGivenScore.fit(seen).mean(grid), RatingGivenScore.fit(spoilt).mean(grid)
@@ -95,7 +98,7 @@ def test_rows_that_the_model_may_have_learned_from_do_not_shape_the_mean():
 
 def test_all_rows_serve_where_too_few_are_held_out_and_it_says_so():
     train = compared_rows(300, seed=1).filter(pl.col("split") == "train")
-    few = train.with_columns(prediction_kind=pl.lit("recorded"))
+    few = train.with_columns(prediction_kind=pl.lit("recorded_known_webcam"))
     fitted = RatingGivenScore.fit(few)
     assert not fitted.held_out
     assert len(fitted.scores) == few.height

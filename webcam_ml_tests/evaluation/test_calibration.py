@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from webcam_ml.evaluation import perfect_model_error, webcam_estimate
-from webcam_ml_tests.evaluation.coverage import SIZES
+from webcam_ml.evaluation import perfect_model_error
+from webcam_ml.metrics import webcam_estimate
+from webcam_ml_tests.metrics.coverage import SIZES
 
 LIMIT = 0.05
 

@@ -6,15 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.evaluation import (
-    EvalReport,
-    binary_metrics,
-    build_eval_report,
-    enough_test_data,
-    paired_difference,
-    regression_metrics,
-    webcam_interval,
-)
+from webcam_ml.evaluation import EvalReport, build_eval_report, enough_test_data
+from webcam_ml.metrics import binary_metrics, paired_difference, regression_metrics, webcam_interval
 from webcam_ml_tests.evaluation.frames import arguments, full_report, predictions, report
 
 BINARY_PLOTS = {"roc_pr.png", "reliability.png", "score_by_star.png", "error_by_webcam.png"}

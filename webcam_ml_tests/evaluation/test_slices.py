@@ -2,7 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from webcam_ml.evaluation import binary_metrics, no_weak_slice, regression_metrics
+from webcam_ml.evaluation import no_weak_slice
+from webcam_ml.metrics import binary_metrics, regression_metrics
 from webcam_ml_tests.evaluation.frames import predictions, report
 
 

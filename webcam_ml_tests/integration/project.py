@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy as sa
+from filelock import FileLock
 
 import webcam_ml
 from webcam_ml.demo import make_demo_data
-from webcam_ml_tests.world import share_backbones
+from webcam_ml_tests.world import SHARED_VARIABLE, share_backbones
 
 REPOSITORY = Path(webcam_ml.__file__).resolve().parents[1]
 DAGSTER = Path(sys.executable).with_name("dagster")
@@ -129,6 +130,18 @@ class Project:
             for folder in sorted(self.artifacts.iterdir())
             if folder.is_dir()
         }
+
+
+def shared_demo() -> Path:
+    """The usual demo with small pictures, large enough for the gates; drawn once for all tests.
+
+    Returns:
+        Its database, to be copied by whoever changes it.
+    """
+    shared = Path(os.environ[SHARED_VARIABLE])
+    with FileLock(shared / "demo.lock"):
+        make_demo_data(shared / "demo", image_width=224)
+    return shared / "demo" / "labels.sqlite"
 
 
 def make_small_demo(

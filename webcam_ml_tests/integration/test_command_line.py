@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from webcam_ml.dataset import SplitConfig
 from webcam_ml.export import ExportedModel, differences_from_torch, parity_pictures
+from webcam_ml.labels import LabelDatabase, read_inferences, record_inferences
 from webcam_ml.model import Checkpoint
 from webcam_ml_tests.integration.project import (
     DAGSTER,
@@ -153,6 +154,36 @@ def test_manifests_of_another_target_type_and_eval_report_alone_are_refused(
     assert report["target_type"] == "regression"
 
 
+def test_recorded_scores_are_audited_and_the_candidates_own_written_over_them(
+    project: Project,
+) -> None:
+    database = LabelDatabase(str(project.database_url))
+    version = json.loads((project.latest("onnx_model") / "model.meta.json").read_text())[
+        "model_version"
+    ]
+    candidate = json.loads(
+        (project.latest("disagreement_report") / "disagreement_report.json").read_text()
+    )
+    manifest = pl.read_csv(project.latest("manifest_full") / "manifest_full.csv")
+    poisoned = manifest.select("snapshot_id", raw_score=pl.lit(0.5), ai_rating=pl.lit(3.0))
+    record_inferences(database, poisoned, model_version=version)
+    config = {"predictions": "database", "model_version": version, "record_inferences": True}
+    project.succeed("disagreement_report", {"ops": {"disagreement_report": {"config": config}}})
+    audit = json.loads(
+        (project.latest("disagreement_report") / "disagreement_report.json").read_text()
+    )
+    trained_on = candidate["counts"]["prediction_kinds"]["out_of_fold"]
+    assert audit["counts"]["left_out"] == {"version_was_trained_on_it": trained_on}
+    assert audit["counts"]["compared"] == manifest.height - trained_on
+    assert {row["raw_score"] for row in audit["worst"]} == {0.5}
+    own = {row["snapshot_id"]: row for row in candidate["worst"] if row["split"] != "train"}
+    recorded = read_inferences(database, version).filter(pl.col("snapshot_id").is_in(list(own)))
+    assert recorded.height == len(own) > 0
+    for snapshot_id, raw_score, ai_rating in recorded.iter_rows():
+        assert raw_score == pytest.approx(own[snapshot_id]["raw_score"], abs=1e-6)
+        assert ai_rating == pytest.approx(own[snapshot_id]["ai_rating"], abs=0.011)
+
+
 def test_config_of_an_unselected_asset_has_no_effect_and_says_so(project: Project) -> None:
     regression = {"ops": {"manifest_full": {"config": {"target_type": "regression"}}}}
     before = project.versions()
@@ -286,6 +317,7 @@ def test_manifests_from_postgresql_equal_those_from_sqlite(
 # How each config file and --select go together, as docs/configuration.md says.
 CONFIG_FILES = {
     "demo.yaml": "*checkpoint",
+    "finetune.yaml": MANIFESTS,
     "manual_binary.yaml": MANIFESTS,
     "manual_two_raters.yaml": MANIFESTS,
     "public_aggregate.yaml": MANIFESTS,
@@ -330,6 +362,44 @@ def test_too_few_raters_say_which_setting_helps(finished: Project, tmp_path: Pat
 def test_definitions_are_valid_in_the_workspace_file(finished: Project) -> None:
     result = finished.run(DAGSTER, "definitions", "validate", "-w", "workspace.yaml")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_sensor_is_listed_as_off_and_its_preview_says_why_nothing_is_due(
+    finished: Project,
+) -> None:
+    listed = finished.run(DAGSTER, "sensor", "list", "-w", "workspace.yaml")
+    assert listed.returncode == 0, listed.stdout + listed.stderr
+    assert "label_growth_sensor [STOPPED]" in listed.stdout
+    sensor = ("sensor", "preview", "label_growth_sensor", "-w", "workspace.yaml")
+    preview = finished.run(DAGSTER, *sensor)
+    assert preview.returncode == 0, preview.stdout + preview.stderr
+    # Trainings of the tests before this one are of the same labels.
+    assert "0 of 50 new labels since " in preview.stdout
+
+
+@pytest.mark.slow
+def test_a_run_from_the_shell_holds_the_sensor_back_until_it_is_killed(
+    data: str, tmp_path: Path
+) -> None:
+    project = Project(tmp_path, data)
+    sensor = ("sensor", "preview", "label_growth_sensor", "-w", "workspace.yaml")
+    with subprocess.Popen(
+        project.materialize_command("*checkpoint", SMALL),
+        cwd=project.home,
+        env=project.env(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list((project.artifacts / ".runs").glob("*.lock")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGSTOP)
+        assert "(assets, started) contains checkpoint" in project.run(DAGSTER, *sensor).stdout
+        os.killpg(process.pid, signal.SIGKILL)
+    assert "returning run requests for 1 run(s)" in project.run(DAGSTER, *sensor).stdout
 
 
 def test_the_summary_says_what_there_is(finished: Project) -> None:

@@ -12,9 +12,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
-from webcam_ml.demo import make_demo_data
-from webcam_ml_tests.integration.project import WEBCAM_ML, Project
+from webcam_ml_tests.integration.project import DAGSTER, WEBCAM_ML, Project, shared_demo
 
 # A network and a size at which the drawn webcams can be told apart, and no larger.
 GOOD: dict[str, object] = {
@@ -29,9 +29,7 @@ IMPOSSIBLE = {"ops": {**GOOD, "champion_comparison": {"config": {"min_auc": 0.99
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose first model went live."""
-    data = tmp_path_factory.mktemp("demo")
-    make_demo_data(data, image_width=224)
-    project = Project(tmp_path_factory.mktemp("live"), f"sqlite:///{data / 'labels.sqlite'}")
+    project = Project(tmp_path_factory.mktemp("live"), f"sqlite:///{shared_demo()}")
     project.succeed("*", {"ops": GOOD})
     return project
 
@@ -148,11 +146,16 @@ def test_running_again_changes_nothing_that_is_live(project: Project) -> None:
     assert "production_model unchanged" in output
 
 
-def test_evaluation_and_what_follows_can_be_made_again(project: Project) -> None:
-    before = project.versions()
+def test_the_job_that_evaluates_again_changes_nothing_that_is_live(project: Project) -> None:
+    versions, before = project.versions(), production(project)
     # The config of the live model's evaluation: other intervals would be another report.
-    project.succeed("eval_report+", {"ops": {"eval_report": GOOD["eval_report"]}})
-    assert project.versions() == before
+    config = project.home / "again.yaml"
+    config.write_text(yaml.safe_dump({"ops": {"eval_report": GOOD["eval_report"]}}))
+    job = ("-m", "webcam_ml.definitions", "-j", "evaluate_and_compare", "-c", config)
+    result = project.run(DAGSTER, "job", "execute", *job)
+    assert result.returncode == 0, result.stderr
+    assert project.versions() == versions
+    assert production(project) == before
 
 
 def test_impossible_floors_stop_at_the_gate_but_the_report_is_made(project: Project) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.labels import LabelConfigError, LabelQuery
+from webcam_ml.labels import LABEL_SOURCES, LabelConfigError, LabelQuery
 
 
 def test_the_default_counts_everybodys_first_rating() -> None:
@@ -33,3 +33,10 @@ def test_nonsense_is_refused_with_the_reason(settings: dict[str, object], reason
 
 def test_order_and_repetition_of_sessions_mean_nothing() -> None:
     assert LabelQuery(curator_sessions=("b", "a", "b")) == LabelQuery(curator_sessions=("a", "b"))
+
+
+def test_every_source_is_found_by_its_name_and_says_what_it_means() -> None:
+    for name, source in LABEL_SOURCES.items():
+        assert LabelQuery(label_source=name).source is source
+        assert source.meaning
+        assert not source.meaning.endswith(".")

@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pytest
+import torch
 import yaml
 
 from webcam_ml.orchestration.assets import ASSETS
@@ -25,6 +28,15 @@ NAMES = [key.to_user_string() for definition in ASSETS for key in definition.key
         ({"checkpoint": {"config": {"strategy": "magic"}}}, "strategy 'magic' is unknown"),
         ({"checkpoint": {"config": {"class_weight": "most"}}}, "class_weight 'most' is unknown"),
         ({"checkpoint": {"config": {"image_size": 8}}}, "image_size 8 is outside"),
+        (
+            {"checkpoint": {"config": {"strategy": "finetune", "finetune": {"epochs": 0}}}},
+            "epochs 0 must be 1 or more",
+        ),
+        (
+            {"checkpoint": {"config": {"strategy": "finetune", "finetune": {"epoch": 3}}}},
+            "finetune: there is no field epoch; did you mean epochs[?]",
+        ),
+        ({"checkpoint": {"config": {"finetune": {"epochs": 3}}}}, "set strategy: finetune, or"),
         ({"checkpoint": {"config": {"image_size": "big"}}}, "image_size: .* found 'big'"),
         ({"labels_raw": {"config": {"label_source": "guess"}}}, "guess"),
         ({"labels_raw": {"config": {"min_rating_count": 0}}}, "min_rating_count is 0"),
@@ -42,10 +54,16 @@ NAMES = [key.to_user_string() for definition in ASSETS for key in definition.key
             "= 110: the percentages must sum to 100",
         ),
         ({"manifest_full": {"config": {"target_type": "ternary"}}}, "binary or regression"),
+        (
+            {"manifest_full": {"config": {"images": {"timeout_seconds": 5}}}},
+            "only with merge_duplicate_webcams: true",
+        ),
         ({"image_index": {"config": {"max_failed_fraction": 2}}}, "max_failed_fraction is 2"),
         ({"eval_report": {"config": {"bootstrap_samples": 3}}}, "bootstrap_samples 3 is below"),
         ({"onnx_model": {"config": {"opset": 11}}}, "opset 11 is not possible"),
         ({"disagreement_report": {"config": {"limit": 0}}}, "limit"),
+        ({"disagreement_report": {"config": {"predictions": "app"}}}, "predictions to model"),
+        ({"disagreement_report": {"config": {"model_version": "x"}}}, "predictions: database"),
     ],
 )
 def test_nonsense_is_refused_with_the_reason(entries: dict[str, object], message: str) -> None:
@@ -115,3 +133,22 @@ def test_a_blank_is_no_reason_for_a_change_of_definition() -> None:
     config = {"ops": {"champion_comparison": {"config": {"definition_change": "  "}}}}
     with pytest.raises(RunConfigError, match="definition_change is a reason"):
         judge_run_config(config, assets=NAMES, selected=None)
+
+
+def test_a_weights_file_of_another_architecture_is_refused_before_anything_is_fetched(
+    tmp_path: Path,
+) -> None:
+    from torchvision import models
+
+    path = tmp_path / "weights.pt"
+    torch.save(models.resnet18().state_dict(), path)
+    values = {"weights": str(path), "model_name": "mobilenet_v3_small"}
+    with pytest.raises(RunConfigError, match=r"is not a mobilenet_v3_small: .* model_name"):
+        judge_run_config({"ops": {"checkpoint": {"config": values}}}, assets=NAMES, selected=None)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_fetched() -> None:
+    values = {"strategy": "finetune", "finetune": {"accelerator": "gpu"}}
+    with pytest.raises(RunConfigError, match="torch finds no CUDA device"):
+        judge_run_config({"ops": {"checkpoint": {"config": values}}}, assets=NAMES, selected=None)

@@ -1,6 +1,6 @@
 """How often candidates of known worth pass `not_worse_than_champion`.
 
-The world is that of `webcam_ml_tests.evaluation.coverage`: webcams of very unequal size, beauty and
+The world is that of `webcam_ml_tests.metrics.coverage`: webcams of very unequal size, beauty and
 mistakes that resemble each other within a webcam, stars distributed as in real data. The live model
 has an AUC of 0.85. Print the tables of ``docs/promotion.md`` with
 
@@ -15,11 +15,10 @@ import numpy as np
 from scipy import optimize, stats
 from sklearn.metrics import roc_auc_score
 
-from webcam_ml.evaluation._intervals import WebcamBootstrap
-from webcam_ml.evaluation._metrics import METRICS
+from webcam_ml.metrics import METRICS, WebcamBootstrap
 from webcam_ml.progress import track
 from webcam_ml.release import ComparisonSettings
-from webcam_ml_tests.evaluation.coverage import INTRACLASS_CORRELATION, SIZES, STAR_CUTS
+from webcam_ml_tests.metrics.coverage import INTRACLASS_CORRELATION, SIZES, STAR_CUTS
 
 # A test split of 15 % of about 5,000 rated snapshots, and that of the demo.
 WORLDS = {

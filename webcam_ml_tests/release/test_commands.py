@@ -126,6 +126,20 @@ def test_prune_frees_only_what_nothing_needs(
     assert verify(here.store) == []
 
 
+def test_prune_frees_damaged_folders_that_were_moved_aside(
+    here: Live, made: dict[str, Made], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {one.folder for one in prune(here.store)}
+    flip(here.found["first"]["labels_raw"].folder / "labels.csv")
+    here.works.add(made["first"])
+    (aside,) = here.store.damaged("labels_raw")
+    assert {one.folder for one in prune(here.store)} - before >= {aside}
+    assert run("prune", "--yes") == 0
+    assert str(aside) in capsys.readouterr().out
+    assert not aside.exists()
+    assert verify(here.store) == []
+
+
 def test_prune_keeps_the_ancestors_of_what_is_latest(here: Live) -> None:
     latest = here.store.latest("onnx_model")
     kept = {

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from webcam_ml.evaluation import Interval
+from webcam_ml.metrics import Interval
 from webcam_ml.release import (
     GATES,
     WARNINGS,

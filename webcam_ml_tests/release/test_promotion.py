@@ -209,6 +209,20 @@ def test_an_override_may_bring_in_what_the_gates_refuse_and_says_so(
     assert verify(live.store) == []
 
 
+def test_a_model_that_is_live_by_override_stays_and_is_told_what_the_gates_say(
+    live: Live, made: dict[str, Made]
+) -> None:
+    entry = promote_override(live.store, made["shuffled"].version, reason="a drill")
+    before = bytes_below(live.production)
+    said = (
+        rf"is live already \(line {entry.sequence} of the ledger, override\), and stays so; .*floor"
+    )
+    with pytest.raises(PromotionRefused, match=said) as refused:
+        live.promote("shuffled")
+    assert not refused.value.verdicts["quality_floor"].passed
+    assert bytes_below(live.production) == before
+
+
 @pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "x" * 501])
 def test_an_override_needs_one_line_of_reason(
     live: Live, made: dict[str, Made], reason: str

@@ -1,8 +1,12 @@
 import shutil
 from pathlib import Path
+from typing import Self
 
-from webcam_ml.artifacts import ArtifactStore
-from webcam_ml.release import Comparison, promote_override, rollback, verify
+import pytest
+
+from webcam_ml.artifacts import ArtifactStore, StoredArtifact
+from webcam_ml.evaluation import Verdict
+from webcam_ml.release import Comparison, PromotionRefused, promote_override, rollback, verify
 from webcam_ml_tests.release.conftest import Live, flip
 from webcam_ml_tests.release.models import Made
 
@@ -71,29 +75,71 @@ def test_the_whole_history_with_overrides_and_rollbacks_verifies(
     assert verify(live.store) == []
 
 
-def test_a_gate_that_would_say_no_today_is_reported(live: Live, made: dict[str, Made]) -> None:
+def commit(live: Live, made: Made, evidence: StoredArtifact) -> None:
     """A promotion of shuffled labels, as by a program without gates: whole files, bad numbers."""
     from webcam_ml.release._layout import VERSION_FILES
     from webcam_ml.release._production import changing_production, sha256_of
     from webcam_ml.release._promotion import _lineage_records
 
     with changing_production(live.store) as production:
-        production.add_version(made["shuffled"].exported)
-        folder = live.production / "versions" / made["shuffled"].version
+        production.add_version(made.exported)
+        folder = live.production / "versions" / made.version
         production.commit(
-            "promote", "binary", made["shuffled"].version,
+            "promote", "binary", made.version,
             digests={name: sha256_of(folder / name) for name in VERSION_FILES},
-            lineage=_lineage_records(
-                live.store, live.found["shuffled"]["onnx_model"], live.evidence["shuffled"]
-            ),
+            lineage=_lineage_records(live.store, live.found["shuffled"]["onnx_model"], evidence),
             verdicts=live.evidence["better"].load(Comparison).verdicts,
             candidates_judged=1, reason=None, run_id=None,
         )  # fmt: skip
+
+
+def test_a_gate_that_would_say_no_today_is_reported(live: Live, made: dict[str, Made]) -> None:
+    commit(live, made["shuffled"], live.evidence["shuffled"])
     problems = verify(live.store)
     assert {problem.path for problem in problems} == {
         live.evidence["shuffled"].folder / "champion_comparison.json"
     }
     assert any("quality_floor says no" in problem.what for problem in problems)
+
+
+def test_a_gate_that_was_added_later_does_not_undo_a_decision(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from webcam_ml.release import _gates
+
+    def never(_: Comparison) -> Verdict:
+        return Verdict(False, "Nothing is good enough.", {})
+
+    monkeypatch.setattr(_gates, "GATES", {**_gates.GATES, "never": never})
+    assert not _gates.judge(live.evidence["first"].load(Comparison))["never"].passed
+    assert verify(live.store) == []
+    with pytest.raises(PromotionRefused, match="never: Nothing is good enough"):
+        live.promote("better")
+
+
+class BrokenEvidence:
+    """Whole files that say nothing: as of a version of the program that wrote another schema."""
+
+    def save(self, folder: Path) -> None:
+        (folder / "champion_comparison.json").write_text('{"schema_version": 0, "verdicts": {}}')
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        raise NotImplementedError
+
+
+def test_evidence_that_cannot_be_read_is_a_problem_not_a_crash(
+    live: Live, made: dict[str, Made]
+) -> None:
+    inputs = live.evidence["shuffled"].lineage.inputs
+    broken = live.works.put(
+        "champion_comparison", BrokenEvidence(),
+        **{name: live.store.find(name, version) for name, version in inputs.items()},
+    )  # fmt: skip
+    commit(live, made["shuffled"], broken)
+    (problem,) = verify(live.store)
+    assert problem.path == broken.folder
+    assert "cannot be judged again" in problem.what
 
 
 def test_verifying_changes_nothing_and_works_where_nothing_can_be_written(live: Live) -> None:

@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.scoring import Scorer, WebcamMetadata, add_score_command, baseline_score
+from webcam_ml.scoring import (
+    ModelError,
+    Scorer,
+    WebcamMetadata,
+    add_score_command,
+    baseline_score,
+)
 from webcam_ml_tests.scoring.models import VERSION, tiny_model, write_model
 from webcam_ml_tests.scoring.pictures import HTML, encoded, photograph
 
@@ -97,6 +103,34 @@ def test_a_model_that_is_nowhere_gives_baseline_exit_0_and_the_reason(
     assert f"there is no model at {Path.cwd() / 'nowhere' / 'model.onnx'}" in caplog.text
 
 
+def test_a_model_that_was_asked_for_by_name_is_never_replaced_by_the_baseline(
+    pictures: list[str], model_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(WebcamMLError, match="there is no model at"):
+        score(pictures[0], "--model", model_path + ".gone")
+    damaged = Path(model_path)
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    with pytest.raises(WebcamMLError, match="damaged or changed"):
+        score(pictures[0], "--model", model_path)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_named_model_that_fails_on_a_picture_gives_no_score_for_it(
+    pictures: list[str],
+    model_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise ModelError("the model ran out of memory")
+
+    monkeypatch.setattr("webcam_ml.scoring.OnnxModel.score_array", fail)
+    assert score(pictures[0], "--model", model_path) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.endswith(f"{pictures[0]}: the model ran out of memory\n")
+
+
 def test_the_option_wins_over_the_whole_environment(
     pictures: list[str],
     model_path: str,
@@ -161,10 +195,15 @@ def test_a_password_in_a_url_is_never_printed(capsys: pytest.CaptureFixture[str]
 
 
 def test_details_tell_who_spoke_about_what(
-    pictures: list[str], model_path: str, capsys: pytest.CaptureFixture[str]
+    pictures: list[str],
+    model_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     score(pictures[0], "--details", "--model", model_path)
-    score(pictures[0], "--details", "--model", model_path + ".gone")
+    monkeypatch.setenv("AI_SCORING_MODE", "onnx")
+    monkeypatch.setenv("AI_ONNX_MODEL_PATH", model_path + ".gone")
+    score(pictures[0], "--details")
 
     model, fallback = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert list(model)[:3] == ["rawScore", "aiRating", "modelVersion"]

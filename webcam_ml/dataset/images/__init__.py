@@ -17,18 +17,6 @@ Trust. Sources come from the label database, and whoever can write there chooses
   checked, so they need ``allow_private_addresses``; chained URLs (``a::b``) are refused.
 """
 
-from webcam_ml.dataset.images._cache import DamagedImageError, ImageCache
-from webcam_ml.dataset.images._failure import ImageFetchError
-from webcam_ml.dataset.images._fetch import fetch_bytes
-from webcam_ml.dataset.images._index import ImageIndex, build_image_index
-from webcam_ml.dataset.images._settings import ImageSettings
+import lazy_loader
 
-__all__ = [
-    "DamagedImageError",
-    "ImageCache",
-    "ImageFetchError",
-    "ImageIndex",
-    "ImageSettings",
-    "build_image_index",
-    "fetch_bytes",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -20,6 +20,7 @@ from typing import Final, Self
 
 import polars as pl
 
+from webcam_ml.artifacts import for_spreadsheets, from_spreadsheets
 from webcam_ml.dataset.images._cache import DamagedImageError, ImageCache, ImageRecord
 from webcam_ml.dataset.images._failure import ImageFetchError
 from webcam_ml.dataset.images._fetch import Fetcher, require_driver, stamp_of
@@ -32,6 +33,7 @@ from webcam_ml.dataset.images._sources import (
     shown,
 )
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.limits import available_cores
 from webcam_ml.progress import track
 from webcam_ml.scoring import ImageError, decode_image_with_info
 
@@ -99,7 +101,7 @@ class ImageIndex:
 
     def save(self, folder: Path) -> None:
         """Write ``image_index.csv`` and ``image_index_meta.json``."""
-        self.frame.write_csv(folder / _INDEX_FILE)
+        self.frame.with_columns(for_spreadsheets()).write_csv(folder / _INDEX_FILE)
         usable = self.usable()
         meta = {
             "counts": {
@@ -124,7 +126,9 @@ class ImageIndex:
             WebcamMLError: A file is missing or is not an image index.
         """
         try:
-            frame = pl.read_csv(folder / _INDEX_FILE, schema=dict(SCHEMA))
+            frame = pl.read_csv(folder / _INDEX_FILE, schema=dict(SCHEMA)).with_columns(
+                from_spreadsheets()
+            )
             meta = json.loads((folder / _META_FILE).read_text(encoding="utf-8"))
             return cls(frame=frame, max_failed_fraction=float(meta["max_failed_fraction"]))
         except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as fault:
@@ -191,7 +195,7 @@ class _Indexer:
         self._settings = settings
         self._fetcher = fetcher
         # Decoding keeps a core busy, so more at once than cores would only cost memory.
-        self._decoders = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._decoders = threading.BoundedSemaphore(available_cores())
 
     def outcome(self, text: str) -> _Outcome:
         try:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.scoring import MAX_PIXELS
+from webcam_ml.limits import MAX_PIXELS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Small arrays of numbers by picture, kept on disk: features, and scores of model files.
+"""Small arrays of numbers by picture, kept on disk: fingerprints, features, scores of model files.
 
 One SQLite file per producer: safe for several runs at once, unharmed by a kill, and a row whose
 checksum is wrong is computed again.
@@ -11,60 +11,106 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from webcam_ml.model._backbone_graph import session_threads
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.limits import available_cores
 from webcam_ml.progress import track
 
 logger = logging.getLogger(__name__)
 
-FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
+Number = TypeVar("Number", np.float32, np.int8)
+Result = TypeVar("Result")
 
 ROWS_BETWEEN_COMMITS = 64
-PICTURES_AHEAD = 8
+AHEAD_PER_CORE = 4
 KEYS_PER_QUERY = 500
 
 
-class ArrayCache:
-    """float32 arrays by the SHA-256 of a picture, in one file."""
+class ArrayCache(Generic[Number]):
+    """Flat arrays of one kind of number by the SHA-256 of a picture, in one file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file; whatever gives other numbers for equal pictures needs another one.
+        dtype: The kind of number.
+    """
+
+    def __init__(self, path: Path, dtype: type[Number]) -> None:
         self.path = path
+        self._dtype: type[Number] = dtype
 
     def compute_missing(
         self,
         digests: Sequence[str],
-        compute: Callable[[ImageArray], FloatArray],
+        compute: Callable[[ImageArray], npt.NDArray[Number]],
         *,
         decode: Callable[[str], ImageArray],
         what: str,
-    ) -> tuple[dict[str, FloatArray], int]:
+    ) -> tuple[dict[str, npt.NDArray[Number]], int]:
         """Give the array of each picture, computing and keeping those that are not there.
 
         Args:
             digests: SHA-256 of each picture; repeats are computed once.
-            compute: From uint8 RGB [height, width, 3] to a flat array; called one at a time.
-            decode: Turns a digest into such a picture; called in threads, some pictures ahead.
+            compute: From uint8 RGB [height, width, 3] to a flat array; called in threads, as many
+                at once as there are cores, so it should itself keep to one.
+            decode: Turns a digest into such a picture; called in the same threads.
             what: The work in a word, for the progress display.
 
         Returns:
             The arrays by digest, and how many were computed.
+
+        Raises:
+            WebcamMLError: The file can be neither read nor written.
         """
-        known = self.read(digests)
+        with self._naming_faults():
+            return self._compute_missing(digests, compute, decode=decode, what=what)
+
+    def read(self, digests: Sequence[str]) -> dict[str, npt.NDArray[Number]]:
+        """Give the arrays that are there and whole.
+
+        Raises:
+            WebcamMLError: The file can be neither read nor written.
+        """
+        with self._naming_faults():
+            return self._read(digests)
+
+    @contextmanager
+    def _naming_faults(self) -> Iterator[None]:
+        """Say what to do about a disk that is full, read-only or slow; the file itself is whole."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> WebcamMLError:
+        return WebcamMLError(
+            f"{self.path} cannot be used: {error}. What was kept before is whole. Free some space or "
+            "make the folder writable (WEBCAM_ML_CACHE names it), then run it again: the work goes on "
+            "where it stopped"
+        )
+
+    def _compute_missing(
+        self,
+        digests: Sequence[str],
+        compute: Callable[[ImageArray], npt.NDArray[Number]],
+        *,
+        decode: Callable[[str], ImageArray],
+        what: str,
+    ) -> tuple[dict[str, npt.NDArray[Number]], int]:
+        known = self._read(digests)
         missing = [digest for digest in dict.fromkeys(digests) if digest not in known]
         if missing:
             with closing(self._connect()) as connection:
-                unsaved: list[tuple[str, FloatArray]] = []
-                pictures = _decoded_ahead(missing, decode)
-                for digest, picture in track(
-                    pictures, total=len(missing), what=what, unit="pictures"
-                ):
-                    known[digest] = compute(picture).astype(np.float32, copy=False)
+                unsaved: list[tuple[str, npt.NDArray[Number]]] = []
+                computed = work_ahead(missing, lambda digest: compute(decode(digest)))
+                for digest, row in track(computed, total=len(missing), what=what, unit="pictures"):
+                    known[digest] = row.astype(self._dtype, copy=False)
                     unsaved.append((digest, known[digest]))
                     if len(unsaved) == ROWS_BETWEEN_COMMITS:
                         _save(connection, unsaved)
@@ -75,12 +121,11 @@ class ArrayCache:
         )
         return known, len(missing)
 
-    def read(self, digests: Sequence[str]) -> dict[str, FloatArray]:
-        """Give the arrays that are there and whole."""
+    def _read(self, digests: Sequence[str]) -> dict[str, npt.NDArray[Number]]:
         if not self.path.exists():
             return {}
         wanted = sorted(set(digests))
-        known: dict[str, FloatArray] = {}
+        known: dict[str, npt.NDArray[Number]] = {}
         try:
             with closing(self._connect()) as connection:
                 for start in range(0, len(wanted), KEYS_PER_QUERY):
@@ -89,7 +134,7 @@ class ArrayCache:
                     query = f"SELECT image, row, crc32 FROM arrays WHERE image IN ({marks})"
                     for digest, row, checksum in connection.execute(query, keys):
                         if zlib.crc32(row) == checksum:
-                            known[digest] = np.frombuffer(row, dtype=np.float32)
+                            known[digest] = np.frombuffer(row, dtype=self._dtype)
                         else:
                             logger.warning(
                                 "what %s keeps of %s is damaged: computed again", self.path, digest
@@ -102,7 +147,10 @@ class ArrayCache:
         return known
 
     def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from error
         try:
             return _open(self.path)
         except sqlite3.OperationalError:
@@ -139,7 +187,7 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _save(connection: sqlite3.Connection, rows: Sequence[tuple[str, FloatArray]]) -> None:
+def _save(connection: sqlite3.Connection, rows: Sequence[tuple[str, npt.NDArray[Any]]]) -> None:
     with connection:
         connection.executemany(
             "INSERT OR REPLACE INTO arrays VALUES (?, ?, ?)",
@@ -147,16 +195,25 @@ def _save(connection: sqlite3.Connection, rows: Sequence[tuple[str, FloatArray]]
         )
 
 
-def _decoded_ahead(
-    digests: Sequence[str], decode: Callable[[str], ImageArray]
-) -> Iterator[tuple[str, ImageArray]]:
-    """Decode a few pictures ahead in threads, so that the network never waits for one."""
-    with ThreadPoolExecutor(max_workers=session_threads()) as pool:
-        ahead: deque[tuple[str, Future[ImageArray]]] = deque()
+def work_ahead(
+    digests: Sequence[str], work: Callable[[str], Result]
+) -> Iterator[tuple[str, Result]]:
+    """Work on as many pictures at once as there are cores, each on one thread, in their order.
+
+    No core waits for another, as it does where all of them share one picture's layers, and who
+    takes the results does not wait for a picture to be decoded. A few results wait, no more.
+
+    Args:
+        digests: SHA-256 of each picture.
+        work: What is made of one, called in threads.
+    """
+    cores = available_cores()
+    with ThreadPoolExecutor(cores) as pool:
+        ahead: deque[tuple[str, Future[Result]]] = deque()
         try:
             for digest in digests:
-                ahead.append((digest, pool.submit(decode, digest)))
-                if len(ahead) > PICTURES_AHEAD:
+                ahead.append((digest, pool.submit(work, digest)))
+                if len(ahead) > AHEAD_PER_CORE * cores:
                     first, future = ahead.popleft()
                     yield first, future.result()
             while ahead:

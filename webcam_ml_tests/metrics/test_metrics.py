@@ -9,8 +9,14 @@ from scipy import stats
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from webcam_ml.evaluation import METRICS, binary_metrics, confusion, regression_metrics
-from webcam_ml.evaluation._metrics import make_sample, to_stars
+from webcam_ml.metrics import (
+    METRICS,
+    binary_metrics,
+    confusion,
+    make_sample,
+    regression_metrics,
+    to_stars,
+)
 
 BINARY = ("roc_auc", "average_precision", "precision", "recall", "f1", "balanced_accuracy",
           "brier", "expected_calibration_error")  # fmt: skip

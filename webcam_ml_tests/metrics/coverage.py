@@ -4,7 +4,7 @@ Webcams are as unequal as in real data. A picture's beauty, and what the model m
 both resemble those of the same camera's other pictures (intraclass correlation 0.34). The truth of a
 metric is its value on very many such webcams. Print the table of ``docs/evaluation.md`` with
 
-    python -m webcam_ml_tests.evaluation.coverage --repetitions 2000
+    python -m webcam_ml_tests.metrics.coverage --repetitions 2000
 """
 
 import argparse
@@ -15,8 +15,7 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from webcam_ml.evaluation._intervals import WebcamBootstrap
-from webcam_ml.evaluation._metrics import METRICS, make_sample, measure
+from webcam_ml.metrics import METRICS, WebcamBootstrap, make_sample, measure
 from webcam_ml.progress import track
 
 SIZES = np.array([187, 95, 74, 67, 54, 51, 11, 10, 7, 5, *[1, 2, 3, 4] * 18, 1, 2, 3])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from webcam_ml.model import ArrayCache
+from webcam_ml.dataset.images import ArrayCache
 
 DIGESTS = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(300)]
 
@@ -20,7 +20,9 @@ def compute(picture: np.ndarray) -> np.ndarray:
 
 
 def fill(path: Path, digests: Sequence[str]) -> int:
-    _, computed = ArrayCache(path).compute_missing(digests, compute, decode=decode, what="numbers")
+    _, computed = ArrayCache(path, np.float32).compute_missing(
+        digests, compute, decode=decode, what="numbers"
+    )
     return computed
 
 
@@ -28,7 +30,7 @@ def test_what_is_there_is_not_computed_again_and_repeats_count_once(tmp_path: Pa
     path = tmp_path / "kept" / "arrays.sqlite"
     assert fill(path, DIGESTS[:100] * 2) == 100
     assert fill(path, DIGESTS[50:150]) == 50
-    kept = ArrayCache(path).read(DIGESTS)
+    kept = ArrayCache(path, np.float32).read(DIGESTS)
     assert kept.keys() == set(DIGESTS[:150])
     for digest, row in kept.items():
         np.testing.assert_array_equal(row, compute(decode(digest)))
@@ -40,7 +42,7 @@ def test_several_processes_share_one_cache(tmp_path: Path) -> None:
     parts = [DIGESTS[:200], DIGESTS[100:], DIGESTS[::-1]]
     with context.Pool(len(parts)) as pool:
         pool.starmap(fill, [(path, part) for part in parts])
-    kept = ArrayCache(path).read(DIGESTS)
+    kept = ArrayCache(path, np.float32).read(DIGESTS)
     assert kept.keys() == set(DIGESTS)
     assert all((kept[d] == compute(decode(d))).all() for d in DIGESTS)
     assert fill(path, DIGESTS) == 0
@@ -58,6 +60,8 @@ def test_a_stop_in_the_middle_keeps_what_was_computed(tmp_path: Path) -> None:
         return compute(picture)
 
     with contextlib.suppress(KeyboardInterrupt):
-        ArrayCache(path).compute_missing(DIGESTS, until_power_fails, decode=decode, what="numbers")
-    assert 0 < len(ArrayCache(path).read(DIGESTS)) <= 150
+        ArrayCache(path, np.float32).compute_missing(
+            DIGESTS, until_power_fails, decode=decode, what="numbers"
+        )
+    assert 0 < len(ArrayCache(path, np.float32).read(DIGESTS)) <= 150
     assert 150 <= fill(path, DIGESTS) < 300

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from webcam_ml.evaluation._scales import (
+from webcam_ml.metrics._scales import (
     CORRELATION,
     ERROR,
     EXPLAINED,
@@ -432,6 +432,8 @@ POSITIVE_RATE = Metric("positive_rate", PROPORTION, True, _mean_of_target, _neve
 MEAN_RATING = Metric("mean_rating", IDENTITY, True, _mean_of_target, _never)
 
 METRICS: Mapping[str, Metric] = {**BINARY_METRICS, **REGRESSION_METRICS}
+# What gates, and whoever chooses between two models, compare: target type → name.
+PRIMARY_METRIC: Mapping[str, str] = {"binary": "roc_auc", "regression": "mae"}
 
 
 # --- plain values ---------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from webcam_ml.evaluation._metrics import METRICS, Metric, make_sample, measure
-from webcam_ml.evaluation._scales import IDENTITY, PROPORTION, FloatArray, Scale
+from webcam_ml.metrics._metrics import METRICS, Metric, make_sample, measure
+from webcam_ml.metrics._scales import IDENTITY, PROPORTION, FloatArray, Scale
 
 MIN_EFFECTIVE_WEBCAMS = 2.0
 # Where more resamples than this have no value, the spread of the others says little.

@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from webcam_ml_tests.evaluation.coverage import METHODS, QUANTITIES, coverage
+from webcam_ml_tests.metrics.coverage import METHODS, QUANTITIES, coverage
 
 ACCEPTED = (0.92, 0.98)
 # Even a method whose true coverage lies at the edge of what is accepted is to pass all five in 999

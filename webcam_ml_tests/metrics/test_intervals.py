@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score, mean_absolute_error, roc_auc_score
 
-from webcam_ml.evaluation import (
+from webcam_ml.metrics import (
     METRICS,
     effective_webcams,
     paired_difference,

@@ -1,0 +1,192 @@
+"""The evidence that image_index keeps beside its pictures: who shows the same, and in which splits."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import polars as pl
+
+from webcam_ml.dataset.duplicates._fingerprint import fingerprints
+from webcam_ml.dataset.duplicates._groups import DuplicateWebcams, connected_webcams
+from webcam_ml.dataset.duplicates._matches import (
+    CORRELATION_AT_LEAST,
+    HAMMING_AT_MOST,
+    PAIRS_SCHEMA,
+    PLACEHOLDERS_SCHEMA,
+    SECONDS_APART_AT_MOST,
+    WEBCAMS_AT_MOST,
+    Matches,
+    match_pictures,
+)
+from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
+from webcam_ml.errors import WebcamMLError
+
+PAIRS_FILE = "near_duplicates.csv"
+PLACEHOLDERS_FILE = "placeholders.csv"
+META_FILE = "near_duplicates_meta.json"
+SPLITS_SCHEMA: dict[str, type[pl.DataType]] = {"split_a": pl.String, "split_b": pl.String}
+
+
+@dataclass(frozen=True, eq=False)
+class NearDuplicates:
+    """The same picture under two webcams.
+
+    Attributes:
+        pairs: As in `Matches`, with split_a and split_b.
+        placeholders: As in `Matches`.
+        snapshots: How many were compared.
+        without_time: As in `Matches`.
+    """
+
+    pairs: pl.DataFrame
+    placeholders: pl.DataFrame
+    snapshots: int
+    without_time: int
+
+    def webcam_pairs(self) -> pl.DataFrame:
+        """Sum up by pairs of webcams: how many pairs of pictures, and the surest of them.
+
+        Returns:
+            webcam_a, webcam_b, split_a, split_b, pictures (number of pairs), and of the surest pair
+            snapshot_a, snapshot_b, sha256_a, sha256_b and correlation; most pictures first.
+        """
+        surest = self.pairs.sort("correlation", descending=True, maintain_order=True)
+        keys = ["webcam_a", "webcam_b", "split_a", "split_b"]
+        return (
+            surest.group_by(keys, maintain_order=True)
+            .agg(pl.len().alias("pictures"), pl.all().first())
+            .sort(["pictures", "webcam_a", "webcam_b"], descending=[True, False, False])
+        )
+
+    def across_splits(self) -> pl.DataFrame:
+        """The rows of `webcam_pairs` whose webcams are in different splits."""
+        return self.webcam_pairs().filter(pl.col("split_a") != pl.col("split_b"))
+
+    def save(self, folder: Path) -> None:
+        """Write near_duplicates.csv, placeholders.csv and near_duplicates_meta.json."""
+        self.pairs.write_csv(folder / PAIRS_FILE, line_terminator="\n")
+        self.placeholders.write_csv(folder / PLACEHOLDERS_FILE, line_terminator="\n")
+        meta = {
+            "snapshots": self.snapshots,
+            "without_time": self.without_time,
+            "hamming_at_most": HAMMING_AT_MOST,
+            "correlation_at_least": CORRELATION_AT_LEAST,
+            "seconds_apart_at_most": SECONDS_APART_AT_MOST,
+            "other_webcams_at_most": WEBCAMS_AT_MOST,
+        }
+        (folder / META_FILE).write_text(json.dumps(meta, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            WebcamMLError: The image index was made before pictures were compared.
+        """
+        if not (folder / META_FILE).exists():
+            raise WebcamMLError(
+                f"{folder} holds no comparison of its pictures: it was made by an earlier version. "
+                "Materialize image_index again; pictures that are there are not fetched again"
+            )
+        meta = json.loads((folder / META_FILE).read_text())
+        return cls(
+            pairs=pl.read_csv(folder / PAIRS_FILE, schema={**PAIRS_SCHEMA, **SPLITS_SCHEMA}),
+            placeholders=pl.read_csv(folder / PLACEHOLDERS_FILE, schema=PLACEHOLDERS_SCHEMA),
+            snapshots=meta["snapshots"],
+            without_time=meta["without_time"],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedImages:
+    """An image index and what its pictures have in common; stored together.
+
+    Each is read back alone, by `ImageIndex.load` and `NearDuplicates.load`.
+    """
+
+    index: ImageIndex
+    near_duplicates: NearDuplicates
+
+    def save(self, folder: Path) -> None:
+        """Write the files of both."""
+        self.index.save(folder)
+        self.near_duplicates.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read both."""
+        return cls(ImageIndex.load(folder), NearDuplicates.load(folder))
+
+
+def compare_images(
+    rows: pl.DataFrame, index: ImageIndex, *, images: ImageCache, cache: Path
+) -> ComparedImages:
+    """Find the same picture under two webcams of a manifest.
+
+    Args:
+        rows: Of the manifest: snapshot_id, webcam_id, split, captured_at.
+        index: Their pictures.
+        images: Where the pictures are.
+        cache: Root of the caches; fingerprints are kept there by the digest of the picture.
+    """
+    pictures, matches = _match(rows, index, images=images, cache=cache)
+    splits = rows.select("webcam_id", "split").unique()
+    pairs = matches.pairs
+    for side in ("a", "b"):
+        pairs = pairs.join(
+            splits.select(
+                pl.col("webcam_id").alias(f"webcam_{side}"), pl.col("split").alias(f"split_{side}")
+            ),
+            on=f"webcam_{side}",
+            how="left",
+            maintain_order="left",
+        )
+    return ComparedImages(
+        index,
+        NearDuplicates(
+            pairs=pairs.select(*PAIRS_SCHEMA, *SPLITS_SCHEMA),
+            placeholders=matches.placeholders,
+            snapshots=pictures.height,
+            without_time=matches.without_time,
+        ),
+    )
+
+
+def find_duplicate_webcams(
+    rows: pl.DataFrame, *, images: ImageCache, cache: Path, settings: ImageSettings
+) -> DuplicateWebcams:
+    """Fetch the pictures of labelled snapshots and say which webcams are one camera.
+
+    Args:
+        rows: Of the labels: snapshot_id, webcam_id, captured_at, image_path_or_url.
+        images: Where pictures are kept; what is there is not fetched again.
+        cache: Root of the caches.
+        settings: Limits and manners of fetching.
+
+    Raises:
+        WebcamMLError: As `build_image_index` does.
+    """
+    index = build_image_index(rows, cache=images, settings=settings)
+    pictures, matches = _match(rows, index, images=images, cache=cache)
+    shown = pictures.select("snapshot_id", "sha256").write_csv(line_terminator="\n")
+    return DuplicateWebcams(
+        groups=connected_webcams(matches.pairs),
+        pictures_sha256=hashlib.sha256(shown.encode()).hexdigest(),
+        compared=pictures.height,
+        left_out=rows.height - pictures.height,
+    )
+
+
+def _match(
+    rows: pl.DataFrame, index: ImageIndex, *, images: ImageCache, cache: Path
+) -> tuple[pl.DataFrame, Matches]:
+    pictures = (
+        rows.select("snapshot_id", "webcam_id", "captured_at")
+        .join(index.usable().select("snapshot_id", "sha256"), on="snapshot_id")
+        .sort("snapshot_id")
+    )
+    files = pictures["sha256"].unique().sort().to_list()
+    hashes, textures = fingerprints(files, images=images, cache=cache)
+    return pictures, match_pictures(pictures, hashes, textures)

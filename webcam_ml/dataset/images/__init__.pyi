@@ -1,0 +1,19 @@
+from ._array_cache import ArrayCache, ImageArray, work_ahead
+from ._cache import DamagedImageError, ImageCache
+from ._failure import ImageFetchError
+from ._fetch import fetch_bytes
+from ._index import ImageIndex, build_image_index
+from ._settings import ImageSettings
+
+__all__ = [
+    "ArrayCache",
+    "DamagedImageError",
+    "ImageArray",
+    "ImageCache",
+    "ImageFetchError",
+    "ImageIndex",
+    "ImageSettings",
+    "build_image_index",
+    "fetch_bytes",
+    "work_ahead",
+]

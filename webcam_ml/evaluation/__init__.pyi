@@ -1,0 +1,30 @@
+from ._calibration import perfect_model_error
+from ._checks import (
+    DEFAULT_LIMITS,
+    EvalLimits,
+    beats_trivial_baselines,
+    calibrated,
+    enough_test_data,
+    no_weak_slice,
+)
+from ._document import EvalDocument, TargetType
+from ._evaluate import EvaluationResult, evaluate_checkpoint
+from ._report import EvalReport, build_eval_report
+from ._verdict import Verdict
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "EvalDocument",
+    "EvalLimits",
+    "EvalReport",
+    "EvaluationResult",
+    "TargetType",
+    "Verdict",
+    "beats_trivial_baselines",
+    "build_eval_report",
+    "calibrated",
+    "enough_test_data",
+    "evaluate_checkpoint",
+    "no_weak_slice",
+    "perfect_model_error",
+]

@@ -1,0 +1,24 @@
+from ._meta import ModelMeta
+from ._model_file import META_FILE, MODEL_FILE, ExportedModel, export_candidate
+from ._parity import (
+    MAX_DIFFERENCE,
+    Parity,
+    differences_from_torch,
+    measure_parity,
+    parity_pictures,
+)
+from ._scores import score_pictures
+
+__all__ = [
+    "MAX_DIFFERENCE",
+    "META_FILE",
+    "MODEL_FILE",
+    "ExportedModel",
+    "ModelMeta",
+    "Parity",
+    "differences_from_torch",
+    "export_candidate",
+    "measure_parity",
+    "parity_pictures",
+    "score_pictures",
+]

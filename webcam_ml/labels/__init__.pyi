@@ -1,0 +1,55 @@
+from ._database import DEMO_MARK, LabelDatabase, LabelDatabaseError
+from ._enough import TooFewLabelsError
+from ._growth import (
+    MAX_ATTEMPTS,
+    Decision,
+    GrowthSettings,
+    GrowthSettingsError,
+    LabelGrowth,
+    decide,
+    label_growth,
+    utc_minute,
+)
+from ._inferences import (
+    INFERENCE_SCHEMA,
+    Recorded,
+    count_inferences,
+    read_inferences,
+    record_inferences,
+)
+from ._labels import LABEL_SCHEMA, LabelCounts, Labels, LabelsFileError
+from ._query import LabelConfigError, LabelQuery
+from ._read import read_label_values, read_labels
+from ._sources import LABEL_SOURCES, LabelSource
+from ._values import LabelValues
+
+__all__ = [
+    "DEMO_MARK",
+    "INFERENCE_SCHEMA",
+    "LABEL_SCHEMA",
+    "LABEL_SOURCES",
+    "MAX_ATTEMPTS",
+    "Decision",
+    "GrowthSettings",
+    "GrowthSettingsError",
+    "LabelConfigError",
+    "LabelCounts",
+    "LabelDatabase",
+    "LabelDatabaseError",
+    "LabelGrowth",
+    "LabelQuery",
+    "LabelSource",
+    "LabelValues",
+    "Labels",
+    "LabelsFileError",
+    "Recorded",
+    "TooFewLabelsError",
+    "count_inferences",
+    "decide",
+    "label_growth",
+    "read_inferences",
+    "read_label_values",
+    "read_labels",
+    "record_inferences",
+    "utc_minute",
+]

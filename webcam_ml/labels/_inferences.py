@@ -1,0 +1,151 @@
+"""The table of model scores, snapshot_ai_inferences: what the application recorded, and recording.
+
+The only table that this project ever writes. What the scores are compared with belongs in
+`disagreement`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from webcam_ml.labels._database import LabelDatabase
+from webcam_ml.labels._stream import fetch
+from webcam_ml.progress import track
+
+INFERENCES = sa.table(
+    "snapshot_ai_inferences",
+    sa.column("snapshot_id", sa.Integer),
+    sa.column("model_version", sa.Text),
+    sa.column("raw_score", sa.Double),
+    sa.column("ai_rating", sa.Numeric(3, 2, asdecimal=False)),
+    sa.column("scored_at", sa.DateTime(timezone=True)),
+)
+INFERENCE_SCHEMA: dict[str, type[pl.DataType]] = {
+    "snapshot_id": pl.Int64,
+    "raw_score": pl.Float64,
+    "ai_rating": pl.Float64,
+}
+BATCH_ROWS = 1_000
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What recording changed in the table.
+
+    Attributes:
+        new: Rows that were not there.
+        changed: Rows whose score was another.
+        unchanged: Rows that said the same already; they keep their scored_at.
+    """
+
+    new: int
+    changed: int
+    unchanged: int
+
+
+def count_inferences(database: LabelDatabase) -> dict[str, int]:
+    """Count the recorded scores of each model version, the most frequent first.
+
+    Raises:
+        LabelDatabaseError: The database cannot be read, or lacks the table or a column of it.
+    """
+    version, rows = INFERENCES.c.model_version, sa.func.count()
+    with database.reading() as connection:
+        _require_table(database, connection)
+        counts = connection.execute(
+            sa.select(version, rows).group_by(version).order_by(rows.desc(), version)
+        )
+        return {str(name): int(count) for name, count in counts}
+
+
+def read_inferences(database: LabelDatabase, model_version: str) -> pl.DataFrame:
+    """Read the scores that were recorded under a model version.
+
+    Returns:
+        ``snapshot_id``, ``raw_score`` and ``ai_rating`` as they are in the table, also where they
+        are NULL or off their scale, ordered by snapshot_id.
+
+    Raises:
+        LabelDatabaseError: As for `count_inferences`.
+    """
+    with database.reading() as connection:
+        _require_table(database, connection)
+        return _read(connection, model_version)
+
+
+def record_inferences(
+    database: LabelDatabase, inferences: pl.DataFrame, *, model_version: str
+) -> Recorded:
+    """Write scores under a model version, in batches and one transaction: all of them or none.
+
+    A row that is there is overwritten if its score is another and left alone otherwise, so that
+    recording twice is recording once. PostgreSQL: needs SELECT, INSERT and UPDATE on this table and
+    nothing else; if its ids come from a sequence of its own (serial), USAGE on that too.
+
+    Args:
+        database: Where to.
+        inferences: The columns of `INFERENCE_SCHEMA`; each snapshot once.
+        model_version: Who gave the scores.
+
+    Raises:
+        LabelDatabaseError: The database cannot be written, or refuses a row; nothing is written.
+    """
+    wanted = inferences.select(
+        pl.col(name).cast(kind) for name, kind in INFERENCE_SCHEMA.items()
+    ).sort("snapshot_id")
+    with database.writing() as connection:
+        _require_table(database, connection)
+        there = _read(connection, model_version)
+        same = wanted.join(there, on=list(INFERENCE_SCHEMA), how="semi", nulls_equal=True)
+        differing = wanted.join(same, on="snapshot_id", how="anti", maintain_order="left")
+        statement = _upsert(connection.dialect.name)
+        batches = math.ceil(differing.height / BATCH_ROWS)
+        for start in track(
+            range(0, differing.height, BATCH_ROWS),
+            total=batches,
+            what="recording scores",
+            unit=f"batches of {BATCH_ROWS:,} rows",
+        ):
+            batch = differing.slice(start, BATCH_ROWS)
+            connection.execute(
+                statement, [{"model_version": model_version, **row} for row in batch.to_dicts()]
+            )
+    changed = differing.join(there, on="snapshot_id", how="semi").height
+    return Recorded(new=differing.height - changed, changed=changed, unchanged=same.height)
+
+
+def _require_table(database: LabelDatabase, connection: sa.Connection) -> None:
+    database.require_columns(connection, {INFERENCES.name: INFERENCES.columns.keys()})
+
+
+def _read(connection: sa.Connection, model_version: str) -> pl.DataFrame:
+    table = INFERENCES.c
+    chosen = table.model_version == model_version
+    total = connection.scalar(sa.select(sa.func.count()).select_from(INFERENCES).where(chosen))
+    statement = (
+        sa.select(
+            table.snapshot_id,
+            sa.cast(table.raw_score, sa.Double),
+            sa.cast(table.ai_rating, sa.Double),
+        )
+        .where(chosen)
+        .order_by(table.snapshot_id)
+    )
+    return fetch(connection, statement, INFERENCE_SCHEMA, total=total or 0, what=INFERENCES.name)
+
+
+def _upsert(dialect: str) -> sa.Insert:
+    """Insert rows, or bring score and time of those that are there up to date."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = insert(INFERENCES)
+    return statement.on_conflict_do_update(
+        index_elements=["snapshot_id", "model_version"],
+        set_={
+            "raw_score": statement.excluded.raw_score,
+            "ai_rating": statement.excluded.ai_rating,
+            "scored_at": sa.func.current_timestamp(),
+        },
+    )

@@ -1,0 +1,13 @@
+"""Limits that the runtime and the pipeline share; naming one loads no library."""
+
+import os
+
+MAX_PIXELS = 7680 * 4320
+"""One frame of 8K video, 33 megapixels: four times 4K, and 100 MB as an array."""
+
+
+def available_cores() -> int:
+    """Number of processor cores that this process may use, where the system says so."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,69 @@
+"""Metrics of a scorer, and intervals that hold for new webcams.
+
+`webcam_estimate` and `webcam_interval` measure one scorer, `paired_difference` compares two on the
+same rows; whoever measures much on the same rows keeps a `WebcamBootstrap`. Nothing here knows what
+a model, a manifest or a report is: arrays come in. What the numbers mean to a curator stands in
+``docs/evaluation.md``.
+"""
+
+from webcam_ml.metrics._intervals import (
+    Interval,
+    WebcamBootstrap,
+    WebcamEstimate,
+    effective_webcams,
+    paired_difference,
+    webcam_estimate,
+    webcam_interval,
+)
+from webcam_ml.metrics._metrics import (
+    BINARY_METRICS,
+    CALIBRATION_BINS,
+    MEAN_RATING,
+    METRICS,
+    POSITIVE_RATE,
+    PRIMARY_METRIC,
+    REGRESSION_METRICS,
+    STARS,
+    Confusion,
+    Measurement,
+    Metric,
+    binary_metrics,
+    confusion,
+    equal_mass_bins,
+    make_sample,
+    measure,
+    regression_metrics,
+    sum_by,
+    to_stars,
+)
+from webcam_ml.metrics._scales import FloatArray
+
+__all__ = [
+    "BINARY_METRICS",
+    "CALIBRATION_BINS",
+    "MEAN_RATING",
+    "METRICS",
+    "POSITIVE_RATE",
+    "PRIMARY_METRIC",
+    "REGRESSION_METRICS",
+    "STARS",
+    "Confusion",
+    "FloatArray",
+    "Interval",
+    "Measurement",
+    "Metric",
+    "WebcamBootstrap",
+    "WebcamEstimate",
+    "binary_metrics",
+    "confusion",
+    "effective_webcams",
+    "equal_mass_bins",
+    "make_sample",
+    "measure",
+    "paired_difference",
+    "regression_metrics",
+    "sum_by",
+    "to_stars",
+    "webcam_estimate",
+    "webcam_interval",
+]

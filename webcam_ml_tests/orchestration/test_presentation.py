@@ -1,0 +1,36 @@
+"""What a person sees in the page of what strangers wrote."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webcam_ml.orchestration.presentation import LONGEST_CELL, table
+
+# CommonMark: a backslash before ASCII punctuation makes it mean itself.
+ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+MARKUP = re.compile(r"(?<!\\)(?:\\\\)*([*_`<>\[\]|~&])")
+
+
+def cell(text: str) -> str:
+    head, line, row = table([{"title": text}]).value.split("\n")
+    assert (head, line) == ("| title |", "| --- |")
+    assert row.startswith("| ")
+    assert row.endswith(" |")
+    return row[2:-2]
+
+
+@given(st.text(max_size=LONGEST_CELL))
+def test_text_means_itself_and_stays_in_its_cell(text):
+    written = cell(text)
+    assert ESCAPED.sub(r"\1", written) == " ".join(text.split())
+    assert not MARKUP.search(written)
+
+
+def test_long_text_is_cut():
+    assert cell("x" * 5000) == "x" * LONGEST_CELL + "…"
+
+
+def test_bytes_are_shown_as_the_picture_that_they_are():
+    assert cell(b"\x89PNG\r\n").startswith("![picture](data:image/png;base64,")
+    assert cell(b"\xff\xd8\xff").startswith("![picture](data:image/jpeg;base64,")
