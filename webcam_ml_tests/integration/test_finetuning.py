@@ -1,0 +1,125 @@
+"""Fine-tuning on the real command line: killed in its middle, and on two devices."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from webcam_ml_tests.integration.project import Project, make_small_demo
+
+pytestmark = pytest.mark.slow
+
+
+def config(**finetune: object) -> dict[str, Any]:
+    return {
+        "ops": {
+            "checkpoint": {
+                "config": {
+                    "model_name": "mobilenet_v3_small",
+                    "weights": "none",
+                    "image_size": 64,
+                    "strategy": "finetune",
+                    "finetune": {
+                        "epochs": 4,
+                        "patience": 4,
+                        "batch_size": 16,
+                        "learning_rate": 1e-4,
+                        **finetune,
+                    },
+                }
+            },
+            "eval_report": {"config": {"bootstrap_samples": 200}},
+        }
+    }
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_small_demo(tmp_path_factory.mktemp("demo"), webcams=80, snapshots=240)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: str) -> Project:
+    project = Project(tmp_path_factory.mktemp("undisturbed"), data)
+    project.succeed("*checkpoint", config())
+    return project
+
+
+def said(project: Project) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(
+        (project.latest("checkpoint") / "train_summary.json").read_text()
+    )
+    return content["finetune"]  # type: ignore[no-any-return]  # a part of the JSON
+
+
+def test_a_killed_run_goes_on_at_the_last_finished_epoch_and_ends_the_same(
+    data: str, undisturbed: Project, tmp_path: Path
+) -> None:
+    project = Project(tmp_path, data)
+    with subprocess.Popen(
+        project.materialize_command("*checkpoint", config()),
+        cwd=project.home,
+        env=project.env(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 240
+        while not list((project.folder / "cache" / "finetuning").glob("*/state.pt")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not (project.artifacts / "checkpoint" / "latest.json").exists()
+
+    output = project.succeed("checkpoint", config())
+    assert "fine-tuning goes on after epoch " in output
+    assert said(project)["history"] == said(undisturbed)["history"]
+    ours, theirs = (
+        pl.read_csv(one.latest("checkpoint") / "predictions.csv") for one in (project, undisturbed)
+    )
+    assert (ours["raw_score"] - theirs["raw_score"]).abs().max() < 1e-5  # type: ignore[operator]
+    # All that follows takes the result as any other.
+    project.succeed("manifest_test,eval_report,onnx_model,disagreement_report", config())
+
+
+def test_two_devices_share_one_training(data: str, undisturbed: Project, tmp_path: Path) -> None:
+    project = Project(tmp_path, data)
+    project.succeed("*checkpoint", config(accelerator="cpu", devices=2, batch_size=8, epochs=2))
+    result = said(project)
+    assert result["machine"] == {"accelerator": "cpu", "devices": 2, "precision": "32-true"}
+    assert [entry["epoch"] for entry in result["history"]] == [0, 1, 2]
+    # Both begin at the same probe.
+    assert result["history"][0] == said(undisturbed)["history"][0]
+
+
+def test_a_rate_that_diverges_leaves_the_probe_and_the_run_succeeds(
+    data: str, tmp_path: Path
+) -> None:
+    project = Project(tmp_path, data)
+    output = project.succeed("*checkpoint", config(learning_rate=50.0))
+    assert "the probe stays: fine-tuning diverged" in output
+    assert said(project)["kept"] == "probe"
+
+
+@pytest.mark.parametrize(
+    ("finetune", "message"),
+    [
+        ({"epochs": 0}, "epochs 0 must be 1 or more"),
+        ({"accelerator": "gpu", "devices": 99}, "CUDA device"),
+        ({"epoch": 3}, "epoch"),
+    ],
+)
+def test_what_cannot_work_stops_the_run_before_its_first_step(
+    undisturbed: Project, finetune: dict[str, object], message: str
+) -> None:
+    before = undisturbed.versions()
+    output = undisturbed.fail("labels_raw,checkpoint", config(**finetune))
+    assert message in output
+    assert undisturbed.versions() == before
