@@ -1,0 +1,24 @@
+"""One module for each row, or small group of rows, of DESIGN §6: a function from a setting to rows."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from benchmarks.measure import Row
+from benchmarks.rows.features import measure_features
+from benchmarks.rows.growth import measure_growth
+from benchmarks.rows.imports import measure_imports
+from benchmarks.rows.labels import measure_labels
+from benchmarks.rows.live import measure_live
+from benchmarks.rows.overhead import measure_overhead
+from benchmarks.rows.scoring import measure_scoring
+from benchmarks.setting import Setting
+
+# In the order in which they run: the long one last.
+ROWS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
+    "import": measure_imports,
+    "labels": measure_labels,
+    "features": measure_features,
+    "scoring": measure_scoring,
+    "overhead": measure_overhead,
+    "growth": measure_growth,
+    "live": measure_live,
+}
