@@ -44,6 +44,19 @@ CHECKS_OF: dict[str, list[str]] = defaultdict(list)
 for check in CHECKS:
     for key in check.check_keys:
         CHECKS_OF[key.asset_key.to_user_string()].append(key.name)
+SELECT_THE_WORD = r"""(element, word) => {
+    const editor = element.CodeMirror
+    const found = [];
+    editor.eachLine(line => {
+        const column = line.text.search(new RegExp(`\\b${word}\\b`))
+        if (column >= 0) found.push({line: line.lineNo(), ch: column})
+    })
+    if (found.length !== 1) throw new Error(`${word} stands in ${found.length} lines`)
+    const [start] = found
+    editor.focus()
+    editor.setSelection(start, {line: start.line, ch: start.ch + word.length})
+    return start.ch
+}"""
 # Warnings about what is odd in the demo on purpose (docs/demo.md).
 WARNINGS = {"cached_ratings_fresh", "no_near_duplicates_across_splits"}
 
@@ -66,6 +79,15 @@ class Dagster:
         # Pictures and icons come after the words.
         self.page.wait_for_load_state("networkidle")
         self.page.screenshot(path=self.screenshots / f"page_{name}.png", animations="disabled")
+
+    def replace(self, editor: Locator, word: str, wanted: str) -> None:
+        """Type over the one place where a word stands in an editor; ``{indent}`` is its indentation.
+
+        The editor itself selects the word: where it is drawn again at that moment, a double click
+        would land on another.
+        """
+        column = editor.evaluate(SELECT_THE_WORD, word)
+        self.page.keyboard.insert_text(wanted.replace("{indent}", " " * column))
 
     def overview(self, asset: str) -> Page:
         page = self.open(f"/assets/{asset}?view=overview")
@@ -246,10 +268,9 @@ def after_the_demo_job(dagster: Dagster) -> Dagster:
     expect(page.get_by_text("No errors")).to_be_visible()
     expect(page.locator(".CodeMirror")).to_contain_text("weights: none")
     if dagster.image_size is not None:
-        page.locator(".CodeMirror-line", has_text="weights: none").click()
-        page.keyboard.press("End")
-        page.keyboard.press("Enter")
-        page.keyboard.type(f"image_size: {dagster.image_size}")
+        editor = page.locator(".CodeMirror")
+        # The same key again, then one beside it.
+        dagster.replace(editor, "weights", f"image_size: {dagster.image_size}\n{{indent}}weights")
     expect(page.get_by_text("No errors")).to_be_visible()
     dagster.shoot("launchpad")
     page.get_by_role("button", name="Launch Run").click()
@@ -271,8 +292,7 @@ def after_materialize_all(after_the_demo_job: Dagster, weights: Path) -> Dagster
     if dagster.image_size is not None:
         replacements["224"] = str(dagster.image_size)
     for default, wanted in replacements.items():
-        editor.get_by_text(default, exact=True).dblclick()
-        page.keyboard.type(wanted)
+        dagster.replace(editor, default, wanted)
     expect(editor).to_contain_text(f"weights: {weights}")
     expect(launchpad.get_by_text("No errors")).to_be_visible()
     dagster.shoot("materialize_all")
