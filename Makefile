@@ -68,9 +68,11 @@ demo: demo-data ## Drawn webcams → labels → model → report, and say where 
 dev: install ## The Dagster web page on PORT (3000); on the demo data unless DATABASE_URL is set
 	DATABASE_URL="$${DATABASE_URL:-$(DEMO_URL)}" dagster dev -w workspace.yaml -p $(PORT)
 
+# A worker for each core: more threads would wait for each other. In order of files: the long ones
+# in the middle, or one worker has them left at the end.
 test: install programs ## Run the tests; what the browser saw is in test-results/screenshots
 	WEBCAM_ML_SCREENSHOTS="$${WEBCAM_ML_SCREENSHOTS:-$(CURDIR)/test-results/screenshots}" \
-		pytest -n auto --dist loadfile
+		OMP_NUM_THREADS=1 pytest -n auto --dist loadfile --no-loadscope-reorder
 
 faults: install programs ## Break things, also what takes minutes: kills, full disks, restarts
 	pytest -m faults webcam_ml_tests/faults

@@ -66,7 +66,11 @@ def test_a_row_measured_alone_leaves_the_others_as_they_were(
     before = results(tmp_path)
     run(monkeypatch, tmp_path, "--rows", "one")
 
-    assert sorted(map(str, before)) == sorted(map(str, results(tmp_path)))
+    def measured(rows: list[dict[str, object]]) -> list[str]:
+        # The load of the machine is another at every look.
+        return sorted(str({**row, "machine": None}) for row in rows)
+
+    assert measured(before) == measured(results(tmp_path))
 
 
 def test_a_quick_run_does_not_touch_the_real_results(

@@ -18,7 +18,9 @@ def computed(output: str, asset: str, what: str) -> int:
     return int(found[0])
 
 
-@pytest.mark.parametrize("target_type", ["binary", "regression"])
+@pytest.mark.parametrize(
+    "target_type", ["binary", pytest.param("regression", marks=pytest.mark.slow)]
+)
 def test_forward_passes_of_a_retrain_are_the_new_pictures(tmp_path: Path, target_type: str) -> None:
     config = {"ops": {**SMALL["ops"], "manifest_full": {"config": {"target_type": target_type}}}}
     url = make_small_demo(tmp_path / "demo", snapshots=160)
