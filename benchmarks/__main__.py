@@ -133,7 +133,7 @@ def draw(rows: Sequence[dict[str, object]], path: Path) -> None:
         # How many times better than the target: above 1 is met, whichever way the target points.
         ratio, low, high = (
             float(row[name]) / float(row["target"]) for name in ("ratio", "low", "high")
-        )  # type: ignore[arg-type]
+        )
         if row["bound"] == "at most":
             ratio, low, high = (1 / max(value, 1e-3) for value in (ratio, high, low))
         colour = "#0072B2" if row["met"] else "#D55E00"

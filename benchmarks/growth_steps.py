@@ -121,7 +121,7 @@ def work_eval_report(rows: pl.DataFrame) -> None:
         target_type="binary",
         decision_threshold=0.5,
         binary_threshold=4.0,
-        baselines={"prior": float(rows["target_label"].mean())},  # type: ignore[arg-type]  # a column of floats
+        baselines={"prior": float(rows["target_label"].mean())},
         test_manifest_sha256="0" * 64,
         left_out={},
         webcam_label_counts=dict(rows["webcam_id"].value_counts().iter_rows()),

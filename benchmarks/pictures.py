@@ -52,13 +52,13 @@ def bare_passes(
     return lambda: [session.run(None, {"image": picture}) for picture in pictures]
 
 
-def _session(model: Path):  # type: ignore[no-untyped-def]  # onnxruntime has no types
+def _session(model: Path):
     import onnxruntime
 
     return onnxruntime.InferenceSession(model.read_bytes(), providers=["CPUExecutionProvider"])
 
 
-def _decode(file: Path):  # type: ignore[no-untyped-def]  # an array, named where numpy is loaded
+def _decode(file: Path):
     import numpy as np
     from PIL import Image
 

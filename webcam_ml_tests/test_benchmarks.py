@@ -97,7 +97,7 @@ def test_a_quick_run_does_not_touch_the_real_results(
 )
 def test_a_target_is_met_when_the_median_keeps_to_it(ratio: float, bound: str, met: bool) -> None:
     row = Row.of_ratios(
-        [ratio, 0.0, 9.0], name="a", what="b", against="c", target=1.0, bound=bound,  # type: ignore[arg-type]  # from the list above
+        [ratio, 0.0, 9.0], name="a", what="b", against="c", target=1.0, bound=bound,
     )  # fmt: skip
 
     assert row.met is met

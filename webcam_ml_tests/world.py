@@ -103,14 +103,14 @@ class World:
     cache: Path
 
     def rows(self, split: str) -> RowsWithPictures:
-        return rows_with_pictures(self.manifest.split(split), self.index)  # type: ignore[arg-type]
+        return rows_with_pictures(self.manifest.split(split), self.index)
 
     def train(self, cache: Path | None = None, **settings: object) -> TrainingResult:
         return train(
             self.rows("train"),
             self.rows("val"),
             meta=self.manifest.meta,
-            settings=TrainingSettings(backbone=SPEC, **settings),  # type: ignore[arg-type]
+            settings=TrainingSettings(backbone=SPEC, **settings),
             decode=self.images.decode,
             cache=cache or self.cache,
         )

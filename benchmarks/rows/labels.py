@@ -38,8 +38,8 @@ def measure_labels(setting: Setting) -> Iterator[Row]:
         "ours_peak_bytes": [ours for ours, _ in peaks],
         "dicts_peak_bytes": [theirs for _, theirs in peaks],
         "ours_phases_seconds": {
-            phase: statistics.median(one["phases"][phase] for one in seen["ours"])  # type: ignore[index]
-            for phase in seen["ours"][0]["phases"]  # type: ignore[attr-defined]
+            phase: statistics.median(one["phases"][phase] for one in seen["ours"])
+            for phase in seen["ours"][0]["phases"]
         },
     }
     words = {

@@ -25,7 +25,7 @@ CONTRACT = (
 
 @pytest.mark.parametrize("target_type", ["binary", "regression"])
 def test_files_follow_the_contract(tmp_path: Path, target_type: str) -> None:
-    manifest = build_manifest(make_labels(), target=TargetConfig(target_type=target_type))  # type: ignore[arg-type]
+    manifest = build_manifest(make_labels(), target=TargetConfig(target_type=target_type))
     manifest.save(tmp_path)
     lines = (tmp_path / "manifest_full.csv").read_text().splitlines()
     assert lines[0] == CONTRACT
@@ -42,7 +42,7 @@ def test_files_follow_the_contract(tmp_path: Path, target_type: str) -> None:
 
 @pytest.mark.parametrize("target_type", ["binary", "regression"])
 def test_a_manifest_is_read_back_as_it_was(tmp_path: Path, target_type: str) -> None:
-    manifest = build_manifest(make_labels(), target=TargetConfig(target_type=target_type))  # type: ignore[arg-type]
+    manifest = build_manifest(make_labels(), target=TargetConfig(target_type=target_type))
     manifest.save(tmp_path)
     again = Manifest.load(tmp_path)
     assert_frame_equal(again.frame, manifest.frame)

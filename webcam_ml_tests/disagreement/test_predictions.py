@@ -67,7 +67,7 @@ class Graph:
             found["checkpoint"].load(Checkpoint),
             found["manifest_full"].load(Manifest),
             found["image_index"].load(ImageIndex),
-            settings=DisagreementSettings(limit=ALL, **QUICK, **settings),  # type: ignore[arg-type]
+            settings=DisagreementSettings(limit=ALL, **QUICK, **settings),
             store=self.store,
             database=lambda: LabelDatabase(url or self.url),
             images=world.images,
@@ -517,4 +517,4 @@ def test_fifty_thousand_recorded_rows_make_a_report_like_any_other(
 )
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, str], says: str) -> None:
     with pytest.raises(WebcamMLError, match=says):
-        DisagreementSettings(**settings)  # type: ignore[arg-type]
+        DisagreementSettings(**settings)

@@ -34,7 +34,7 @@ class Candidate:
 
     def __init__(self, folder: Path, target_type: str) -> None:
         labels = make_labels(folder=folder / "pictures")
-        target = TargetConfig(target_type=target_type)  # type: ignore[arg-type]
+        target = TargetConfig(target_type=target_type)
         self.world: World = make_world(folder, target=target, labels=labels)
         self.cache = self.world.cache
         self.checkpoint: Checkpoint = self.world.train().checkpoint

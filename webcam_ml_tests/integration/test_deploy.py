@@ -78,7 +78,7 @@ def test_the_code_location_has_one_name_whoever_serves_it() -> None:
 @pytest.mark.parametrize("unit", UNITS, ids=[unit.stem for unit in UNITS])
 def test_a_unit_runs_a_program_that_is_installed_with_settings_that_exist(unit: Path) -> None:
     parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # systemd minds the case
+    parser.optionxform = str  # systemd minds the case
     parser.read(unit)
     service = parser["Service"]
     program, *_ = service["ExecStart"].split()

@@ -55,7 +55,7 @@ def said(project: Project) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(
         (project.latest("checkpoint") / "train_summary.json").read_text()
     )
-    return content["finetune"]  # type: ignore[no-any-return]  # a part of the JSON
+    return content["finetune"]
 
 
 def test_a_killed_run_goes_on_at_the_last_finished_epoch_and_ends_the_same(
@@ -84,7 +84,7 @@ def test_a_killed_run_goes_on_at_the_last_finished_epoch_and_ends_the_same(
     ours, theirs = (
         pl.read_csv(one.latest("checkpoint") / "predictions.csv") for one in (project, undisturbed)
     )
-    assert (ours["raw_score"] - theirs["raw_score"]).abs().max() < 1e-5  # type: ignore[operator]
+    assert (ours["raw_score"] - theirs["raw_score"]).abs().max() < 1e-5
     # All that follows takes the result as any other.
     project.succeed("manifest_test,eval_report,onnx_model,disagreement_report", config())
 

@@ -130,7 +130,7 @@ def growth(new: int = 0, changed: int = 0, **counts: int) -> LabelGrowth:
 def test_the_decision_is_told_in_one_sentence(
     grown: LabelGrowth, history: dict[str, int], retrain: bool, reason: str
 ) -> None:
-    decision = decide(grown, since=SINCE, settings=GrowthSettings(), **history)  # type: ignore[arg-type]
+    decision = decide(grown, since=SINCE, settings=GrowthSettings(), **history)
     assert decision.reason == reason
     assert decision.retrain is retrain
     assert decision.attempt == (history.get("failed", 0) + 1 if retrain else 0)
@@ -158,4 +158,4 @@ def test_nonsense_is_refused_with_the_name_of_the_setting(
     settings: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(GrowthSettingsError, match=reason):
-        GrowthSettings(**settings)  # type: ignore[arg-type]  # nonsense is what is tested
+        GrowthSettings(**settings)

@@ -27,7 +27,7 @@ def test_the_default_counts_everybodys_first_rating() -> None:
 )
 def test_nonsense_is_refused_with_the_reason(settings: dict[str, object], reason: str) -> None:
     with pytest.raises(LabelConfigError, match=reason) as caught:
-        LabelQuery(**settings)  # type: ignore[arg-type]  # nonsense is what is tested
+        LabelQuery(**settings)
     assert isinstance(caught.value, WebcamMLError)
 
 

@@ -64,7 +64,7 @@ def odd_rows(draw: st.DrawFn) -> Rows:
         for id in draw(st.lists(st.integers(1, 999), unique=True, max_size=8))
     ]
     ratings = [
-        rating(row["id"], draw(st.none() | st.integers(1, 5)), session)  # type: ignore[arg-type]
+        rating(row["id"], draw(st.none() | st.integers(1, 5)), session)
         for row in snapshots
         for session in draw(st.lists(st.sampled_from((*SESSIONS, "zoë")), unique=True))
     ]

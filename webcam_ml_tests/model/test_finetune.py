@@ -94,7 +94,7 @@ def make_task(world: World) -> FineTuneTask:
 def tune(world: World, task: FineTuneTask, cache: Path, **changes: object) -> FineTuned:
     return fine_tune(
         task,
-        settings=replace(SHORT, **changes),  # type: ignore[arg-type]
+        settings=replace(SHORT, **changes),
         decode=world.images.decode,
         cache=cache,
     )
@@ -410,7 +410,7 @@ def test_regression_is_tuned_by_its_own_loss_and_metric(world: World, tmp_path: 
     tuned = tune(here, make_task(here), tmp_path / "cache", epochs=1)
     assert tuned.best_epoch == 1
     # The mean absolute error in stars.
-    assert 0.3 < tuned.history[0]["val_metric"] < 2.0  # type: ignore[operator]
+    assert 0.3 < tuned.history[0]["val_metric"] < 2.0
 
 
 def test_metrics_of_validation_are_those_of_the_reports() -> None:
@@ -494,7 +494,7 @@ def test_settings_that_make_no_sense_are_refused_by_name(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(WebcamMLError, match=message):
-        replace(SHORT, **changes)  # type: ignore[arg-type]
+        replace(SHORT, **changes)
 
 
 def test_a_batch_larger_than_the_data_is_refused_before_any_feature_is_computed(
@@ -520,7 +520,7 @@ def test_a_gpu_asked_for_where_there_is_none_is_refused(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(WebcamMLError, match=message):
-        find_machine(replace(SHORT, **changes))  # type: ignore[arg-type]
+        find_machine(replace(SHORT, **changes))
     assert find_machine(replace(SHORT, devices=-1)) == CPU
 
 

@@ -21,7 +21,7 @@ def drawn(
 @pytest.mark.parametrize("class_weight", ["none", "balanced"])
 def test_the_folded_head_is_scikit_learns_pipeline(class_weight: str) -> None:
     features, target, groups = drawn()
-    probe = fit_probe(features, target, groups, binary=True, class_weight=class_weight)  # type: ignore[arg-type]
+    probe = fit_probe(features, target, groups, binary=True, class_weight=class_weight)
     reference = make_pipeline(
         StandardScaler(),
         LogisticRegression(

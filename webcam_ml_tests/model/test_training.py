@@ -106,7 +106,7 @@ def test_predictions_cover_train_out_of_fold_and_validation_held_out(
 def test_a_checkpoint_is_read_back_and_scores_as_the_torch_network(
     world: World, tmp_path: Path, target_type: str
 ) -> None:
-    target = TargetConfig(target_type=target_type)  # type: ignore[arg-type]
+    target = TargetConfig(target_type=target_type)
     here = make_world(tmp_path / "w", target=target, labels=world.labels)
     trained = here.train(world.cache).checkpoint
     (tmp_path / "c").mkdir()

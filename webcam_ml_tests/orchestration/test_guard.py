@@ -102,14 +102,14 @@ def test_no_config_is_fine() -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_each_config_file_is_right(path: object) -> None:
-    config = yaml.safe_load(path.read_text())  # type: ignore[attr-defined]
+    config = yaml.safe_load(path.read_text())
     judge_run_config(config, assets=NAMES, selected=None)
 
 
 def test_every_config_class_has_usable_defaults_and_belongs_to_an_asset() -> None:
     for name, config_class in CONFIG_BY_ASSET.items():
         assert name in NAMES
-        config_class().settings()  # type: ignore[attr-defined]
+        config_class().settings()
 
 
 def test_values_from_the_environment_are_judged_as_what_they_are(
