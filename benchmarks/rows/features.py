@@ -10,7 +10,7 @@ TARGET = 0.9
 
 def measure_features(setting: Setting) -> Iterator[Row]:
     project = setting.finished_project()
-    pictures = 40 if setting.quick else 200
+    pictures = 40 if setting.quick else 600
 
     def seconds(way: str) -> float:
         ran = run_module(
