@@ -5,7 +5,8 @@ the test split, also where the probe was kept:
 
     python benchmarks/pretrain.py --output good.pt
     python benchmarks/pretrain.py --output weak.pt --webcams 200 --snapshots 700 --epochs 2 --image-size 64
-    python benchmarks/finetune.py --good good.pt --weak weak.pt
+    python benchmarks/pretrain.py --output poor.pt --webcams 100 --snapshots 200 --epochs 2 --image-size 64
+    python benchmarks/finetune.py --good good.pt --weak weak.pt --poor poor.pt
 
 The weights come from drawn cameras of another seed, see there. Some twenty minutes on two idle cores
 that have bfloat16; what is done is kept in ``benchmarks/out/finetune``, so that a run that was stopped
@@ -17,6 +18,7 @@ import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -49,7 +51,7 @@ class Case:
         image_size: What the network sees.
         learning_rate: Of fine-tuning.
         epochs: Of fine-tuning, at most.
-        knowing: Whether the weights know what is asked; else they have seen little.
+        weights: How much they have seen of what is asked.
     """
 
     name: str
@@ -59,26 +61,19 @@ class Case:
     image_size: int = 64
     learning_rate: float = 1e-4
     epochs: int = 3
-    knowing: bool = True
+    weights: Literal["good", "weak", "poor"] = "good"
 
 
-# The good weights saw pictures of 112 pixels. At 224 the sky has finer grain than they know: that is
-# what fine-tuning can learn.
-AT_ANOTHER_SIZE = Case("", image_width=640, image_size=224, epochs=6)
+MANY = Case("", snapshots=2000, webcams=480)
 CASES = (
-    replace(
-        AT_ANOTHER_SIZE, name="good weights at twice their size, 2,000 labels",
-        snapshots=2000, webcams=480,
-    ),
-    replace(AT_ANOTHER_SIZE, name="good weights at twice their size, 900 labels"),
-    Case("weak weights, 900 labels", learning_rate=3e-4, knowing=False),
-    Case(
-        "weak weights, 2,000 labels",
-        snapshots=2000, webcams=480, learning_rate=3e-4, epochs=6, knowing=False,
-    ),
+    replace(MANY, name="poor weights, 2,000 labels", weights="poor", learning_rate=2e-4, epochs=8),
+    replace(MANY, name="weak weights, 2,000 labels", weights="weak", learning_rate=3e-4, epochs=6),
+    Case("weak weights, 900 labels", weights="weak", learning_rate=3e-4),
     Case("good weights, 900 labels"),
+    # They saw pictures of 112 pixels: at 224 the sky has finer grain than they know.
+    Case("good weights at 224 pixels, 900 labels", image_width=640, image_size=224, epochs=6),
     Case("good weights, 300 labels", snapshots=300, webcams=100),
-)  # fmt: skip
+)
 
 
 def measure(case: Case, *, seed: int, weights: Path, folder: Path) -> dict[str, object]:
@@ -181,6 +176,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--good", type=Path, required=True, help="a weights file")
     parser.add_argument("--weak", type=Path, required=True, help="one that has seen little")
+    parser.add_argument(
+        "--poor", type=Path, required=True, help="one that has seen next to nothing"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[16, 20])
     parser.add_argument("--folder", type=Path, default=HERE / "out" / "finetune")
     arguments = parser.parse_args()
@@ -189,10 +187,10 @@ def main() -> None:
     rows = []
     for case in CASES:
         for seed in arguments.seeds:
-            weights = arguments.good if case.knowing else arguments.weak
+            weights = getattr(arguments, case.weights)
             row = measure(case, seed=seed, weights=weights, folder=arguments.folder)
             rows.append(row)
-            (HERE / "finetune.json").write_text(json.dumps(rows, indent=2) + "\n")
+            (arguments.folder / "finetune.json").write_text(json.dumps(rows, indent=2) + "\n")
             print(table(rows), flush=True)
 
 
