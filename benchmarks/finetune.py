@@ -25,16 +25,10 @@ import polars as pl
 from webcam_ml.dataset import build_manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageSettings, build_image_index
 from webcam_ml.demo import make_demo_data
+from webcam_ml.features import BackboneSpec
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
 from webcam_ml.metrics import paired_difference, webcam_estimate
-from webcam_ml.model import (
-    BackboneSpec,
-    Checkpoint,
-    FineTuneSettings,
-    TrainingSettings,
-    predict,
-    train,
-)
+from webcam_ml.training import Checkpoint, FineTuneSettings, TrainingSettings, predict, train
 
 HERE = Path(__file__).resolve().parent
 

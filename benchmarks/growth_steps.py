@@ -23,8 +23,9 @@ from webcam_ml.dataset import Manifest, build_manifest, rows_with_pictures
 from webcam_ml.dataset.images import ArrayCache, ImageIndex
 from webcam_ml.disagreement import DisagreementSettings, build_disagreement_report
 from webcam_ml.evaluation import build_eval_report
+from webcam_ml.features import BackboneSpec, prepare_backbone
 from webcam_ml.labels import Labels
-from webcam_ml.model import BackboneSpec, TrainingSettings, prepare_backbone, train
+from webcam_ml.training import TrainingSettings, train
 
 FEATURES = 512  # of a resnet18
 MODEL = "binary-resnet18-drawn"

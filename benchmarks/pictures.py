@@ -19,7 +19,7 @@ def extract(model: Path, cache: Path, folder: Path, files: Sequence[Path]) -> Ca
     import hashlib
 
     from webcam_ml.dataset.images import ImageCache
-    from webcam_ml.model import BackboneGraph, extract_features
+    from webcam_ml.features import BackboneGraph, extract_features
 
     shutil.rmtree(folder, ignore_errors=True)
     graph = BackboneGraph(key="bench", model=model.read_bytes(), state=b"")

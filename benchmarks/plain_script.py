@@ -9,15 +9,17 @@ that is what promotion insists on.
 import sys
 from pathlib import Path
 
-from webcam_ml.artifacts import Artifact, ArtifactStore, Provenance, StoredArtifact
 from webcam_ml.dataset import SPLIT_NAMES, Manifest, build_manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
 from webcam_ml.disagreement import DisagreementSettings, report_disagreement
 from webcam_ml.evaluation import EvalReport, evaluate_checkpoint
 from webcam_ml.export import export_candidate
+from webcam_ml.features import OPSET, BackboneSpec
+from webcam_ml.judging import ComparisonSettings, compare_with_champion
 from webcam_ml.labels import LabelDatabase, LabelQuery, Labels, read_labels
-from webcam_ml.model import OPSET, BackboneSpec, Checkpoint, TrainingSettings, train
-from webcam_ml.release import ComparisonSettings, LiveModel, compare_with_champion, promote
+from webcam_ml.live import LiveModel, promote, were_live
+from webcam_ml.store import Artifact, ArtifactStore, Provenance, StoredArtifact
+from webcam_ml.training import Checkpoint, TrainingSettings, train
 
 
 def main() -> None:
@@ -82,7 +84,8 @@ def main() -> None:
         return
     compared = compare_with_champion(
         stored["onnx_model"], report, splits["test"], index,
-        store=store, settings=ComparisonSettings(), images=images, cache=cache,
+        store=store, were_live=were_live(store, report.document.target_type),
+        settings=ComparisonSettings(), images=images, cache=cache,
     )  # fmt: skip
     keep(
         "champion_comparison", compared.comparison,

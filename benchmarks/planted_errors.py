@@ -37,9 +37,10 @@ from webcam_ml.dataset import (
 from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
 from webcam_ml.demo import make_demo_data
 from webcam_ml.disagreement import expected_correction
+from webcam_ml.features import BackboneSpec
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
-from webcam_ml.model import BackboneSpec, Checkpoint, TrainingSettings, predict, train
 from webcam_ml.progress import track
+from webcam_ml.training import Checkpoint, TrainingSettings, predict, train
 
 FRACTION = 0.05
 STARS = np.arange(1, 6)

@@ -22,9 +22,9 @@ from torchvision import models
 
 from webcam_ml.dataset.images import ImageCache, ImageSettings, build_image_index
 from webcam_ml.demo import make_demo_data
+from webcam_ml.features._backbones import NORMALISATION_MEAN, NORMALISATION_STD
+from webcam_ml.features._network import Preprocess
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
-from webcam_ml.model._backbones import NORMALISATION_MEAN, NORMALISATION_STD
-from webcam_ml.model._network import Preprocess
 
 logger = logging.getLogger("pretrain")
 

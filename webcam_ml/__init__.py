@@ -1,6 +1,7 @@
 """webcam-ml: from star ratings of webcam snapshots to an ONNX scorer that goes live on evidence.
 
-Read the packages in the order in which data flows: `labels`, `dataset`, `model`, `evaluation`,
-`export`, `disagreement`. `scoring` is the runtime, `artifacts` the versioned store,
-`orchestration` the only package that knows Dagster, `demo` draws webcams to try it all on.
+Read the packages in the order in which data flows: `labels`, `dataset`, `features`, `training`,
+`evaluation`, `export`, `judging`, `live`, `disagreement`. `scoring` is the runtime, `store` the
+versioned store, `contracts` what all of them agree on, `orchestration` the only package that knows
+Dagster, `demo` draws webcams to try it all on.
 """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from webcam_ml.demo import add_demo_data_command
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.release import add_release_commands
+from webcam_ml.live import add_release_commands
 from webcam_ml.scoring import add_score_command
 from webcam_ml.summary import add_summary_command
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from webcam_ml.artifacts import ArtifactMissingError, ArtifactStore, StoredArtifact
+from webcam_ml.store import ArtifactMissingError, ArtifactStore, StoredArtifact
 
 ORDER = (
     "labels_raw",

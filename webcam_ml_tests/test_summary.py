@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from webcam_ml.artifacts import ArtifactStore, Provenance, StoredArtifact
+from webcam_ml.store import ArtifactStore, Provenance, StoredArtifact
 from webcam_ml.summary import run
 
 GRAPH = {"labels_raw": [], "manifest_train": ["labels_raw"], "checkpoint": ["manifest_train"]}

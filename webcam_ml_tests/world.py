@@ -19,14 +19,9 @@ from webcam_ml.dataset import (
     rows_with_pictures,
 )
 from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
+from webcam_ml.features import BackboneSpec, prepare_backbone
 from webcam_ml.labels import LABEL_SCHEMA, LabelCounts, LabelQuery, Labels
-from webcam_ml.model import (
-    BackboneSpec,
-    TrainingResult,
-    TrainingSettings,
-    prepare_backbone,
-    train,
-)
+from webcam_ml.training import TrainingResult, TrainingSettings, train
 
 # The smallest network at a small size: what is proved does not depend on either.
 SPEC = BackboneSpec(model_name="mobilenet_v3_small", weights="none", image_size=64)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import polars as pl
 
-from webcam_ml.artifacts import for_spreadsheets, from_spreadsheets
+from webcam_ml.contracts import for_spreadsheets, from_spreadsheets
 from webcam_ml.dataset._splits import SPLIT_NAMES, SplitConfig, SplitName
 from webcam_ml.dataset._targets import TargetConfig, TargetType
 from webcam_ml.dataset.duplicates import DuplicateWebcams

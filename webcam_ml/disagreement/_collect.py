@@ -6,7 +6,6 @@ from pathlib import Path
 
 import polars as pl
 
-from webcam_ml.artifacts import ArtifactStore, StoredArtifact
 from webcam_ml.dataset import Manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.disagreement._predictions import (
@@ -19,8 +18,9 @@ from webcam_ml.disagreement._settings import DisagreementSettings
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.export import ExportedModel, score_pictures
 from webcam_ml.labels import INFERENCE_SCHEMA, LabelDatabase, Recorded, record_inferences
-from webcam_ml.model import Checkpoint
 from webcam_ml.scoring import Score
+from webcam_ml.store import ArtifactStore, StoredArtifact
+from webcam_ml.training import Checkpoint
 
 logger = logging.getLogger(__name__)
 

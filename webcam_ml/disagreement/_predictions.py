@@ -11,14 +11,14 @@ from pathlib import Path
 
 import polars as pl
 
-from webcam_ml.artifacts import ArtifactStore, StoredArtifact
 from webcam_ml.dataset import ExportMeta, RowsWithPictures
 from webcam_ml.dataset.images import DamagedImageError, ImageCache
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.export import ExportedModel, ModelMeta, score_pictures
 from webcam_ml.labels import LabelDatabase, count_inferences, read_inferences
-from webcam_ml.model import Checkpoint
-from webcam_ml.release import live_version, stored_models
+from webcam_ml.live import live_version, stored_models
+from webcam_ml.store import ArtifactStore, StoredArtifact
+from webcam_ml.training import Checkpoint
 
 logger = logging.getLogger(__name__)
 

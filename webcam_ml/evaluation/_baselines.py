@@ -8,7 +8,7 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation._document import Baseline
 from webcam_ml.evaluation._rows import SplitRows, metrics_of
 from webcam_ml.metrics import FloatArray, Interval
-from webcam_ml.model import best_f1_threshold
+from webcam_ml.training import best_f1_threshold
 
 NAMES = {"binary": ("prior",), "regression": ("median", "mean")}
 DESCRIPTIONS = {

@@ -9,7 +9,7 @@ import polars as pl
 from webcam_ml.dataset import Manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.evaluation._report import EvalReport, build_eval_report
-from webcam_ml.model import Checkpoint, predict
+from webcam_ml.training import Checkpoint, predict
 
 
 @dataclass(frozen=True)

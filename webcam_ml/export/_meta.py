@@ -7,7 +7,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from webcam_ml.dataset import TargetType
-from webcam_ml.model import LABEL_SCALE, OPSET, TrainedModel
+from webcam_ml.features import OPSET
+from webcam_ml.training import LABEL_SCALE, TrainedModel
 
 SCHEMA_VERSION: Literal[1] = 1
 

@@ -13,7 +13,8 @@ from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.evaluation import EvalReport
 from webcam_ml.export._meta import ModelMeta
 from webcam_ml.export._parity import Parity, measure_parity, parity_pictures
-from webcam_ml.model import BackboneGraph, Checkpoint, restore_backbone, serialise
+from webcam_ml.features import BackboneGraph, restore_backbone, serialise
+from webcam_ml.training import Checkpoint
 
 if TYPE_CHECKING:
     import onnx

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from webcam_ml.model import TrainedModel
+from webcam_ml.training import TrainedModel
 
 ImageArray = npt.NDArray[np.uint8]
 

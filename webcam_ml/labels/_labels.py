@@ -8,7 +8,7 @@ from typing import Self
 
 import polars as pl
 
-from webcam_ml.artifacts import for_spreadsheets, from_spreadsheets
+from webcam_ml.contracts import for_spreadsheets, from_spreadsheets
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels._query import LabelQuery
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
 
-from webcam_ml.artifacts import StoredArtifact, training_turn
 from webcam_ml.dataset import SPLIT_NAMES, SplitName
 from webcam_ml.orchestration import presentation
 from webcam_ml.orchestration.config import (
@@ -36,6 +35,8 @@ from webcam_ml.orchestration.values import (
     LiveModel,
     Manifest,
 )
+from webcam_ml.store import StoredArtifact
+from webcam_ml.training import training_turn
 
 LABELS, PICTURES, MODEL, REVIEW, RELEASE = "labels", "pictures", "model", "review", "release"
 OWNERS = ["team:webcam-ml"]
@@ -133,7 +134,7 @@ def checkpoint(
 ) -> MaterializeResult[Checkpoint]:
     """The trained model (best.pt), how it was trained, and its predictions of unseen webcams."""
     from webcam_ml.dataset import rows_with_pictures
-    from webcam_ml.model import train
+    from webcam_ml.training import train
 
     with training_turn(workspace.store, run_id=context.run_id):
         result = train(
@@ -240,7 +241,8 @@ def champion_comparison(
     image_index: ImageIndex,
 ) -> MaterializeResult[Comparison]:
     """The evidence for or against going live: the candidate beside the live model, gate by gate."""
-    from webcam_ml.release import compare_with_champion
+    from webcam_ml.judging import compare_with_champion
+    from webcam_ml.live import were_live
 
     result = compare_with_champion(
         onnx_model,
@@ -248,6 +250,7 @@ def champion_comparison(
         manifest_test,
         image_index,
         store=workspace.store,
+        were_live=were_live(workspace.store, manifest_test.meta.target_type),
         settings=config.settings(),
         images=workspace.images,
         cache=workspace.cache_folder,
@@ -264,7 +267,7 @@ def production_model(
     champion_comparison: StoredArtifact,
 ) -> MaterializeResult[LiveModel]:
     """What is live. Every gate is judged again, from the stored evidence, for exactly these bytes."""
-    from webcam_ml.release import LiveModel, promote
+    from webcam_ml.live import LiveModel, promote
 
     promotion = promote(
         onnx_model, champion_comparison, store=workspace.store, run_id=context.run_id

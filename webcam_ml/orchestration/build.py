@@ -9,7 +9,7 @@ from webcam_ml.orchestration.checks import CHECKS
 from webcam_ml.orchestration.io_manager import ArtifactIOManager
 from webcam_ml.orchestration.jobs import build_jobs
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
-from webcam_ml.orchestration.sensors import SECONDS_BETWEEN_TICKS, build_sensors
+from webcam_ml.orchestration.retraining.sensors import SECONDS_BETWEEN_TICKS, build_sensors
 
 
 def build_definitions(

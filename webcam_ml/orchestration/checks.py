@@ -14,6 +14,7 @@ from dagster import (
 
 from webcam_ml.dataset import SPLIT_NAMES
 from webcam_ml.evaluation import Verdict
+from webcam_ml.judging import GATES, WARNINGS
 from webcam_ml.orchestration import presentation
 from webcam_ml.orchestration.failures import plainly
 from webcam_ml.orchestration.resources import Workspace
@@ -26,7 +27,6 @@ from webcam_ml.orchestration.values import (
     Manifest,
     NearDuplicates,
 )
-from webcam_ml.release import GATES, WARNINGS
 
 
 @asset_check(asset="labels_raw", blocking=True)

@@ -13,17 +13,10 @@ from webcam_ml.dataset import SplitConfig, TargetConfig
 from webcam_ml.dataset.images import ImageSettings
 from webcam_ml.disagreement import DisagreementSettings
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.features import BACKBONES, OPSET, BackboneSpec, require_weights
+from webcam_ml.judging import ComparisonSettings
 from webcam_ml.labels import LABEL_SOURCES, LabelQuery
-from webcam_ml.model import (
-    BACKBONES,
-    OPSET,
-    BackboneSpec,
-    FineTuneSettings,
-    TrainingSettings,
-    find_machine,
-    require_weights,
-)
-from webcam_ml.release import ComparisonSettings
+from webcam_ml.training import FineTuneSettings, TrainingSettings, find_machine
 
 SESSION_SOURCES = [source.name for source in LABEL_SOURCES.values() if source.takes_sessions]
 MIN_BOOTSTRAP_SAMPLES = 200

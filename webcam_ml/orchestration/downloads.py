@@ -11,9 +11,9 @@ from pathlib import Path
 from dagster import DagsterInstance, MarkdownMetadataValue, MetadataValue
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 
-from webcam_ml.artifacts import StoredArtifact, write_atomically
 from webcam_ml.disagreement import GALLERY_FILE, QUEUE_FILE
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.store import StoredArtifact, write_atomically
 
 # What people take from the page; everything else is read by the next step.
 OFFERED = (GALLERY_FILE, QUEUE_FILE)

@@ -19,24 +19,24 @@ from dagster import (
 )
 
 import webcam_ml
-from webcam_ml.artifacts import (
-    Artifact,
-    ArtifactMissingError,
-    Provenance,
-    StoredArtifact,
-    at_work,
-    require_common_ancestry,
-)
 from webcam_ml.orchestration.downloads import OFFERED, offer
 from webcam_ml.orchestration.failures import speaking_plainly
 from webcam_ml.orchestration.guard import judge_run_config
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
+from webcam_ml.orchestration.retraining.presence import at_work
 from webcam_ml.orchestration.values import value_type
 from webcam_ml.orchestration.versions import (
     input_assets,
     pinned_data_version,
     record_data_version,
     resolved_config,
+)
+from webcam_ml.store import (
+    Artifact,
+    ArtifactMissingError,
+    Provenance,
+    StoredArtifact,
+    require_common_ancestry,
 )
 
 # Numbers of this run that lineage.json keeps; they vary, so no stored file may hold them.

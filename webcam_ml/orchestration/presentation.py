@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from webcam_ml.disagreement import DisagreementReport
     from webcam_ml.evaluation import EvalReport, Verdict
     from webcam_ml.export import ExportedModel
+    from webcam_ml.judging import ComparisonResult
     from webcam_ml.labels import Labels
-    from webcam_ml.model import TrainingResult
-    from webcam_ml.release import ComparisonResult, Promotion
+    from webcam_ml.live import Promotion
+    from webcam_ml.training import TrainingResult
 
 PREVIEW_ROWS = 8
 WORST_SHOWN = 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dagster import ConfigurableResource
 from pydantic import Field
 
-from webcam_ml.artifacts import STORE_VARIABLE, ArtifactStore
+from webcam_ml.store import STORE_VARIABLE, ArtifactStore
 
 if TYPE_CHECKING:
     from webcam_ml.dataset.images import ImageCache

@@ -9,7 +9,7 @@ imports its class when a value is stored, loaded or checked.
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from webcam_ml.artifacts import Artifact, StoredArtifact
+from webcam_ml.store import Artifact, StoredArtifact
 
 __all__ = [
     "Checkpoint",
@@ -55,9 +55,10 @@ if TYPE_CHECKING:
     from webcam_ml.disagreement import DisagreementReport
     from webcam_ml.evaluation import EvalReport
     from webcam_ml.export import ExportedModel
+    from webcam_ml.judging import Comparison
     from webcam_ml.labels import Labels
-    from webcam_ml.model import Checkpoint
-    from webcam_ml.release import Comparison, LiveModel
+    from webcam_ml.live import LiveModel
+    from webcam_ml.training import Checkpoint
 else:
     Manifest = _stand_in("webcam_ml.dataset:Manifest")
     ComparedImages = _stand_in("webcam_ml.dataset.duplicates:ComparedImages")
@@ -67,6 +68,6 @@ else:
     EvalReport = _stand_in("webcam_ml.evaluation:EvalReport")
     ExportedModel = _stand_in("webcam_ml.export:ExportedModel")
     Labels = _stand_in("webcam_ml.labels:Labels")
-    Checkpoint = _stand_in("webcam_ml.model:Checkpoint")
-    Comparison = _stand_in("webcam_ml.release:Comparison")
-    LiveModel = _stand_in("webcam_ml.release:LiveModel")
+    Checkpoint = _stand_in("webcam_ml.training:Checkpoint")
+    Comparison = _stand_in("webcam_ml.judging:Comparison")
+    LiveModel = _stand_in("webcam_ml.live:LiveModel")

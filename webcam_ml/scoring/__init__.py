@@ -18,7 +18,13 @@ from webcam_ml.scoring._decode import (
 from webcam_ml.scoring._model import META_NAME, META_SCHEMA_VERSION, OnnxModel, TargetType
 from webcam_ml.scoring._onnx_file import ModelError
 from webcam_ml.scoring._score import BASELINE_VERSION, Score, WebcamMetadata, baseline_score
-from webcam_ml.scoring._scorer import ImageSource, ScoredImage, Scorer, ScoringPath
+from webcam_ml.scoring._scorer import (
+    ImageSource,
+    ScoredImage,
+    Scorer,
+    ScoringPath,
+    scoring_environment,
+)
 
 __all__ = [
     "BASELINE_VERSION",
@@ -41,4 +47,5 @@ __all__ = [
     "baseline_score",
     "decode_image",
     "decode_image_with_info",
+    "scoring_environment",
 ]

@@ -301,3 +301,12 @@ def _fetched(fetch: Callable[[], bytes]) -> bytes:
         raise
     except WebcamMLError as fault:
         raise ImageError("unreadable", str(fault)) from fault
+
+
+def scoring_environment(model: Path, model_version: str) -> dict[str, str]:
+    """Give the three variables that make the application's scorer use a model."""
+    return {
+        "AI_SCORING_MODE": "onnx",
+        "AI_MODEL_VERSION": model_version,
+        "AI_ONNX_MODEL_PATH": str(model),
+    }

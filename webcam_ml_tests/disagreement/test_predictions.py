@@ -10,7 +10,6 @@ import pytest
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from webcam_ml.artifacts import ArtifactStore, StoredArtifact
 from webcam_ml.dataset import Manifest, TargetConfig, build_manifest
 from webcam_ml.dataset.duplicates import DuplicateWebcams
 from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
@@ -30,12 +29,13 @@ from webcam_ml.labels import (
     read_inferences,
     record_inferences,
 )
-from webcam_ml.model import Checkpoint, fit_platt, fit_probe
-from webcam_ml.release import promote_override
+from webcam_ml.live import promote_override
 from webcam_ml.scoring import ModelError, Score
+from webcam_ml.store import ArtifactStore, StoredArtifact
+from webcam_ml.training import Checkpoint, fit_platt, fit_probe
 from webcam_ml_tests.disagreement.compared_rows import QUICK, build, compared_rows
 from webcam_ml_tests.label_schema import Rows, create_schema, insert_rows, snapshot, webcam
-from webcam_ml_tests.release.models import Made, Works, make
+from webcam_ml_tests.live.models import Made, Works, make
 from webcam_ml_tests.world import make_labels, make_world
 
 ALL = 10_000

@@ -22,8 +22,9 @@ from webcam_ml.export import (
     parity_pictures,
     score_pictures,
 )
-from webcam_ml.model import OPSET, Checkpoint, predict
+from webcam_ml.features import OPSET
 from webcam_ml.scoring import OnnxModel
+from webcam_ml.training import Checkpoint, predict
 from webcam_ml_tests.world import World, make_labels, make_world
 
 TARGETS = ("binary", "regression")

@@ -22,7 +22,7 @@ PRELOADED = (
     "matplotlib.pyplot", "onnx", "onnxruntime", "onnxscript", "psycopg2", "scipy.stats",
     "sklearn.linear_model", "sklearn.model_selection", "sqlalchemy", "torch", "torchvision",
     "webcam_ml.definitions", "webcam_ml.disagreement", "webcam_ml.evaluation", "webcam_ml.export",
-    "webcam_ml.model", "webcam_ml.release",
+    "webcam_ml.judging", "webcam_ml.live", "webcam_ml.training",
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from webcam_ml.artifacts import write_atomically
+from webcam_ml.store import write_atomically
 from webcam_ml_tests.integration.project import SMALL, Project
 from webcam_ml_tests.label_schema import Rows, create_schema, insert_rows, rating, snapshot, webcam
 from webcam_ml_tests.world import draw, make_labels

@@ -4,7 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-from webcam_ml.artifacts import ArtifactStore, Presence, presence, training_turn
+from webcam_ml.orchestration.retraining.presence import Presence, presence
+from webcam_ml.store import ArtifactStore
+from webcam_ml.training import training_turn
 from webcam_ml_tests.integration.project import Project
 
 

@@ -8,9 +8,9 @@ from typing import Self
 
 import pytest
 
-from webcam_ml.artifacts import ArtifactStore, Provenance
 from webcam_ml.dataset import Manifest, build_manifest
 from webcam_ml.labels import LabelDatabase, LabelQuery, Labels, read_labels
+from webcam_ml.store import ArtifactStore, Provenance
 from webcam_ml_tests.faults.labelled import fill
 from webcam_ml_tests.label_schema import Rows, plain_rows
 
@@ -49,7 +49,7 @@ def test_after_the_clock_jumped_back_latest_is_what_was_stored_last(
         def now(cls, tz: tzinfo | None = None) -> Self:
             return cls.fromtimestamp(now.timestamp(), tz)
 
-    monkeypatch.setattr("webcam_ml.artifacts._store.datetime", Clock)
+    monkeypatch.setattr("webcam_ml.store._store.datetime", Clock)
     # A day back, a year back, the same second again, forward.
     for step in (
         timedelta(0),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from webcam_ml.artifacts import ArtifactDamagedError, ArtifactMissingError, ArtifactStore, Lineage
+from webcam_ml.store import ArtifactDamagedError, ArtifactMissingError, ArtifactStore, Lineage
 from webcam_ml_tests.faults.conftest import Undisturbed
 from webcam_ml_tests.faults.test_disk import TYPES
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from webcam_ml.artifacts import Artifact, ArtifactStore, Provenance, StoredArtifact
 from webcam_ml.dataset import Manifest
 from webcam_ml.dataset.duplicates import ComparedImages
 from webcam_ml.dataset.images import ArrayCache, ImageCache
@@ -23,9 +22,12 @@ from webcam_ml.disagreement import DisagreementReport
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import EvalReport
 from webcam_ml.export import ExportedModel
+from webcam_ml.features import BackboneSpec, prepare_backbone
+from webcam_ml.judging import Comparison
 from webcam_ml.labels import Labels
-from webcam_ml.model import BackboneSpec, Checkpoint, prepare_backbone
-from webcam_ml.release import Comparison, LiveModel
+from webcam_ml.live import LiveModel
+from webcam_ml.store import Artifact, ArtifactStore, Provenance, StoredArtifact
+from webcam_ml.training import Checkpoint
 from webcam_ml_tests.faults.conftest import Undisturbed
 from webcam_ml_tests.faults.labelled import everything, fill
 from webcam_ml_tests.faults.stored import require_equal, require_whole
@@ -120,7 +122,7 @@ def test_a_cache_of_pictures_without_room_says_so_and_keeps_what_it_has(tmp_path
 def test_a_cache_of_backbones_without_room_says_so_and_leaves_no_half(
     undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from webcam_ml.model import _backbone_graph
+    from webcam_ml.features import _backbone_graph
 
     # The export itself takes seconds and is not what is tried.
     shared = undisturbed.project.folder / "cache" / "backbones"

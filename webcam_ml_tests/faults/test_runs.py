@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from webcam_ml.artifacts import ArtifactStore
-from webcam_ml.release import verify
+from webcam_ml.live import verify
+from webcam_ml.store import ArtifactStore
 from webcam_ml_tests.faults.conftest import PASSWORD, Undisturbed, start
 from webcam_ml_tests.faults.forking import Forks
 from webcam_ml_tests.faults.stored import require_equal, require_nobody_at_work, require_whole

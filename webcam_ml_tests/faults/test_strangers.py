@@ -9,16 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webcam_ml.artifacts import (
-    ArtifactDamagedError,
-    ArtifactStore,
-    for_spreadsheets,
-    from_spreadsheets,
-)
-from webcam_ml.artifacts._lineage import FileRecord, Lineage, data_version
+from webcam_ml.contracts import for_spreadsheets, from_spreadsheets
 from webcam_ml.dataset import Manifest, build_manifest
 from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
 from webcam_ml.labels import LabelDatabase, LabelQuery, Labels, read_labels
+from webcam_ml.store import ArtifactDamagedError, ArtifactStore
+from webcam_ml.store._lineage import FileRecord, Lineage, data_version
 from webcam_ml_tests.faults.labelled import fill
 from webcam_ml_tests.label_schema import Rows, plain_rows
 from webcam_ml_tests.scoring.pictures import encoded, photograph

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import psutil
 import yaml
 
-from webcam_ml.artifacts import ArtifactStore
+from webcam_ml.store import ArtifactStore
 from webcam_ml_tests.integration.project import DAGSTER, REPOSITORY
 from webcam_ml_tests.world import share_backbones
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from webcam_ml.dataset import SplitConfig
 from webcam_ml.export import ExportedModel, differences_from_torch, parity_pictures
 from webcam_ml.labels import LabelDatabase, read_inferences, record_inferences
-from webcam_ml.model import Checkpoint
+from webcam_ml.training import Checkpoint
 from webcam_ml_tests.integration.project import (
     DAGSTER,
     REPOSITORY,

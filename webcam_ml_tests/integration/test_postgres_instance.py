@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from webcam_ml.artifacts import training_turn
 from webcam_ml.scoring import Scorer
+from webcam_ml.training import training_turn
 from webcam_ml_tests.integration.project import REPOSITORY, copy_database, shared_demo
 from webcam_ml_tests.integration.server import Run, Server, Tick, wait_for
 from webcam_ml_tests.label_schema import create_schema

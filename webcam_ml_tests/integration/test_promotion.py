@@ -253,8 +253,8 @@ def test_evidence_of_other_bytes_is_refused(project: Project) -> None:
 
 
 def test_every_gate_of_the_design_is_in_the_list_and_shown_as_a_check() -> None:
+    from webcam_ml.judging import GATES
     from webcam_ml.orchestration.checks import CHECKS
-    from webcam_ml.release import GATES
 
     design = {
         "enough_test_data",

@@ -22,7 +22,7 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
 
-from webcam_ml.model._backbones import get_backbone, load_weights
+from webcam_ml.features._backbones import get_backbone, load_weights
 from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.checks import CHECKS
 from webcam_ml_tests.integration.project import REPOSITORY, Project, shared_demo

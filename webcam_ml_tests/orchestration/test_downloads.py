@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance
 
-from webcam_ml.artifacts import ArtifactStore, Provenance, StoredArtifact
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.orchestration.downloads import offer
+from webcam_ml.store import ArtifactStore, Provenance, StoredArtifact
 
 
 class Page:

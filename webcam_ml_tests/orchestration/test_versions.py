@@ -8,9 +8,9 @@ from typing import ClassVar, Self
 import pytest
 from dagster import AssetsDefinition, DagsterInstance, asset, materialize
 
-from webcam_ml.artifacts import ArtifactStore
 from webcam_ml.orchestration.io_manager import ArtifactIOManager
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
+from webcam_ml.store import ArtifactStore
 
 # Dagster warns of its own deprecated internals when resources are built in a test's process.
 pytestmark = pytest.mark.filterwarnings("default")

@@ -28,9 +28,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from webcam_ml.artifacts import write_atomically
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.scoring import decode_image
+from webcam_ml.store import write_atomically
 
 _LEFTOVER_AFTER_SECONDS = 3600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -20,7 +20,7 @@ from typing import Final, Self
 
 import polars as pl
 
-from webcam_ml.artifacts import for_spreadsheets, from_spreadsheets
+from webcam_ml.contracts import for_spreadsheets, from_spreadsheets
 from webcam_ml.dataset.images._cache import DamagedImageError, ImageCache, ImageRecord
 from webcam_ml.dataset.images._failure import ImageFetchError
 from webcam_ml.dataset.images._fetch import Fetcher, require_driver, stamp_of

@@ -1,0 +1,42 @@
+from ._backbone_graph import (
+    OPSET,
+    BackboneGraph,
+    BackboneSpec,
+    adopt_backbone,
+    export_graph,
+    prepare_backbone,
+    require_weights,
+    restore_backbone,
+    serialise,
+)
+from ._backbones import (
+    BACKBONES,
+    NORMALISATION_MEAN,
+    NORMALISATION_STD,
+    UNREADABLE,
+    WeightsError,
+    get_backbone,
+    weights_identity,
+)
+from ._features import Features, extract_features
+
+__all__ = [
+    "BACKBONES",
+    "NORMALISATION_MEAN",
+    "NORMALISATION_STD",
+    "OPSET",
+    "UNREADABLE",
+    "BackboneGraph",
+    "BackboneSpec",
+    "Features",
+    "WeightsError",
+    "adopt_backbone",
+    "export_graph",
+    "extract_features",
+    "get_backbone",
+    "prepare_backbone",
+    "require_weights",
+    "restore_backbone",
+    "serialise",
+    "weights_identity",
+]

@@ -1,0 +1,321 @@
+"""The backbone as one ONNX graph with preprocessing inside, exported once and kept in the cache.
+
+Features for training, the exported model and its parity check all start from these same bytes.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import shutil
+import uuid
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.features._backbones import (
+    NORMALISATION_MEAN,
+    NORMALISATION_STD,
+    WEIGHTS_IMAGENET,
+    get_backbone,
+    load_weights,
+    require_weights_file,
+    weights_identity,
+)
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+logger = logging.getLogger(__name__)
+
+OPSET = 20
+GRAPH_FILE = "backbone.onnx"
+STATE_FILE = "state.pt"
+DIGESTS_FILE = "digests.json"
+EXPORTING_LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript")
+
+MIN_IMAGE_SIZE = 32
+MAX_IMAGE_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """Which features are meant.
+
+    Attributes:
+        model_name: One of `BACKBONES`.
+        weights: `imagenet`, `none`, or the path of a state dict.
+        image_size: Side in pixels of the square that pictures are resized to.
+        random_state: Seed of `weights: none`.
+
+    Raises:
+        WebcamMLError: An unknown model or an unusable size.
+    """
+
+    model_name: str = "resnet18"
+    weights: str = WEIGHTS_IMAGENET
+    image_size: int = 224
+    random_state: int = 0
+
+    def __post_init__(self) -> None:
+        get_backbone(self.model_name)
+        if not MIN_IMAGE_SIZE <= self.image_size <= MAX_IMAGE_SIZE:
+            raise WebcamMLError(
+                f"image_size {self.image_size} is outside {MIN_IMAGE_SIZE}–{MAX_IMAGE_SIZE} pixels: "
+                "backbones shrink pictures 32-fold, and 224 is what their weights were trained at"
+            )
+
+
+@dataclass(frozen=True)
+class BackboneGraph:
+    """An exported backbone.
+
+    Attributes:
+        key: Digest of everything that the export depends on; names its place in the cache.
+        model: The ONNX bytes: `image` uint8 [batch, height, width, 3] → `features`, `channel_means`.
+        state: The state dict's bytes as torch.save wrote them.
+    """
+
+    key: str
+    model: bytes
+    state: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the graph (weights, size, preprocessing, opset) and of the engine that runs it."""
+        engine = f"onnxruntime {metadata.version('onnxruntime')}"
+        return hashlib.sha256(hashlib.sha256(self.model).digest() + engine.encode()).hexdigest()
+
+    def state_dict(self) -> "dict[str, torch.Tensor]":
+        """Give the backbone's tensors."""
+        import torch
+
+        state: dict[str, torch.Tensor] = torch.load(io.BytesIO(self.state), weights_only=True)
+        return state
+
+
+def require_weights(spec: BackboneSpec) -> None:
+    """Judge a spec's weights file, if it names one, without waiting for the export.
+
+    Raises:
+        WeightsError: The file is missing, unsafe or of another network.
+    """
+    require_weights_file(get_backbone(spec.model_name), spec.weights)
+
+
+def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
+    """Take a backbone's graph from the cache, or export it (some ten seconds, with torch).
+
+    Raises:
+        WeightsError: The weights cannot be had.
+    """
+    identity = weights_identity(spec.weights, random_state=spec.random_state)
+    key = _key(spec.model_name, spec.image_size, identity)
+    cached = _read_cached(cache, key)
+    if cached is not None:
+        return cached
+    logger.info("exporting %s (weights %s, %d px)", spec.model_name, identity, spec.image_size)
+    network = load_weights(
+        get_backbone(spec.model_name), spec.weights, random_state=spec.random_state
+    )
+    return _export_into(cache, key, network, spec.image_size)
+
+
+def restore_backbone(
+    *,
+    key: str,
+    model_name: str,
+    image_size: int,
+    state: "Mapping[str, torch.Tensor]",
+    cache: Path,
+) -> BackboneGraph:
+    """Take the graph of a checkpoint's backbone from the cache, or export it from its tensors."""
+    cached = _read_cached(cache, key)
+    if cached is not None:
+        return cached
+    logger.info("the cache has no graph of this %s: exporting it", model_name)
+    network = get_backbone(model_name).build()
+    network.load_state_dict(dict(state))
+    return _export_into(cache, key, network, image_size)
+
+
+def adopt_backbone(
+    state: "Mapping[str, torch.Tensor]", *, model_name: str, image_size: int, cache: Path
+) -> BackboneGraph:
+    """Make a backbone of tensors that were trained here one that features can be computed by.
+
+    Args:
+        state: Its state dict; equal tensors give an equal graph.
+        model_name: One of `BACKBONES`.
+        image_size: Side of the square that it was trained at.
+        cache: Root of the caches; the graph is exported once and kept there.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    key = _key(model_name, image_size, f"tuned:{digest.hexdigest()}")
+    return restore_backbone(
+        key=key, model_name=model_name, image_size=image_size, state=state, cache=cache
+    )
+
+
+def _key(model_name: str, image_size: int, identity: str) -> str:
+    # The code that is exported counts too: a changed preprocessing must not meet old features.
+    code = hashlib.sha256(Path(__file__).with_name("_network.py").read_bytes())
+    content = {
+        "model_name": model_name,
+        "weights": identity,
+        "image_size": image_size,
+        "mean": NORMALISATION_MEAN,
+        "std": NORMALISATION_STD,
+        "opset": OPSET,
+        "code": code.hexdigest(),
+        "libraries": {name: metadata.version(name) for name in EXPORTING_LIBRARIES},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _folder(cache: Path, key: str) -> Path:
+    return cache / "backbones" / key[:24]
+
+
+def _read_cached(cache: Path, key: str) -> BackboneGraph | None:
+    folder = _folder(cache, key)
+    try:
+        digests = json.loads((folder / DIGESTS_FILE).read_bytes())
+        model, state = (folder / GRAPH_FILE).read_bytes(), (folder / STATE_FILE).read_bytes()
+        found = {GRAPH_FILE: _sha256(model), STATE_FILE: _sha256(state), "key": key}
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        digests, found = None, {}
+    if digests != found:
+        logger.warning("%s is damaged: removed, and exported again", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    return BackboneGraph(key=key, model=model, state=state)
+
+
+def _export_into(
+    cache: Path, key: str, network: "torch.nn.Module", image_size: int
+) -> BackboneGraph:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
+    graph = BackboneGraph(
+        key=key, model=_export_features(network, image_size), state=buffer.getvalue()
+    )
+    folder = _folder(cache, key)
+    try:
+        _keep(graph, folder)
+    except OSError as error:
+        raise WebcamMLError(
+            f"{folder} cannot be written: {error}. Free some space or make the folder writable "
+            "(WEBCAM_ML_CACHE names it)"
+        ) from error
+    return graph
+
+
+def _keep(graph: BackboneGraph, folder: Path) -> None:
+    unfinished = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    unfinished.mkdir(parents=True)
+    try:
+        (unfinished / GRAPH_FILE).write_bytes(graph.model)
+        (unfinished / STATE_FILE).write_bytes(graph.state)
+        digests = {
+            GRAPH_FILE: _sha256(graph.model),
+            STATE_FILE: _sha256(graph.state),
+            "key": graph.key,
+        }
+        (unfinished / DIGESTS_FILE).write_text(json.dumps(digests, indent=2) + "\n")
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            # Another run was faster; its folder has the same content.
+            if not (folder / DIGESTS_FILE).exists():
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _export_features(network: "torch.nn.Module", image_size: int) -> bytes:
+    from webcam_ml.features._network import FeatureNetwork, Preprocess
+
+    module = FeatureNetwork(
+        Preprocess(image_size, NORMALISATION_MEAN, NORMALISATION_STD), network
+    ).eval()
+    return export_graph(module, outputs=("features", "channel_means"))
+
+
+def export_graph(module: "torch.nn.Module", *, outputs: tuple[str, ...]) -> bytes:
+    """Export a module that takes uint8 images [batch, height, width, 3] of any size.
+
+    Equal modules give equal bytes: what the exporter notes about files and lines is removed.
+
+    Args:
+        module: In evaluation mode; each output has the batch as its first dimension.
+        outputs: Names of its outputs.
+
+    Returns:
+        One serialised ModelProto, opset 20, weights inside.
+    """
+    import torch
+
+    # Sizes that cannot be mistaken for constants of the network, and a batch that is not one.
+    example = torch.zeros((2, 61, 83, 3), dtype=torch.uint8)
+    exporter_logger = logging.getLogger("torch.onnx")
+    level = exporter_logger.level
+    exporter_logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                input_names=["image"],
+                output_names=list(outputs),
+                dynamic_shapes=({0: "batch", 1: "height", 2: "width"},),
+                opset_version=OPSET,
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        exporter_logger.setLevel(level)
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    return serialise(program.model_proto)
+
+
+def serialise(model: "onnx.ModelProto") -> bytes:
+    """Serialise a model to the same bytes in every process, without notes about source files.
+
+    Raises:
+        RuntimeError: The model is not of the opset that was asked for.
+    """
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    if opsets.get("") != OPSET:
+        raise RuntimeError(f"exported opset {opsets}, wanted {OPSET}")
+    graph = model.graph
+    for node in graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for values in (graph.input, graph.output, graph.value_info, graph.initializer):
+        for value in values:
+            value.doc_string = ""
+            del value.metadata_props[:]
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,245 @@
+"""What champion_comparison holds: all that the gates judge, with the digests it belongs to.
+
+Only plain data, deterministic: no times, no paths, no run ids. The report on the candidate is kept
+beside it, byte for byte, so that the evidence can be judged again without looking anywhere else.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from webcam_ml.dataset import TargetType
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.evaluation import EvalDocument, EvalReport, Verdict
+from webcam_ml.judging._settings import ComparisonSettings
+from webcam_ml.metrics import Interval
+
+SCHEMA_VERSION: Literal[1] = 1
+COMPARISON_FILE = "champion_comparison.json"
+EVAL_REPORT_FILE = "eval_report.json"
+PLOT_FILE = "champion_comparison.png"
+ASSET = "champion_comparison"
+
+ChangeKind = Literal["definition", "labels", "data", "model"]
+
+
+class EvidenceError(WebcamMLError):
+    """Evidence that cannot be read, or whose parts do not belong together."""
+
+
+class Part(BaseModel):
+    """Base of the records of this package: frozen, complete, nothing but what is named."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class Judged(Part):
+    """A verdict as it is stored."""
+
+    passed: bool
+    reason: str
+    numbers: dict[str, float | int | str | None]
+
+
+class Candidate(Part):
+    """The model that asks to go live, and what it scores on all test rows with a picture.
+
+    `onnx_model` is the data_version in the store; `metrics` is empty if the runtime refused it.
+    """
+
+    model_version: str
+    model_sha256: str
+    meta_sha256: str
+    onnx_model: str
+    checkpoint_sha256: str
+    labels_sha256: str
+    from_demo: bool
+    metrics: dict[str, Interval]
+
+
+class ParityEvidence(Part):
+    """How far the file is from torch (see `webcam_ml.export.Parity`)."""
+
+    model_sha256: str
+    pictures: int
+    at_most: float
+
+
+class TestRows(Part):
+    """The frozen test split: digest of manifest_test.csv, rows with a picture, rows without."""
+
+    __test__ = False
+
+    sha256: str
+    rows: int
+    webcams: int
+    left_out: dict[str, int]
+
+
+class Serving(Part):
+    """What a fresh process that imports nothing but `webcam_ml.scoring` made of the file.
+
+    `at_most` bounds the difference between what it served and the scores that were judged;
+    `reason` says what went wrong, and is None if nothing did.
+    """
+
+    pictures: int
+    at_most: float | None
+    reason: str | None
+
+
+class PairedMetric(Part):
+    """One metric of both on the same rows, and candidate minus rival with its one-sided bounds."""
+
+    candidate: Interval
+    rival: Interval
+    difference: Interval
+    lower_bound: float | None
+    upper_bound: float | None
+
+
+class Rival(Part):
+    """A model that is or was live, measured beside the candidate on test rows new to both.
+
+    Test webcams that are in the rival's train or validation split are left out and counted.
+    """
+
+    model_version: str
+    model_sha256: str
+    onnx_model: str
+    from_demo: bool
+    rows: int
+    webcams: int
+    effective_webcams: float
+    rows_left_out: int
+    webcams_left_out: int
+    metrics: dict[str, PairedMetric]
+
+
+class Change(Part):
+    """Something that differs from the champion.
+
+    A change of the `definition` needs a reason; `labels` say whose ratings counted; `data` and
+    `model` are what every retrain changes.
+    """
+
+    kind: ChangeKind
+    what: str
+    champion: float | int | str | None
+    candidate: float | int | str | None
+
+
+class Evidence(Part):
+    """Everything in champion_comparison.json but the verdicts."""
+
+    schema_version: Literal[1]
+    target_type: TargetType
+    primary_metric: str
+    candidate: Candidate
+    test_split: TestRows
+    eval_report_sha256: str
+    parity: ParityEvidence
+    serving: Serving
+    champion: Rival | None
+    best_ever_live: Rival | None
+    changes: list[Change]
+    settings: ComparisonSettings
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The artifact: evidence, the report on the candidate, the verdicts of its day, and a plot.
+
+    Attributes:
+        evidence: What was found.
+        eval_document: The candidate's eval_report.json.
+        verdicts: What each gate and warning said when the evidence was made. For the reader:
+            whoever decides judges again.
+        plot: PNG.
+    """
+
+    evidence: Evidence
+    eval_document: EvalDocument
+    verdicts: Mapping[str, Judged]
+    plot: bytes
+
+    def save(self, folder: Path) -> None:
+        """Write champion_comparison.json, eval_report.json and the plot."""
+        content = {
+            **self.evidence.model_dump(mode="json"),
+            "verdicts": {name: one.model_dump(mode="json") for name, one in self.verdicts.items()},
+        }
+        text = json.dumps(content, indent=2, sort_keys=False, allow_nan=False) + "\n"
+        (folder / COMPARISON_FILE).write_text(text, encoding="utf-8")
+        EvalReport(document=self.eval_document, plots={}).save(folder)
+        (folder / PLOT_FILE).write_bytes(self.plot)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            EvidenceError: A file is missing, is of another schema, or the report beside the
+                evidence is not the one that the evidence names.
+        """
+        try:
+            content = json.loads((folder / COMPARISON_FILE).read_bytes())
+            verdicts = content.pop("verdicts")
+            comparison = cls(
+                evidence=Evidence.model_validate(content),
+                eval_document=EvalDocument.model_validate_json(
+                    (folder / EVAL_REPORT_FILE).read_bytes()
+                ),
+                verdicts={name: Judged.model_validate(one) for name, one in verdicts.items()},
+                plot=(folder / PLOT_FILE).read_bytes(),
+            )
+        except (OSError, ValueError, ValidationError, KeyError, TypeError, AttributeError) as error:
+            raise EvidenceError(
+                f"{folder} holds no readable evidence ({type(error).__name__}: {error}). "
+                f"Materialize {ASSET} again"
+            ) from error
+        found = eval_report_sha256(comparison.eval_document)
+        if found != comparison.evidence.eval_report_sha256:
+            raise EvidenceError(
+                f"{folder / EVAL_REPORT_FILE} has SHA-256 {found[:12]}…, the evidence beside it "
+                f"rests on {comparison.evidence.eval_report_sha256[:12]}…. Materialize {ASSET} again"
+            )
+        return comparison
+
+    def table(self) -> list[dict[str, float | str | None]]:
+        """Give one row a metric: the candidate, the live model, and the difference with bounds."""
+        champion = self.evidence.champion
+        if champion is None:
+            return [
+                {"metric": name, "candidate": one.value, "low": one.low, "high": one.high}
+                for name, one in self.evidence.candidate.metrics.items()
+            ]
+        return [
+            {
+                "metric": name,
+                "candidate": one.candidate.value,
+                "live": one.rival.value,
+                "difference": one.difference.value,
+                "at least (95 %)": one.lower_bound,
+                "at most (95 %)": one.upper_bound,
+            }
+            for name, one in champion.metrics.items()
+        ]
+
+
+def eval_report_sha256(document: EvalDocument) -> str:
+    """SHA-256 of the eval_report.json that holds this document."""
+    text = json.dumps(document.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def as_judged(verdicts: Mapping[str, Verdict]) -> dict[str, Judged]:
+    """Bring verdicts to the form in which evidence and ledger keep them."""
+    return {name: Judged(**asdict(verdict)) for name, verdict in verdicts.items()}

@@ -1,0 +1,119 @@
+"""The picture of a comparison: both models with their intervals, and the difference that decides."""
+
+import io
+from typing import TYPE_CHECKING
+
+from webcam_ml.judging._evidence import Evidence
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, ORANGE, GREY, DARK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"
+DPI = 92
+NAMES = {
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "f1": "F1",
+    "brier": "Brier score (lower is better)",
+    "mae": "MAE in stars (lower is better)",
+    "rmse": "RMSE in stars (lower is better)",
+    "spearman": "Spearman",
+}
+
+
+def draw_comparison(evidence: Evidence) -> bytes:
+    """Draw candidate and live model side by side, and the primary difference against its margin.
+
+    Args:
+        evidence: What was measured; metrics without a value are left out.
+
+    Returns:
+        PNG.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    champion = evidence.champion
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    rival = "no model live yet" if champion is None else f"live: {champion.model_version}"
+    figure.suptitle(
+        f"candidate: {evidence.candidate.model_version}\n{rival}", fontsize=11, color=DARK
+    )
+    left, right = figure.subplots(1, 2, width_ratios=[3, 2])
+    _draw_metrics(left, evidence)
+    _draw_difference(right, evidence)
+    for axis in (left, right):
+        axis.spines[["top", "right", "left"]].set_visible(False)
+        axis.grid(axis="x", color="#E6E6E6", linewidth=0.8)
+        axis.set_axisbelow(True)
+    if left.lines or right.lines:
+        figure.legend(loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _draw_metrics(axis: "Axes", evidence: Evidence) -> None:
+    champion = evidence.champion
+    own = evidence.candidate.metrics
+    paired = {} if champion is None else champion.metrics
+    names = list(paired or own)
+    for row, name in enumerate(names):
+        sides = (
+            [(paired[name].candidate, BLUE, "o", "candidate", -0.12),
+             (paired[name].rival, ORANGE, "s", "live model", 0.12)]
+            if paired
+            else [(own[name], BLUE, "o", "candidate", 0.0)]
+        )  # fmt: skip
+        for interval, colour, marker, label, offset in sides:
+            if interval.value is None:
+                continue
+            axis.plot(
+                [interval.value], [row + offset], marker=marker, color=colour, linestyle="none",
+                markersize=7, label=label if row == 0 else None,
+            )  # fmt: skip
+            above = offset <= 0
+            axis.text(
+                interval.value, row + offset + (-0.07 if above else 0.07), f"{interval.value:.3f}",
+                ha="center", va="bottom" if above else "top", fontsize=8, color=colour,
+            )  # fmt: skip
+            if interval.low is not None and interval.high is not None:
+                axis.plot([interval.low, interval.high], [row + offset] * 2, color=colour, lw=1.8)
+    axis.set_yticks(range(len(names)), [NAMES[name] for name in names])
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    rows = evidence.test_split if champion is None else champion
+    axis.set_title(
+        f"on {rows.rows:,} test pictures of {rows.webcams:,} webcams, with 95 % intervals",
+        fontsize=10,
+    )
+
+
+def _draw_difference(axis: "Axes", evidence: Evidence) -> None:
+    champion = evidence.champion
+    paired = None if champion is None else champion.metrics.get(evidence.primary_metric)
+    axis.set_yticks([])
+    axis.set_ylim(-1, 1)
+    if paired is None or paired.difference.value is None:
+        axis.set_xticks([])
+        axis.text(
+            0.5, 0.5, "nothing to compare with", ha="center", va="center", transform=axis.transAxes,
+            color=GREY,
+        )  # fmt: skip
+        return
+    binary = evidence.target_type == "binary"
+    margin = -evidence.settings.max_auc_loss if binary else evidence.settings.max_mae_gain
+    bound = paired.lower_bound if binary else paired.upper_bound
+    axis.axvline(0.0, color=GREY, linewidth=1)
+    axis.axvline(margin, color=ORANGE, linewidth=1.6, linestyle="--", label="margin")
+    axis.plot([paired.difference.value], [0], marker="o", color=BLUE, markersize=8)
+    if bound is not None:
+        axis.plot(
+            [bound, paired.difference.value], [0, 0], color=BLUE, lw=2.4,
+            label="down to the one-sided 95 % bound" if binary
+            else "up to the one-sided 95 % bound",
+        )  # fmt: skip
+    axis.margins(x=0.25)
+    side = "right" if binary else "left"
+    name = NAMES[evidence.primary_metric].split(" (", maxsplit=1)[0]
+    axis.set_title(f"{name}: candidate − live\nthe line must end {side} of the margin", fontsize=10)

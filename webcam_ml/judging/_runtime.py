@@ -1,0 +1,214 @@
+"""The application's runtime in a fresh process: what scores the models that are compared."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+import webcam_ml
+from webcam_ml.dataset.images import ArrayCache, ImageCache
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.judging._evidence import Serving
+from webcam_ml.judging._runtime_child import HEADER
+from webcam_ml.scoring import scoring_environment
+
+SERVED_PICTURES = 8
+# Rounding to six decimals is half a millionth; the stored number is a bound on this grid.
+STORED_STEP = 1e-5
+
+
+class RuntimeFailedError(WebcamMLError):
+    """The runtime did not serve a model file."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model.onnx with its model.meta.json in one folder, and what it should be."""
+
+    path: Path
+    model_version: str
+    sha256: str
+
+
+class RuntimeProcess:
+    """One model in a process that imports `webcam_ml.scoring` only; started when first asked.
+
+    Threads may share it: they are answered one after the other. Use as a context manager; the
+    process ends with it.
+    """
+
+    def __init__(self, model: ModelFile) -> None:
+        self._model = model
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn = Lock()
+        self._gave_up: str | None = None
+        self._resources = ExitStack()
+        folder = self._resources.enter_context(TemporaryDirectory(prefix="webcam-ml-"))
+        self._errors = Path(folder) / "stderr"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._resources.close()
+
+    def raw_score(self, content: bytes) -> float:
+        """Score one picture file, all digits.
+
+        Raises:
+            RuntimeFailedError: The process could not.
+        """
+        return float(self._ask(b"r", content)["rawScore"])
+
+    def serve(self, content: bytes) -> Mapping[str, Any]:
+        """Score one picture file as the application does: the keys of the contract and the path.
+
+        Raises:
+            RuntimeFailedError: The process could not.
+        """
+        return self._ask(b"s", content)
+
+    def _ask(self, kind: bytes, content: bytes) -> dict[str, Any]:
+        with self._turn:
+            if self._gave_up is not None:
+                raise RuntimeFailedError(self._gave_up)
+            return self._answer(kind, content)
+
+    def _answer(self, kind: bytes, content: bytes) -> dict[str, Any]:
+        process = self._process = self._process or self._start()
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the process was started without pipes")
+        try:
+            process.stdin.write(HEADER.pack(kind, len(content)) + content)
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        if not line:
+            process.wait()
+            # What nobody read would be written once more when the pipe is closed at the end.
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+            said = self._errors.read_text(errors="replace").strip().splitlines()
+            # What is stored says the same wherever the store is.
+            last = said[-1].replace(f"{self._model.path.parent}{os.sep}", "") if said else "silence"
+            self._gave_up = f"the scoring process of {self._model.model_version} gave up: {last}"
+            raise RuntimeFailedError(self._gave_up)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        package = Path(webcam_ml.__file__).parents[1]
+        inherited = os.environ.get("PYTHONPATH")
+        environment = {
+            **os.environ,
+            **scoring_environment(self._model.path, self._model.model_version),
+            "PYTHONPATH": os.pathsep.join([str(package), *([inherited] if inherited else [])]),
+        }
+        # -P: the script's own folder must not be importable, or its neighbours could be.
+        command = [sys.executable, "-P", str(Path(__file__).with_name("_runtime_child.py"))]
+        with self._errors.open("wb") as errors:
+            process = self._resources.enter_context(
+                subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=environment,
+                )
+            )
+        # Leaving the process's context closes its pipes and waits; it must not wait for an answer.
+        self._resources.callback(process.kill)
+        return process
+
+
+def score_in_runtime(
+    runtime: RuntimeProcess,
+    sha256: str,
+    digests: Sequence[str],
+    *,
+    images: ImageCache,
+    cache: Path,
+) -> NDArray[np.float64]:
+    """Score pictures by the runtime, computing only what was not scored before by this file.
+
+    Args:
+        runtime: Holds the model.
+        sha256: Digest of the model file, under which scores are kept.
+        digests: SHA-256 of each picture.
+        images: Where the pictures are.
+        cache: Root of the caches.
+
+    Returns:
+        raw_score of each picture, [pictures], in 0–1.
+
+    Raises:
+        RuntimeFailedError: The process could not score them.
+    """
+    kept = ArrayCache(cache / "predictions" / f"{sha256[:24]}.sqlite", np.float32)
+    known, _ = kept.compute_missing(
+        digests,
+        lambda content: np.array([runtime.raw_score(content.tobytes())], np.float32),
+        # The runtime decodes for itself: what travels is the file.
+        decode=lambda digest: np.frombuffer(images.read(digest), np.uint8),
+        what="scores",
+    )
+    return np.array([float(known[digest][0]) for digest in digests])
+
+
+def watch_serving(
+    runtime: RuntimeProcess,
+    model: ModelFile,
+    expected: Mapping[str, float],
+    *,
+    images: ImageCache,
+) -> tuple[Serving, float | None]:
+    """Let the runtime serve a few pictures, and compare with the scores that are judged.
+
+    Args:
+        runtime: Holds the model.
+        model: What should speak.
+        expected: raw_score by SHA-256 of the picture.
+        images: Where the pictures are.
+
+    Returns:
+        What was seen, and the median time a picture in milliseconds, None if none was served.
+    """
+    chosen = sorted(expected)[:SERVED_PICTURES]
+    if not chosen:
+        return Serving(pictures=0, at_most=None, reason="there is no test picture to serve"), None
+    largest, milliseconds = 0.0, []
+    try:
+        for digest in chosen:
+            answer = runtime.serve(images.read(digest))
+            if (answer["path"], answer["modelVersion"]) != ("onnx", model.model_version):
+                raise RuntimeFailedError(
+                    f"{answer['modelVersion']} spoke instead of {model.model_version}: "
+                    f"{answer['fallbackReason']}".replace(f"{model.path.parent}{os.sep}", "")
+                )
+            largest = max(largest, abs(float(answer["rawScore"]) - expected[digest]))
+            milliseconds.append(float(answer["milliseconds"]))
+    except RuntimeFailedError as error:
+        return Serving(pictures=len(milliseconds), at_most=None, reason=str(error)), None
+    at_most = round(np.ceil(largest / STORED_STEP) * STORED_STEP, 5)
+    return (
+        Serving(pictures=len(chosen), at_most=float(at_most), reason=None),
+        statistics.median(milliseconds),
+    )

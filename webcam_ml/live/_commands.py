@@ -1,0 +1,194 @@
+"""`webcam-ml history | rollback | promote | verify | lineage | prune`.
+
+Each command imports what it runs: naming the commands must not slow `webcam-ml score` down.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.store import STORE_VARIABLE, ArtifactStore
+
+if TYPE_CHECKING:
+    from webcam_ml.live._ledger import LedgerEntry
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def add_release_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Define the commands; the `run` of each takes the parsed arguments and returns the exit code.
+
+    Args:
+        subparsers: What `argparse.ArgumentParser.add_subparsers` returned.
+    """
+
+    def add(name: str, run: Run, *, help: str, description: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = subparsers.add_parser(
+            name,
+            help=help,
+            description=f"{description} The store is the folder that {STORE_VARIABLE} names, else "
+            "artifacts.",
+        )
+        parser.set_defaults(run=run)
+        return parser
+
+    add(
+        "history",
+        _history,
+        help="list every promotion and roll-back",
+        description="Print the ledger, the oldest line first, and what is live now.",
+    )
+    back = add(
+        "rollback",
+        _rollback,
+        help="make an earlier model live again",
+        description="Make the model before the live one live again, or the one that --to names. "
+        "What is left behind returns only by `promote VERSION --override REASON`.",
+    )
+    back.add_argument("--to", metavar="VERSION", help="a version that was live")
+    back.add_argument(
+        "--target-type",
+        choices=["binary", "regression"],
+        help="needed if both have a live model and --to is not given",
+    )
+    back.add_argument("--reason", metavar="TEXT", help="for the ledger")
+    forward = add(
+        "promote",
+        _promote,
+        help="make a model live against the gates, with a reason",
+        description="Make a stored or earlier model live although the gates do not say so. The "
+        "ledger records it as an override, with the reason and what the gates say. Models that "
+        "pass go live by materializing production_model.",
+    )
+    forward.add_argument("version", metavar="VERSION")
+    forward.add_argument("--override", metavar="REASON", required=True, help="one line")
+    add(
+        "verify",
+        _verify,
+        help="prove that what is live is what was decided",
+        description="Check ledger, links, live files, the files that they were made from down to "
+        "the labels, and judge the evidence again. Offline, reads only; exit code 1 and a line for "
+        "each file if something is wrong.",
+    )
+    add(
+        "lineage",
+        _lineage,
+        help="show what the live models were made from",
+        description="Draw the ancestry of each live model as a tree.",
+    )
+    pruning = add(
+        "prune",
+        _prune,
+        help="free old versions that nothing live depends on",
+        description="List versions that are neither the latest nor in the lineage of anything in "
+        "the ledger; with --yes, delete them. Not while something is being materialized.",
+    )
+    pruning.add_argument("--yes", action="store_true", help="delete; else only say what would go")
+
+
+def _store() -> ArtifactStore:
+    store = ArtifactStore.from_env()
+    if not store.root.is_dir():
+        raise WebcamMLError(
+            f"there is no artifact store at {store.root}. Run this in the project's folder, or let "
+            f"{STORE_VARIABLE} name the store"
+        )
+    return store
+
+
+def _history(_: argparse.Namespace) -> int:
+    from webcam_ml.live._layout import live_link, production_folder
+    from webcam_ml.live._ledger import Ledger
+
+    store = _store()
+    ledger = Ledger.read(production_folder(store))
+    if not ledger.entries:
+        print(f"{store.root} has no history: no model was ever live.")
+        return 0
+    for entry in ledger.entries:
+        for line in _told(entry):
+            print(line)
+    for target_type in sorted({entry.target_type for entry in ledger.entries}):
+        live = ledger.live(target_type)
+        if live is not None:
+            print(f"live for {target_type}: {live.version} ({live_link(store, target_type)})")
+    if ledger.interrupted:
+        print("The last promotion was interrupted; the next promotion or roll-back completes it.")
+    return 0
+
+
+def _told(entry: "LedgerEntry") -> Iterator[str]:
+    instead = f" instead of {entry.replaces}" if entry.replaces else ""
+    yield f"{entry.sequence:>4}  {entry.time[:19]}Z  {entry.action:<8}  {entry.version}{instead}"
+    if entry.reason:
+        yield f"      reason: {entry.reason}"
+    for name, verdict in entry.verdicts.items():
+        if name in ("quality_floor", "not_worse_than_champion") or not verdict.passed:
+            yield f"      {name}: {'yes' if verdict.passed else 'NO'}. {verdict.reason}"
+    count = entry.candidates_judged_on_test_split
+    if count is not None and count > 1:
+        yield f"      {count} models were judged on this test split until then"
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    from webcam_ml.live._promotion import rollback
+
+    entry = rollback(
+        _store(), to=arguments.to, target_type=arguments.target_type, reason=arguments.reason
+    )
+    print(f"{entry.version} is live again, instead of {entry.replaces}")
+    return 0
+
+
+def _promote(arguments: argparse.Namespace) -> int:
+    from webcam_ml.live._promotion import promote_override
+
+    entry = promote_override(_store(), arguments.version, reason=arguments.override)
+    print(f"{entry.version} is live by override; the ledger says why")
+    for name, verdict in entry.verdicts.items():
+        if not verdict.passed:
+            print(f"against {name}: {verdict.reason}")
+    return 0
+
+
+def _verify(_: argparse.Namespace) -> int:
+    from webcam_ml.live._layout import production_folder
+    from webcam_ml.live._ledger import Ledger
+    from webcam_ml.live._verify import verify
+
+    store = _store()
+    problems = verify(store)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        return 1
+    entries = Ledger.read(production_folder(store)).entries
+    print(
+        f"verified: the ledger ({len(entries)} entries), what is live, and all that it was made from"
+        if entries
+        else f"{store.root} has no live model, so there is nothing to verify"
+    )
+    return 0
+
+
+def _lineage(_: argparse.Namespace) -> int:
+    from webcam_ml.live._lineage_tree import lineage_tree
+
+    print(lineage_tree(_store()))
+    return 0
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from webcam_ml.live._prune import prune
+
+    freed = prune(_store(), dry_run=not arguments.yes)
+    for one in freed:
+        print(f"{one.size / 1e6:>10.1f} MB  {one.folder}")
+    total = sum(one.size for one in freed) / 1e6
+    if arguments.yes:
+        print(f"freed {total:.1f} MB in {len(freed)} versions")
+    else:
+        print(f"{total:.1f} MB in {len(freed)} versions could be freed: webcam-ml prune --yes")
+    return 0

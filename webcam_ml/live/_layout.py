@@ -1,0 +1,45 @@
+"""Where the live models are: names in ``production/``, which are a contract, and scorer.env."""
+
+import shlex
+from pathlib import Path
+
+from webcam_ml.dataset import TargetType
+from webcam_ml.export import META_FILE, MODEL_FILE
+from webcam_ml.scoring import scoring_environment
+from webcam_ml.store import ArtifactStore
+
+PRODUCTION = "production"
+VERSIONS = "versions"
+ENVIRONMENT_FILE = "scorer.env"
+VERSION_FILES = (MODEL_FILE, META_FILE)
+
+
+def production_folder(store: ArtifactStore) -> Path:
+    """Give the folder of ledger, versions and links."""
+    return store.root / PRODUCTION
+
+
+def version_folder(store: ArtifactStore, model_version: str) -> Path:
+    """Give the folder of one version that is or was live."""
+    return production_folder(store) / VERSIONS / model_version
+
+
+def live_link(store: ArtifactStore, target_type: TargetType) -> Path:
+    """Give the symbolic link to the live version of a target type."""
+    return production_folder(store) / target_type
+
+
+def link_target(model_version: str) -> str:
+    """What the link says: relative, so that the store may be moved as a whole."""
+    return f"{VERSIONS}/{model_version}"
+
+
+def environment_file(store: ArtifactStore, target_type: TargetType, model_version: str) -> bytes:
+    """Give the content of a version's scorer.env, which names the stable path of the link.
+
+    The path is absolute, for it is read from anywhere; so it depends on where the store is, and no
+    digest covers it: it is compared with what this function says.
+    """
+    stable = live_link(store, target_type).absolute() / MODEL_FILE
+    variables = scoring_environment(stable, model_version)
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()).encode()

@@ -1,0 +1,226 @@
+"""ledger.jsonl: every promotion and roll-back, one line each, chained by digests.
+
+Each line carries the SHA-256 of the one before, so that a line that was changed, moved or removed
+is noticed by the next. The end of the chain has no next line: ``ledger.head`` beside it names how
+many lines there are and the digest of the last. It is written last of all, so that a head that is
+one line behind means that a promotion was interrupted after its decision was recorded.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import ValidationError
+
+from webcam_ml.dataset import TargetType
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.judging import Judged, Part
+
+LEDGER_FILE = "ledger.jsonl"
+HEAD_FILE = "ledger.head"
+NO_LINE = "0" * 64
+
+Action = Literal["promote", "rollback", "override"]
+
+
+class LedgerDamagedError(WebcamMLError):
+    """The ledger is not what was written.
+
+    Attributes:
+        paths: The files of which one at least was changed.
+        what: What was found.
+    """
+
+    def __init__(self, path: Path, what: str, *, or_else: Path | None = None) -> None:
+        super().__init__(
+            f"{path} {what}. Nothing is promoted or rolled back on such a history: bring the file "
+            "back from a backup (`webcam-ml verify` says when it is whole again)"
+        )
+        self.paths = (path,) if or_else is None else (path, or_else)
+        self.what = what
+
+
+class AncestorRecord(Part):
+    """A stored version that the model descends from, and the digest of its lineage.json."""
+
+    version: str
+    data_version: str
+    lineage_sha256: str
+
+
+class LedgerEntry(Part):
+    """One line: what went live, in place of what, on which evidence.
+
+    Attributes:
+        sequence: Number of the line, from 1.
+        previous: SHA-256 of the line before; zeros for the first.
+        time: When, ISO 8601 in UTC.
+        action: `promote` (all gates passed), `rollback`, or `override` (a person decided).
+        target_type: Which link moved.
+        version: The model that is live from here on.
+        replaces: The model that was live before, None for the first.
+        digests: model.onnx, model.meta.json, test_split → SHA-256.
+        lineage: Asset → stored version, of the model, its evidence and all that both were made
+            from. Empty for a roll-back: the entry that brought the model in has it.
+        verdicts: What the gates said at this moment, with numbers; empty if nothing was judged.
+        candidates_judged_on_test_split: How many different models were judged on this test split
+            until now, this one included: the more, the more of its verdicts are luck.
+        reason: Of an override, a roll-back or a change of definition.
+        run_id: The run that did it; None for a command.
+    """
+
+    sequence: int
+    previous: str
+    time: str
+    action: Action
+    target_type: TargetType
+    version: str
+    replaces: str | None
+    digests: dict[str, str]
+    lineage: dict[str, AncestorRecord]
+    verdicts: dict[str, Judged]
+    candidates_judged_on_test_split: int | None
+    reason: str | None
+    run_id: str | None
+
+    def to_line(self) -> bytes:
+        """Serialise as one line, without the line break."""
+        return json.dumps(self.model_dump(mode="json"), allow_nan=False).encode()
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The history, read and found whole.
+
+    Attributes:
+        entries: All lines in order.
+        lines: Their bytes: what was written once is written again as it was, never re-serialised.
+        interrupted: Whether the last line was recorded but its promotion perhaps not completed.
+    """
+
+    entries: tuple[LedgerEntry, ...] = ()
+    lines: tuple[bytes, ...] = ()
+    interrupted: bool = False
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the ledger of a production folder; no files are an empty history.
+
+        Raises:
+            LedgerDamagedError: A line was changed, moved, added or removed.
+        """
+        path = folder / LEDGER_FILE
+        try:
+            # The head first: a promotion in between then looks interrupted, not damaged.
+            head = _read_head(folder / HEAD_FILE)
+            data = path.read_bytes()
+        except FileNotFoundError:
+            data = b""
+        except OSError as error:
+            raise LedgerDamagedError(path, f"cannot be read ({error.strerror})") from error
+        lines = data.split(b"\n")
+        if lines.pop() != b"":
+            raise LedgerDamagedError(path, "does not end with a line break: its end is missing")
+        entries: list[LedgerEntry] = []
+        previous = NO_LINE
+        for number, line in enumerate(lines, start=1):
+            try:
+                entry = LedgerEntry.model_validate_json(line)
+            except ValidationError as error:
+                raise LedgerDamagedError(
+                    path, f"has a line {number} that is no entry ({error.error_count()} errors)"
+                ) from error
+            if entry.previous != previous or entry.sequence != number:
+                raise LedgerDamagedError(
+                    path,
+                    f"breaks at line {number}: it does not follow from the line before, which was "
+                    "changed, moved or removed",
+                )
+            entries.append(entry)
+            previous = digest_of(line)
+        count, last = head
+        if (count, last) == (len(entries), previous):
+            return cls(tuple(entries), tuple(lines))
+        if entries and (count, last) == (len(entries) - 1, entries[-1].previous):
+            return cls(tuple(entries), tuple(lines), interrupted=True)
+        # Which of the two was changed cannot be told.
+        raise LedgerDamagedError(
+            path,
+            f"has {len(entries)} lines, and {HEAD_FILE} says that there were {count}"
+            if count != len(entries)
+            else f"has a last line that is not the one {HEAD_FILE} names",
+            or_else=folder / HEAD_FILE,
+        )
+
+    @property
+    def last_digest(self) -> str:
+        """SHA-256 of the last line; zeros if there is none."""
+        return digest_of(self.lines[-1]) if self.lines else NO_LINE
+
+    def to_bytes(self) -> bytes:
+        """Serialise as ledger.jsonl."""
+        return b"".join(line + b"\n" for line in self.lines)
+
+    def head_bytes(self) -> bytes:
+        """Serialise the end of the chain as ledger.head."""
+        head = {"entries": len(self.entries), "sha256": self.last_digest}
+        return (json.dumps(head) + "\n").encode()
+
+    def with_entry(self, entry: LedgerEntry) -> "Ledger":
+        """Append one entry that follows from the last."""
+        return Ledger((*self.entries, entry), (*self.lines, entry.to_line()))
+
+    def standing(self, target_type: TargetType) -> tuple[LedgerEntry, ...]:
+        """Give the promotions that still hold, the live one last: a roll-back takes some away."""
+        return self._replay(target_type)[0]
+
+    def live(self, target_type: TargetType) -> LedgerEntry | None:
+        """Give the entry that brought the live model in, None if there is none."""
+        standing = self.standing(target_type)
+        return standing[-1] if standing else None
+
+    def withdrawn(self, target_type: TargetType) -> frozenset[str]:
+        """Name the versions that were rolled back, and not brought back by a person since."""
+        return self._replay(target_type)[1]
+
+    def introductions(self) -> Mapping[str, LedgerEntry]:
+        """Give for every version that was ever live the first entry that brought it in."""
+        found: dict[str, LedgerEntry] = {}
+        for entry in self.entries:
+            if entry.action != "rollback":
+                found.setdefault(entry.version, entry)
+        return found
+
+    def _replay(self, target_type: TargetType) -> tuple[tuple[LedgerEntry, ...], frozenset[str]]:
+        standing: list[LedgerEntry] = []
+        withdrawn: set[str] = set()
+        for entry in self.entries:
+            if entry.target_type != target_type:
+                continue
+            if entry.action != "rollback":
+                # A version stands once: what is rolled back later must not come back from below.
+                standing = [other for other in standing if other.version != entry.version]
+                standing.append(entry)
+                withdrawn.discard(entry.version)
+                continue
+            while standing and standing[-1].version != entry.version:
+                withdrawn.add(standing.pop().version)
+        return tuple(standing), frozenset(withdrawn)
+
+
+def digest_of(line: bytes) -> str:
+    """SHA-256 of one line without its line break."""
+    return hashlib.sha256(line).hexdigest()
+
+
+def _read_head(path: Path) -> tuple[int, str]:
+    try:
+        head = json.loads(path.read_bytes())
+        return int(head["entries"]), str(head["sha256"])
+    except FileNotFoundError:
+        return 0, NO_LINE
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerDamagedError(path, f"cannot be read ({error})") from error

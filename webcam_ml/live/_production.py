@@ -1,0 +1,243 @@
+"""The production folder: how a model goes live in steps of which each leaves the old one or the new.
+
+The order of a promotion:
+
+1. The version's folder is written beside its place and renamed into it. Nothing refers to it yet.
+2. A link to it is made under another name: the last step that needs room on the disk, but for 3.
+3. The ledger with its new line replaces the old one by a rename. *This is the decision.*
+4. The prepared link replaces the live one by a rename: readers see the old model or the new.
+5. ``ledger.head`` is replaced: the promotion is complete.
+
+After a crash before 3 nothing has happened, and leftovers are removed by the next command. After a
+crash behind it the ledger is ahead of the link or of the head, and the next promotion or roll-back
+completes what was decided before it does anything else. Recording first means that no model is ever
+live without a line that says why.
+"""
+
+import hashlib
+import logging
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+from filelock import FileLock
+
+from webcam_ml.dataset import TargetType
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel
+from webcam_ml.judging import Judged
+from webcam_ml.live._layout import (
+    ENVIRONMENT_FILE,
+    VERSION_FILES,
+    VERSIONS,
+    environment_file,
+    link_target,
+    live_link,
+    production_folder,
+    version_folder,
+)
+from webcam_ml.live._ledger import (
+    HEAD_FILE,
+    LEDGER_FILE,
+    Action,
+    AncestorRecord,
+    Ledger,
+    LedgerDamagedError,
+    LedgerEntry,
+)
+from webcam_ml.store import STORE_VARIABLE, ArtifactStore, flush_folder, write_atomically
+
+logger = logging.getLogger(__name__)
+
+LOCK_FILE = ".lock"
+TARGET_TYPES: tuple[TargetType, ...] = get_args(TargetType)
+
+
+class Production:
+    """The production folder while this process alone may change it; see `changing_production`."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self.store = store
+        self.folder = production_folder(store)
+        self.ledger = Ledger.read(self.folder)
+
+    def recover(self) -> None:
+        """Complete what an interrupted promotion decided, and remove what one left behind."""
+        for leftover in (
+            *self.folder.glob(".*.tmp"),
+            *self.folder.glob(f"{VERSIONS}/*/.*.tmp"),
+            *self.folder.glob(f"{VERSIONS}/.unfinished-*"),
+        ):
+            logger.info("removing %s, left by a promotion that was interrupted", leftover)
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+        for target_type in TARGET_TYPES:
+            live, link = self.ledger.live(target_type), live_link(self.store, target_type)
+            if live is None:
+                if link.is_symlink():
+                    raise LedgerDamagedError(
+                        self.folder / LEDGER_FILE,
+                        f"knows of no live {target_type} model, and {link} leads to one",
+                    )
+                continue
+            if not (link.is_symlink() and str(link.readlink()) == link_target(live.version)):
+                logger.warning(
+                    "%s does not lead to %s, which the ledger says is live: it does now",
+                    link,
+                    live.version,
+                )
+                self._require_link_or_nothing(link)
+                self._prepare_link(live).replace(link)
+        for version, entry in self.ledger.introductions().items():
+            self._write_environment(version, entry.target_type)
+        if self.ledger.interrupted:
+            write_atomically(self.folder / HEAD_FILE, self.ledger.head_bytes())
+
+    def add_version(self, model: ExportedModel) -> None:
+        """Write the folder of a version that was never live."""
+        version = model.meta.model_version
+        final = version_folder(self.store, version)
+        if final.exists():
+            # Left by a promotion that was interrupted before it was recorded.
+            shutil.rmtree(final)
+        unfinished = final.with_name(f".unfinished-{uuid.uuid4().hex}")
+        unfinished.mkdir(parents=True)
+        for name, data in self._files_of(model).items():
+            write_atomically(unfinished / name, data)
+        unfinished.rename(final)
+        flush_folder(final.parent)
+
+    def restore_version(self, entry: LedgerEntry) -> None:
+        """Make sure that a version which was live is whole, from the store where it is not.
+
+        Raises:
+            WebcamMLError: It is damaged and the store cannot help.
+        """
+        folder = version_folder(self.store, entry.version)
+        damaged = [
+            name
+            for name in VERSION_FILES
+            if not (folder / name).is_file() or sha256_of(folder / name) != entry.digests[name]
+        ]
+        if not damaged:
+            return
+        stored = self.store.find("onnx_model", entry.lineage["onnx_model"].data_version)
+        model = stored.load(ExportedModel)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in damaged:
+            data = self._files_of(model)[name]
+            if hashlib.sha256(data).hexdigest() != entry.digests[name]:
+                raise WebcamMLError(
+                    f"{folder / name} is damaged, and the {name} in the store is not the one that "
+                    "was live. Bring it back from a backup"
+                )
+            logger.warning("%s was damaged: written again from the store", folder / name)
+            write_atomically(folder / name, data)
+        self._write_environment(entry.version, entry.target_type)
+
+    def commit(
+        self,
+        action: Action,
+        target_type: TargetType,
+        version: str,
+        *,
+        digests: Mapping[str, str],
+        lineage: Mapping[str, AncestorRecord],
+        verdicts: Mapping[str, Judged],
+        candidates_judged: int | None,
+        reason: str | None,
+        run_id: str | None,
+    ) -> LedgerEntry:
+        """Record a decision and make the version live; its folder must be there."""
+        live = self.ledger.live(target_type)
+        entry = LedgerEntry(
+            sequence=len(self.ledger.entries) + 1,
+            previous=self.ledger.last_digest,
+            time=datetime.now(UTC).isoformat(timespec="microseconds"),
+            action=action,
+            target_type=target_type,
+            version=version,
+            replaces=None if live is None else live.version,
+            digests=dict(digests),
+            lineage=dict(lineage),
+            verdicts=dict(verdicts),
+            candidates_judged_on_test_split=candidates_judged,
+            reason=reason,
+            run_id=run_id,
+        )
+        link = live_link(self.store, target_type)
+        self._require_link_or_nothing(link)
+        prepared = self._prepare_link(entry)
+        ledger = self.ledger.with_entry(entry)
+        write_atomically(self.folder / LEDGER_FILE, ledger.to_bytes())
+        self.ledger = ledger
+        prepared.replace(link)
+        # Writing the head flushes the folder too, and with it the link.
+        write_atomically(self.folder / HEAD_FILE, ledger.head_bytes())
+        return entry
+
+    def _prepare_link(self, entry: LedgerEntry) -> Path:
+        prepared = self.folder / f".{entry.target_type}.{uuid.uuid4().hex}.tmp"
+        prepared.symlink_to(link_target(entry.version))
+        return prepared
+
+    def _require_link_or_nothing(self, link: Path) -> None:
+        if link.exists() and not link.is_symlink():
+            raise WebcamMLError(
+                f"{link} should be a symbolic link into {VERSIONS}/, and is a file or folder that "
+                "somebody put there. Move it away"
+            )
+
+    def _files_of(self, model: ExportedModel) -> dict[str, bytes]:
+        meta = model.meta
+        return {
+            MODEL_FILE: model.model,
+            META_FILE: meta.to_json().encode(),
+            ENVIRONMENT_FILE: environment_file(self.store, meta.target_type, meta.model_version),
+        }
+
+    def _write_environment(self, version: str, target_type: TargetType) -> None:
+        """Let scorer.env name where the store is now: it may have been moved."""
+        path = version_folder(self.store, version) / ENVIRONMENT_FILE
+        content = environment_file(self.store, target_type, version)
+        if path.parent.is_dir() and not (path.is_file() and path.read_bytes() == content):
+            write_atomically(path, content)
+
+
+@contextmanager
+def changing_production(store: ArtifactStore) -> Iterator[Production]:
+    """Hold the production folder of a store alone, after completing what was interrupted.
+
+    Raises:
+        LedgerDamagedError: The ledger is not what was written.
+        WebcamMLError: The folder cannot be written.
+    """
+    folder = production_folder(store)
+    try:
+        (folder / VERSIONS).mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / LOCK_FILE):
+            production = Production(store)
+            production.recover()
+            yield production
+    except OSError as error:
+        raise WebcamMLError(
+            f"{folder} cannot be written: {error}. What is live is the old model or the new one, "
+            "whole (`webcam-ml history` says which). Free some space or make the folder writable "
+            f"({STORE_VARIABLE} names the store), and do the same again"
+        ) from error
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

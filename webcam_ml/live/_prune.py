@@ -1,0 +1,109 @@
+"""`webcam-ml prune`: free what no live model, no line of the ledger and no next step needs."""
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.judging import ASSET
+from webcam_ml.live._layout import PRODUCTION, production_folder
+from webcam_ml.live._ledger import Ledger
+from webcam_ml.live._production import changing_production
+from webcam_ml.live._promotion import stored_versions
+from webcam_ml.store import ArtifactMissingError, ArtifactStore
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """One version that is not needed, or a damaged one that was moved aside.
+
+    Attributes:
+        asset: Name of the asset.
+        folder: Where it is, or was.
+        size: Bytes of its files.
+    """
+
+    asset: str
+    folder: Path
+    size: int
+
+
+def prune(store: ArtifactStore, *, dry_run: bool = True) -> list[Pruned]:
+    """Free old versions; the live models and all that leads to them is never touched.
+
+    Kept are: what the ledger names, which is the whole ancestry of everything that was ever live;
+    the latest version of each asset, with its ancestry; and all evidence, which is small and says
+    how often a test split was used. Damaged folders, moved aside when their version was written
+    afresh, go in any case. Do not materialize meanwhile: a run in progress may hold a
+    version that is no longer the latest.
+
+    Args:
+        store: The store.
+        dry_run: Only say what would be freed.
+
+    Returns:
+        What was, or would be, freed.
+
+    Raises:
+        LedgerDamagedError: What is needed cannot be told.
+        WebcamMLError: A folder cannot be removed; the others are dealt with first.
+    """
+    if dry_run:
+        return _unneeded(store, Ledger.read(production_folder(store)))
+    with changing_production(store) as production:
+        unneeded = _unneeded(store, production.ledger)
+        failed = [one for one in unneeded if not _remove(one)]
+    if failed:
+        raise WebcamMLError(
+            f"{len(failed)} of {len(unneeded)} folders could not be removed, the first is "
+            f"{failed[0].folder}: look at its permissions"
+        )
+    return unneeded
+
+
+def _unneeded(store: ArtifactStore, ledger: Ledger) -> list[Pruned]:
+    assets = sorted(
+        path.name
+        for path in store.root.glob("*")
+        if path.is_dir() and path.name != PRODUCTION and not path.name.startswith(".")
+    )
+    needed = {
+        (asset, record.data_version)
+        for entry in ledger.entries
+        for asset, record in entry.lineage.items()
+    }
+    for asset in assets:
+        try:
+            latest = store.latest(asset)
+        except ArtifactMissingError:
+            continue
+        needed |= {(asset, latest.data_version), *latest.lineage.ancestors.items()}
+    damaged = [(asset, path) for asset in assets for path in store.damaged(asset)]
+    unneeded = [
+        (asset, stored.folder)
+        for asset in assets
+        if asset != ASSET
+        for stored in stored_versions(store, asset)
+        if (asset, stored.data_version) not in needed
+    ]
+    return [Pruned(asset, folder, _size(folder)) for asset, folder in [*unneeded, *damaged]]
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _remove(pruned: Pruned) -> bool:
+    """Take a version out of sight by a rename, then delete it: a kill leaves no half version."""
+    asset_folder = pruned.folder.parent
+    with FileLock(asset_folder / ".lock"):
+        hidden = asset_folder / f".unfinished-{uuid.uuid4().hex}"
+        try:
+            pruned.folder.rename(hidden)
+            shutil.rmtree(hidden)
+        except PermissionError:
+            return False
+    return not pruned.folder.exists()

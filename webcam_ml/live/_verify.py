@@ -1,0 +1,205 @@
+"""`webcam-ml verify`: everything that is live, proved again from what is stored. Needs no network."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from os import W_OK, access
+from pathlib import Path
+
+from filelock import FileLock
+
+from webcam_ml.judging import ASSET, Comparison, EvidenceError, as_judged, judge
+from webcam_ml.live._layout import (
+    ENVIRONMENT_FILE,
+    VERSION_FILES,
+    environment_file,
+    link_target,
+    live_link,
+    production_folder,
+    version_folder,
+)
+from webcam_ml.live._ledger import (
+    HEAD_FILE,
+    LEDGER_FILE,
+    Ledger,
+    LedgerDamagedError,
+    LedgerEntry,
+)
+from webcam_ml.live._production import LOCK_FILE, TARGET_TYPES, sha256_of
+from webcam_ml.live._promotion import LINEAGE_FILE
+from webcam_ml.store import (
+    ArtifactDamagedError,
+    ArtifactMissingError,
+    ArtifactStore,
+    Lineage,
+    StoredArtifact,
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it was recorded.
+
+    Attributes:
+        path: The file or folder.
+        what: What was expected and what was found.
+    """
+
+    path: Path
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+
+def verify(store: ArtifactStore) -> list[Problem]:
+    """Check ledger, links, model files, all they were made from down to the labels, and verdicts.
+
+    Reads only. Pictures are not part of the chain but their digests in image_index are.
+
+    Args:
+        store: Where the live models are.
+
+    Returns:
+        What is wrong, in the order of the ledger; empty if all is well.
+    """
+    folder = production_folder(store)
+    if not folder.exists():
+        return []
+    # On a medium that cannot be written nobody promotes meanwhile.
+    with FileLock(folder / LOCK_FILE) if access(folder, W_OK) else nullcontext():
+        try:
+            ledger = Ledger.read(folder)
+        except LedgerDamagedError as error:
+            return [Problem(path, f"{LEDGER_FILE} {error.what}") for path in error.paths]
+        return list(dict.fromkeys(_problems(store, ledger)))
+
+
+def _problems(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
+    folder = production_folder(store)
+    if ledger.interrupted:
+        yield Problem(
+            folder / HEAD_FILE,
+            f"the last promotion, of {ledger.entries[-1].version}, was interrupted; the next "
+            "promotion or roll-back completes it (materialize production_model)",
+        )
+    yield from _links(store, ledger)
+    introduced = ledger.introductions()
+    for version, entry in introduced.items():
+        yield from _version_files(store, version, entry)
+    for entry in ledger.entries:
+        yield from _ancestry(store, entry)
+        yield from _verdicts(store, entry)
+
+
+def _links(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
+    for target_type in TARGET_TYPES:
+        link, live = live_link(store, target_type), ledger.live(target_type)
+        if live is None:
+            if link.is_symlink() or link.exists():
+                yield Problem(link, "is there, and the ledger knows of no such live model")
+            continue
+        found = str(link.readlink()) if link.is_symlink() else "no link"
+        if found != link_target(live.version):
+            yield Problem(link, f"leads to {found}; by the ledger {live.version} is live")
+
+
+def _version_files(store: ArtifactStore, version: str, entry: LedgerEntry) -> Iterator[Problem]:
+    folder = version_folder(store, version)
+    for name in VERSION_FILES:
+        yield from _digest(folder / name, entry.digests[name])
+    environment = folder / ENVIRONMENT_FILE
+    expected = environment_file(store, entry.target_type, version)
+    if not environment.is_file():
+        yield Problem(environment, "is gone")
+    elif environment.read_bytes() != expected:
+        yield Problem(
+            environment,
+            "was changed, or the store was moved; the next promotion or roll-back writes it again",
+        )
+
+
+def _digest(path: Path, expected: str) -> Iterator[Problem]:
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        yield Problem(path, f"cannot be read ({error.strerror})")
+        return
+    if found != expected:
+        yield Problem(path, f"has sha256 {found[:12]}…, recorded is {expected[:12]}…")
+
+
+def _ancestry(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
+    """Follow the inputs from the model and its evidence down to the labels."""
+    for asset, record in entry.lineage.items():
+        folder = store.root / asset / record.version
+        lineage_file = folder / LINEAGE_FILE
+        if lineage_file.is_file():
+            changed = list(_digest(lineage_file, record.lineage_sha256))
+            if changed:
+                yield from changed
+                continue
+            try:
+                lineage = Lineage.from_json(lineage_file.read_bytes())
+            except ValueError as error:
+                yield Problem(lineage_file, str(error))
+                continue
+            stored = StoredArtifact(asset, record.version, folder, lineage)
+        else:
+            try:
+                # Deleted or damaged and then made again: the same data_version is the same content.
+                stored = store.find(asset, record.data_version)
+            except ArtifactMissingError:
+                yield Problem(folder, "is gone, and a live model was made from it")
+                continue
+            except ArtifactDamagedError as error:
+                yield Problem(lineage_file, str(error))
+                continue
+        if stored.data_version != record.data_version:
+            yield Problem(lineage_file, f"is of another version than {record.data_version[:12]}…")
+        for name, version in stored.lineage.inputs.items():
+            if name not in entry.lineage or entry.lineage[name].data_version != version:
+                yield Problem(
+                    stored.folder / LINEAGE_FILE,
+                    f"names a {name} that the ledger does not name beside it",
+                )
+        for name, file in stored.lineage.files.items():
+            yield from _digest(stored.folder / name, file.sha256)
+        if not stored.lineage.has_consistent_version():
+            yield Problem(
+                stored.folder / LINEAGE_FILE, "its data_version does not follow from its content"
+            )
+
+
+def _verdicts(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
+    """Judge again what the ledger says was judged."""
+    record = entry.lineage.get(ASSET)
+    if record is None:
+        if entry.action == "promote":
+            yield Problem(
+                production_folder(store) / LEDGER_FILE,
+                f"line {entry.sequence} promotes {entry.version} without evidence",
+            )
+        return
+    try:
+        stored = store.find(ASSET, record.data_version)
+        comparison = stored.load(Comparison)
+    except (ArtifactMissingError, ArtifactDamagedError):
+        return  # told by `_ancestry`, file by file
+    except EvidenceError as error:
+        yield Problem(stored.folder, f"cannot be judged again: {error}")
+        return
+    path = stored.folder / "champion_comparison.json"
+    found = comparison.evidence
+    if found.candidate.model_sha256 != entry.digests["model.onnx"]:
+        yield Problem(path, f"is evidence for another model than {entry.version}")
+    verdicts = as_judged(judge(comparison))
+    for name, verdict in verdicts.items():
+        if name not in entry.verdicts:
+            continue  # a gate that is younger than this decision
+        if entry.action == "promote" and not verdict.passed:
+            yield Problem(path, f"{entry.version} went live, and {name} says no: {verdict.reason}")
+        elif entry.verdicts[name].passed != verdict.passed:
+            yield Problem(
+                path, f"{name} now says otherwise than line {entry.sequence} of the ledger"
+            )

@@ -1,0 +1,36 @@
+"""The versioned store: immutable artifacts, named by content and ancestry.
+
+An artifact is a folder of files with a `lineage.json`. Its `data_version` is the SHA-256 over the
+digests of its files and the versions of its inputs, so equal inputs give equal versions and a
+version names its whole ancestry. The values themselves are defined where they are made (labels,
+manifests, checkpoints, …); this package only knows that they can `save` and `load`.
+"""
+
+from webcam_ml.store._ancestry import AncestryError, require_common_ancestry
+from webcam_ml.store._atomic import flush_file, flush_folder, write_atomically
+from webcam_ml.store._lineage import FileRecord, Lineage, Provenance
+from webcam_ml.store._store import (
+    STORE_VARIABLE,
+    Artifact,
+    ArtifactDamagedError,
+    ArtifactMissingError,
+    ArtifactStore,
+    StoredArtifact,
+)
+
+__all__ = [
+    "STORE_VARIABLE",
+    "AncestryError",
+    "Artifact",
+    "ArtifactDamagedError",
+    "ArtifactMissingError",
+    "ArtifactStore",
+    "FileRecord",
+    "Lineage",
+    "Provenance",
+    "StoredArtifact",
+    "flush_file",
+    "flush_folder",
+    "require_common_ancestry",
+    "write_atomically",
+]

@@ -1,0 +1,364 @@
+"""Fine-tuning from the probe's head on: what is trained, where its state is kept, what comes out.
+
+Below ``<cache>/finetuning/<key>`` lies what one training needs to go on after a kill: the resized
+pictures, the state after the last finished epoch, the best network so far. The key is a digest of
+everything that decides the training, so no state ever meets other data or settings. When training is
+over the outcome and the best network stay, and the same training asked for again is read from there.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from webcam_ml.dataset import TargetType
+from webcam_ml.dataset.images import ImageArray, work_ahead
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.features import (
+    NORMALISATION_MEAN,
+    NORMALISATION_STD,
+    UNREADABLE,
+    BackboneGraph,
+    BackboneSpec,
+    get_backbone,
+)
+from webcam_ml.metrics import METRICS, PRIMARY_METRIC, make_sample, measure
+from webcam_ml.progress import track
+from webcam_ml.store import flush_file, flush_folder
+from webcam_ml.training._finetune_files import (
+    BEST_FILES,
+    OUTCOME_FILE,
+    PICTURES_FILE,
+    STATE_FILE,
+    best_file,
+    load_state,
+)
+from webcam_ml.training._finetune_settings import FineTuneSettings, Machine, find_machine
+from webcam_ml.training._probe import LinearHead
+from webcam_ml.training._settings import ClassWeight
+
+if TYPE_CHECKING:
+    import torch
+
+    from webcam_ml.training._lightning import FineTuning
+
+logger = logging.getLogger(__name__)
+
+Array = npt.NDArray[np.float64]
+Decode = Callable[[str], ImageArray]
+
+DECIDING_LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "numpy", "pillow")
+# The network that is trained is in the key of its graph.
+DECIDING_MODULES = ("_finetune.py", "_lightning.py")
+ABANDONED_AFTER_DAYS = 14
+
+
+@dataclass(frozen=True)
+class FineTuneTask:
+    """Where training starts, and the rows to learn from and to choose the epoch by.
+
+    Attributes:
+        graph: The backbone to start from.
+        head: The head to start from, without calibration.
+        spec: What the backbone is; its `random_state` seeds order and augmentation.
+        digests: SHA-256 of each row's picture, training rows first.
+        target: [rows] 0 or 1 (binary), ratings scaled to 0–1 (regression).
+        train_rows: How many of the rows are for training.
+        target_type: Logistic or squared loss; ROC AUC or mean absolute error chooses the epoch.
+        class_weight: `balanced` weighs both classes alike in the loss (binary only).
+    """
+
+    graph: BackboneGraph
+    head: LinearHead
+    spec: BackboneSpec
+    digests: Sequence[str]
+    target: Array
+    train_rows: int
+    target_type: TargetType
+    class_weight: ClassWeight = "none"
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A training that is over.
+
+    Attributes:
+        backbone: State dict of the best epoch's backbone; None if training diverged.
+        head: That epoch's head, without calibration; likewise.
+        history: One entry an epoch: `epoch`, `train_loss`, `val_loss`, `val_metric`. Epoch 0 is the
+            network with the probe's head, before training.
+        best_epoch: The epoch with the best metric.
+        stopped: Why training ended.
+        diverged: Whether that is because the loss ran away.
+        machine: What it ran on.
+    """
+
+    backbone: "Mapping[str, torch.Tensor] | None"
+    head: LinearHead | None
+    history: Sequence[Mapping[str, float | None]]
+    best_epoch: int | None
+    stopped: str
+    diverged: bool
+    machine: Machine
+
+
+def fine_tune(
+    task: FineTuneTask,
+    *,
+    settings: FineTuneSettings,
+    decode: Decode,
+    cache: Path,
+) -> FineTuned:
+    """Train backbone and head together, or go on where a killed run stopped.
+
+    Args:
+        task: What to train from, on what.
+        settings: How to train.
+        decode: Turns a digest into uint8 RGB [height, width, 3].
+        cache: Root of the caches.
+
+    Raises:
+        WebcamMLError: The batch is larger than the data, or the machine lacks what is asked for.
+    """
+    machine = find_machine(settings)
+    require_full_batch(task.train_rows, settings, machine)
+    root = cache / "finetuning"
+    root.mkdir(parents=True, exist_ok=True)
+    folder = root / _key(task, settings, machine)[:24]
+    with FileLock(root / f"{folder.name}.lock"):
+        _remove_abandoned(root, keep=folder)
+        folder.mkdir(exist_ok=True)
+        outcome = _read_outcome(folder)
+        if outcome is None:
+            _store_pictures(folder, task, decode=decode)
+            _train(folder, task, settings, machine)
+            outcome = _read_outcome(folder)
+            assert outcome is not None
+        else:
+            logger.info("this fine-tuning was done before: its outcome is read from %s", folder)
+        os.utime(folder)
+        backbone, head = (None, None) if outcome["diverged"] else _read_best(folder, outcome)
+        for path in folder.iterdir():
+            # What is only needed to go on, and what killed runs left half-written.
+            if path.name != OUTCOME_FILE and not path.match(BEST_FILES):
+                path.unlink()
+    return FineTuned(
+        backbone=backbone,
+        head=head,
+        history=outcome["history"],
+        best_epoch=outcome["best_epoch"],
+        stopped=outcome["stopped"],
+        diverged=outcome["diverged"],
+        machine=machine,
+    )
+
+
+def require_full_batch(rows: int, settings: FineTuneSettings, machine: Machine) -> None:
+    """Refuse a batch that the training rows cannot fill.
+
+    Raises:
+        WebcamMLError: `batch_size` is larger than a device's share of the rows.
+    """
+    share = rows // machine.devices
+    if share < settings.batch_size:
+        shared = f", {share} for each of {machine.devices} devices" if machine.devices > 1 else ""
+        raise WebcamMLError(
+            f"batch_size {settings.batch_size} is more than the {rows} training pictures{shared}: "
+            f"set it to {share} or less, or rate more snapshots"
+        )
+
+
+def validation_metric(value: Array, *, target: Array, target_type: TargetType) -> float:
+    """Measure values of validation rows by the metric that chooses the epoch.
+
+    Args:
+        value: [rows] log-odds (binary) or ratings of 0–1 (regression).
+        target: [rows] 0 or 1, or ratings of 0–1.
+        target_type: ROC AUC for binary; mean absolute error in stars for regression.
+    """
+    if target_type == "regression":
+        value, target = to_stars(value), to_stars(target)
+    metric = METRICS[PRIMARY_METRIC[target_type]]
+    measured = measure(metric, make_sample(target, value, np.zeros(len(target)))).value
+    return float("nan") if measured is None else measured
+
+
+def to_stars(rating: Array) -> Array:
+    """From ratings of 0–1, clamped as the model's score is, to 1–5 stars."""
+    return 1.0 + 4.0 * np.clip(rating, 0.0, 1.0)
+
+
+def _train(folder: Path, task: FineTuneTask, settings: FineTuneSettings, machine: Machine) -> None:
+    from webcam_ml.training._lightning import Journal, fit
+
+    journal = Journal(folder)
+    state = _read_state(folder)
+    if state is not None:
+        journal.load_state_dict(state["journal"])
+    if journal.stopped is not None:
+        # Killed after its last epoch, before it could say so.
+        journal.write_outcome()
+        return
+    module = _module(folder, task, settings)
+    if state is not None:
+        logger.info("fine-tuning goes on after epoch %d", state["epochs_done"])
+        module.go_on(state)
+    fit(module, journal, machine=machine)
+
+
+def _read_state(folder: Path) -> dict[str, Any] | None:
+    path = folder / STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        return load_state(path)
+    except (pickle.UnpicklingError, *UNREADABLE) as error:
+        logger.warning("%s is damaged (%s): fine-tuning starts anew", path, error)
+        return None
+
+
+def _module(folder: Path, task: FineTuneTask, settings: FineTuneSettings) -> "FineTuning":
+    import torch
+
+    from webcam_ml.training._lightning import FineTuning, TrainingRows
+
+    backbone = get_backbone(task.spec.model_name).build()
+    backbone.load_state_dict(task.graph.state_dict())
+    with torch.random.fork_rng(devices=[]):
+        head = torch.nn.Linear(len(task.head.weight), 1)
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(task.head.weight)[None])
+        head.bias.fill_(task.head.bias)
+    metric = METRICS[PRIMARY_METRIC[task.target_type]]
+    rows = TrainingRows(
+        pictures=folder / PICTURES_FILE,
+        target=task.target.astype(np.float32),
+        weight=_weights(task),
+        binary=task.target_type == "binary",
+        metric=partial(
+            validation_metric,
+            target=task.target[task.train_rows :],
+            target_type=task.target_type,
+        ),
+        higher_is_better=metric.higher_is_better,
+    )
+    return FineTuning(
+        backbone, head, rows=rows, settings=settings, random_state=task.spec.random_state
+    )
+
+
+def _weights(task: FineTuneTask) -> npt.NDArray[np.float32]:
+    target = task.target[: task.train_rows]
+    weight = np.ones(len(target))
+    if task.target_type == "binary" and task.class_weight == "balanced":
+        share = float(target.mean())
+        weight = np.where(target == 1, 0.5 / share, 0.5 / (1.0 - share))
+    return weight.astype(np.float32)
+
+
+def _store_pictures(folder: Path, task: FineTuneTask, *, decode: Decode) -> None:
+    """Decode and resize each picture once, for all epochs and all devices.
+
+    That takes 2 ms of a core for a picture 640 pixels wide, reading it back a hundredth of that. A
+    step of a CPU takes ten times as long, but a GPU would wait.
+    """
+    import torch
+
+    from webcam_ml.features._network import Preprocess
+
+    path = folder / PICTURES_FILE
+    if path.exists():
+        return
+    rows_of: dict[str, list[int]] = {}
+    for row, digest in enumerate(task.digests):
+        rows_of.setdefault(digest, []).append(row)
+    size = task.spec.image_size
+    preprocess = Preprocess(size, NORMALISATION_MEAN, NORMALISATION_STD)
+    unfinished = folder / f".{PICTURES_FILE}.{uuid.uuid4().hex}.tmp"
+    stored = np.lib.format.open_memmap(
+        unfinished, mode="w+", dtype=np.uint8, shape=(len(task.digests), 3, size, size)
+    )
+    pictures = track(
+        work_ahead(list(rows_of), decode),
+        total=len(rows_of),
+        what="pictures for fine-tuning",
+        unit="pictures",
+    )
+    for digest, picture in pictures:
+        resized = preprocess.resize(torch.from_numpy(picture)[None])[0]
+        stored[rows_of[digest]] = resized.round().clamp(0, 255).to(torch.uint8).numpy()
+    stored.flush()
+    del stored
+    flush_file(unfinished)
+    unfinished.rename(path)
+    flush_folder(folder)
+
+
+def _read_outcome(folder: Path) -> dict[str, Any] | None:
+    try:
+        outcome: dict[str, Any] = json.loads((folder / OUTCOME_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    return outcome
+
+
+def _read_best(
+    folder: Path, outcome: Mapping[str, Any]
+) -> "tuple[Mapping[str, torch.Tensor], LinearHead]":
+    state = load_state(best_file(folder, outcome["best_epoch"]))
+    backbone = {
+        # Training keeps its own order of memory, which would show in the bytes of best.pt.
+        name.removeprefix("backbone."): tensor.contiguous()
+        for name, tensor in state.items()
+        if name.startswith("backbone.")
+    }
+    head = LinearHead(
+        state["head.weight"][0].numpy().astype(np.float64), float(state["head.bias"][0])
+    )
+    return backbone, head
+
+
+def _remove_abandoned(root: Path, *, keep: Path) -> None:
+    """Free what trainings left that nobody has asked for in weeks."""
+    oldest = time.time() - ABANDONED_AFTER_DAYS * 86_400
+    for folder in root.iterdir():
+        if folder != keep and folder.is_dir() and folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _key(task: FineTuneTask, settings: FineTuneSettings, machine: Machine) -> str:
+    """Digest of everything that decides a training."""
+    here = Path(__file__).parent
+    content = {
+        "graph": task.graph.key,
+        "head": [_digest(task.head.weight.tobytes()), task.head.bias],
+        "pictures": _digest("\n".join(task.digests).encode()),
+        "target": _digest(task.target.tobytes()),
+        "train_rows": task.train_rows,
+        "random_state": task.spec.random_state,
+        "target_type": task.target_type,
+        "class_weight": task.class_weight,
+        "settings": asdict(settings),
+        "machine": asdict(machine),
+        "code": [_digest((here / name).read_bytes()) for name in DECIDING_MODULES],
+        "libraries": {name: metadata.version(name) for name in DECIDING_LIBRARIES},
+    }
+    return _digest(json.dumps(content, sort_keys=True).encode())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

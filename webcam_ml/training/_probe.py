@@ -1,0 +1,241 @@
+"""The linear probe: a linear head on frozen features, chosen by webcam-grouped cross-validation."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.training._calibration import PlattScaling
+from webcam_ml.training._settings import ClassWeight
+
+logger = logging.getLogger(__name__)
+
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+# Strength of the penalty, strongest first: a tie goes to the simpler head.
+LOGISTIC_C = tuple(float(c) for c in np.logspace(-6, 1, 15))
+RIDGE_ALPHA = tuple(float(a) for a in np.logspace(6, -1, 15))
+FOLDS = 5
+MIN_FOLDS = 2
+MAX_ITERATIONS = 2000
+
+
+class ProbeError(WebcamMLError):
+    """No head can be trained on these rows."""
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """A standardisation and a linear function folded into one: value = features · weight + bias.
+
+    Attributes:
+        weight: float64 [features].
+        bias: One number.
+    """
+
+    weight: Array
+    bias: float
+
+    def __call__(self, features: npt.NDArray[np.floating[Any]]) -> Array:
+        """Evaluate in float64: [rows, features] → [rows]."""
+        return features.astype(np.float64) @ self.weight + self.bias
+
+    def scaled(self, slope: float, intercept: float) -> "LinearHead":
+        """Fold another linear step behind this one: slope · value + intercept."""
+        return LinearHead(slope * self.weight, slope * self.bias + intercept)
+
+    def calibrated(self, calibration: PlattScaling | None) -> "LinearHead":
+        """Fold a calibration in, if there is one, and round as `in_float32`."""
+        if calibration is None:
+            return self.in_float32()
+        return self.scaled(calibration.slope, calibration.intercept).in_float32()
+
+    def in_float32(self) -> "LinearHead":
+        """Round to what best.pt and the exported graph hold, so that all three score alike."""
+        return LinearHead(
+            self.weight.astype(np.float32).astype(np.float64), float(np.float32(self.bias))
+        )
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A trained head and how it was chosen.
+
+    Attributes:
+        head: Trained on all rows with the chosen penalty; gives log-odds or a 0–1 rating.
+        out_of_fold: For each row, the value given by a head that saw no row of its webcam.
+        penalty: The chosen C (binary) or alpha (regression).
+        search: Penalty and mean out-of-fold loss of each candidate (log loss or squared error).
+        folds: Number of folds.
+    """
+
+    head: LinearHead
+    out_of_fold: Array
+    penalty: float
+    search: Sequence[tuple[float, float]]
+    folds: int
+
+
+def fit_probe(
+    features: npt.NDArray[np.floating[Any]],
+    target: Array,
+    groups: IntArray,
+    *,
+    binary: bool,
+    class_weight: ClassWeight = "none",
+    random_state: int = 0,
+) -> Probe:
+    """Train the head; the penalty is the one with the least out-of-fold loss over webcams.
+
+    Args:
+        features: [rows, features].
+        target: [rows], 0 or 1 (binary) or ratings scaled to 0–1 (regression).
+        groups: [rows], webcam ids; no webcam is trained and judged on at once.
+        binary: Logistic regression, else ridge regression.
+        class_weight: `balanced` weighs both classes alike (binary only).
+        random_state: Seed of the folds.
+
+    Raises:
+        ProbeError: Fewer than two webcams (per class, if binary), or features without variation.
+    """
+    if class_weight not in get_args(ClassWeight):
+        raise ProbeError(
+            f"class_weight {class_weight!r} is unknown: choose {' or '.join(get_args(ClassWeight))}"
+        )
+    x = features.astype(np.float64)
+    if not np.isfinite(x).all():
+        raise ProbeError(
+            f"{int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} pictures have features that are "
+            "not finite: the weights are damaged or not of this network (see `weights`)"
+        )
+    if not (x.std(axis=0) > 0).any():
+        raise ProbeError(
+            f"all {len(x)} training pictures have the same features: the pictures are equal, or the "
+            "weights are constant (see `weights`)"
+        )
+    folds = list(_folds(target, groups, binary=binary, random_state=random_state))
+    candidates = LOGISTIC_C if binary else RIDGE_ALPHA
+    values_of = np.empty((len(candidates), len(target)))
+    for train, held_out in folds:
+        heads = _fit_heads(x[train], target[train], candidates, binary, class_weight)
+        unseen = x[held_out]
+        for values, head in zip(values_of, heads, strict=True):
+            values[held_out] = head(unseen)
+    best: tuple[float, float, Array] | None = None
+    search: list[tuple[float, float]] = []
+    for penalty, values in zip(candidates, values_of, strict=True):
+        loss = _loss(target, values, binary=binary)
+        search.append((penalty, loss))
+        if best is None or loss < best[1] - 1e-12:
+            best = (penalty, loss, values)
+    assert best is not None
+    penalty, _, out_of_fold = best
+    (head,) = _fit_heads(x, target, (penalty,), binary, class_weight)
+    return Probe(
+        head=head,
+        out_of_fold=out_of_fold,
+        penalty=penalty,
+        search=search,
+        folds=len(folds),
+    )
+
+
+def fit_channel_means(
+    channel_means: npt.NDArray[np.floating[Any]], target: Array, *, binary: bool
+) -> LinearHead:
+    """Train the trivial baseline: the same regression on the three channel means alone."""
+    x = channel_means.astype(np.float64)
+    (head,) = _fit_heads(x, target, (1.0,), binary, "none")
+    return head
+
+
+def _folds(
+    target: Array, groups: IntArray, *, binary: bool, random_state: int
+) -> Iterator[tuple[IntArray, IntArray]]:
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    webcams = len(np.unique(groups))
+    limit = webcams
+    if binary:
+        limit = min(len(np.unique(groups[target == label])) for label in (0, 1))
+    if limit < MIN_FOLDS:
+        what = "a picture of the rarer class" if binary else "training pictures"
+        raise ProbeError(
+            f"only {limit} of {webcams} training webcams has {what}; at least {MIN_FOLDS} are needed "
+            "to choose a head that holds on an unseen webcam. Rate snapshots of more webcams"
+            + (", or move binary_threshold" if binary else "")
+        )
+    count = min(FOLDS, limit)
+    if binary:
+        for folds in range(count, MIN_FOLDS - 1, -1):
+            splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=random_state)
+            parts = list(splitter.split(np.zeros(len(target)), target, groups))
+            # A few large webcams can hold a whole class; fewer folds then keep both in training.
+            if all(len(np.unique(target[train])) == 2 for train, _ in parts):
+                yield from parts
+                return
+        raise ProbeError(
+            f"{webcams} training webcams cannot be divided so that both classes are in each part: "
+            "rate snapshots of more webcams, or move binary_threshold"
+        )
+    splitter = GroupKFold(count, shuffle=True, random_state=random_state)
+    yield from splitter.split(np.zeros(len(target)), target, groups)
+
+
+def _fit_heads(
+    x: Array, target: Array, penalties: Sequence[float], binary: bool, class_weight: ClassWeight
+) -> Iterator[LinearHead]:
+    """Fit one head for each penalty; the rows are standardised once for all of them."""
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    # A feature without variation says nothing: weight zero, and no division by zero.
+    scale = np.where(deviation > 0, deviation, np.inf)
+    standardised = x - mean
+    standardised /= scale
+    for penalty in penalties:
+        coefficients, intercept = (
+            _logistic(standardised, target, penalty, class_weight)
+            if binary
+            else _ridge(standardised, target, penalty)
+        )
+        weight = coefficients / scale
+        yield LinearHead(weight, intercept - float(mean @ weight))
+
+
+def _logistic(
+    x: Array, target: Array, penalty: float, class_weight: ClassWeight
+) -> tuple[Array, float]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(
+        C=penalty,
+        class_weight=None if class_weight == "none" else class_weight,
+        # 4 to 30 times faster than lbfgs on some hundred features, and closer to the optimum
+        solver="newton-cg",
+        max_iter=MAX_ITERATIONS,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.fit(x, target.astype(np.int64))
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def _ridge(x: Array, target: Array, penalty: float) -> tuple[Array, float]:
+    from sklearn.linear_model import Ridge
+
+    model = Ridge(alpha=penalty)
+    model.fit(x, target)
+    return model.coef_, float(model.intercept_)
+
+
+def _loss(target: Array, value: Array, *, binary: bool) -> float:
+    if binary:
+        # log(1 + exp(−margin)), written so that large margins do not overflow
+        return float(np.logaddexp(0.0, -np.where(target == 1, value, -value)).mean())
+    return float(((np.clip(value, 0.0, 1.0) - target) ** 2).mean())

@@ -1,0 +1,355 @@
+"""From rows with pictures to a checkpoint, and from a checkpoint to predictions."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from webcam_ml.dataset import ExportMeta, RowsWithPictures, TargetType
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.features import (
+    BackboneGraph,
+    Features,
+    extract_features,
+    prepare_backbone,
+    restore_backbone,
+    weights_identity,
+)
+from webcam_ml.training._calibration import best_f1_threshold, fit_platt
+from webcam_ml.training._challenge import Challenge, challenge
+from webcam_ml.training._checkpoint import PREDICTIONS_SCHEMA, Checkpoint, TrainedModel
+from webcam_ml.training._finetune import Decode, FineTuneTask, require_full_batch
+from webcam_ml.training._finetune_settings import find_machine
+from webcam_ml.training._loss_curve import draw_loss_curve
+from webcam_ml.training._probe import Probe, fit_channel_means, fit_probe
+from webcam_ml.training._settings import TrainingSettings
+
+logger = logging.getLogger(__name__)
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A checkpoint, and what is not part of it.
+
+    Attributes:
+        checkpoint: The model that was kept.
+        features_computed: Pictures that went through a backbone now.
+        features_reused: Pictures whose features were kept.
+        challenge: What fine-tuning brought, also where the probe stayed; None without it.
+    """
+
+    checkpoint: Checkpoint
+    features_computed: int
+    features_reused: int
+    challenge: Challenge | None = None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of rows, in their order.
+
+    Attributes:
+        raw_score: [rows] in 0–1.
+        uncalibrated_score: The same before calibration; None for regression.
+        channel_means_score: What the trivial baseline says, on the same scale.
+        features_computed: Pictures that went through the backbone now.
+        features_reused: Pictures whose features were kept.
+    """
+
+    raw_score: Array
+    uncalibrated_score: Array | None
+    channel_means_score: Array
+    features_computed: int
+    features_reused: int
+
+
+def train(
+    train_rows: RowsWithPictures,
+    val_rows: RowsWithPictures,
+    *,
+    meta: ExportMeta,
+    settings: TrainingSettings,
+    decode: Decode,
+    cache: Path,
+) -> TrainingResult:
+    """Train a linear probe, and fine-tune from it if asked; nothing here has ever seen a test row.
+
+    Of the probe, head and penalty come from train, calibration from out-of-fold train and validation
+    rows, the decision threshold from validation. A fine-tuned network takes its weights from train
+    and all the rest, the choice of its epoch included, from validation.
+
+    Args:
+        train_rows: Rows of the training split whose pictures could be read.
+        val_rows: The same of the validation split.
+        meta: How the manifest was made: what the model is asked, and from which labels.
+        settings: How to train.
+        decode: Turns the SHA-256 of a picture into uint8 RGB [height, width, 3].
+        cache: Root of the caches of backbones and features.
+
+    Raises:
+        WebcamMLError: The rows cannot be learned from, or weights cannot be had.
+    """
+    _require_learnable(train_rows, val_rows, meta.target_type)
+    tunes = settings.strategy == "finetune"
+    if tunes:
+        # An hour of features must not end at a batch that cannot be filled.
+        machine = find_machine(settings.finetune)
+        require_full_batch(train_rows.frame.height, settings.finetune, machine)
+    probed = _train_probe(
+        train_rows, val_rows, meta.target_type, settings=settings, decode=decode, cache=cache
+    )
+    challenger = _fine_tune(probed, settings, decode=decode, cache=cache) if tunes else None
+    model, raw_score, kind = probed.model, probed.raw_score, "out_of_fold"
+    if challenger is not None and challenger.won:
+        assert challenger.model is not None
+        assert challenger.val_score is not None
+        model, kind = challenger.model, "out_of_fold_probe"
+        raw_score = np.concatenate([raw_score[probed.is_train], challenger.val_score])
+    summary = {
+        "labels_sha256": meta.labels_sha256,
+        **_summary(settings, train_rows, val_rows, probe=probed.probe, model=model),
+    }
+    if challenger is not None:
+        summary["finetune"] = challenger.summary()
+    checkpoint = Checkpoint(
+        weights=model.to_bytes(),
+        summary=summary,
+        predictions=_predictions(
+            probed.rows, raw_score, np.where(probed.is_train, kind, "held_out")
+        ),
+        loss_curve=None if challenger is None else draw_loss_curve(summary["finetune"]),
+    )
+    computed = 0 if challenger is None else challenger.features_computed
+    return TrainingResult(
+        checkpoint,
+        features_computed=probed.features.computed + computed,
+        features_reused=probed.features.reused,
+        challenge=challenger,
+    )
+
+
+def predict(
+    checkpoint: Checkpoint, rows: pl.DataFrame, *, decode: Decode, cache: Path
+) -> Predictions:
+    """Score rows by a checkpoint, through the same features that it was trained on.
+
+    Args:
+        checkpoint: The model.
+        rows: With a column `sha256` that names each row's picture.
+        decode: Turns such a digest into uint8 RGB [height, width, 3].
+        cache: Root of the caches of backbones and features.
+    """
+    model = checkpoint.model
+    graph = restore_backbone(
+        key=model.backbone_key,
+        model_name=model.model_name,
+        image_size=model.image_size,
+        state=model.backbone,
+        cache=cache,
+    )
+    features: Features = extract_features(
+        graph, rows["sha256"].to_list(), decode=decode, cache=cache
+    )
+    return Predictions(
+        raw_score=model.raw_score(features.values),
+        uncalibrated_score=model.uncalibrated_score(features.values),
+        channel_means_score=model.channel_means_score(features.channel_means),
+        features_computed=features.computed,
+        features_reused=features.reused,
+    )
+
+
+@dataclass(frozen=True)
+class _Probed:
+    """A trained probe, with what was made on the way there.
+
+    Attributes:
+        rows: Training rows, then validation rows.
+        is_train: [rows] which is which.
+        target: [rows] 0 or 1, or ratings scaled to 0–1.
+        graph: The backbone.
+        features: Of all rows.
+        probe: The head, without calibration.
+        model: The calibrated model.
+        raw_score: [rows] its predictions of webcams that it had not seen.
+    """
+
+    rows: pl.DataFrame
+    is_train: npt.NDArray[np.bool_]
+    target: Array
+    graph: BackboneGraph
+    features: Features
+    probe: Probe
+    model: TrainedModel
+    raw_score: Array
+
+
+def _train_probe(
+    train_rows: RowsWithPictures,
+    val_rows: RowsWithPictures,
+    target_type: TargetType,
+    *,
+    settings: TrainingSettings,
+    decode: Decode,
+    cache: Path,
+) -> _Probed:
+    binary = target_type == "binary"
+    graph = prepare_backbone(settings.backbone, cache=cache)
+    rows = pl.concat([train_rows.frame, val_rows.frame])
+    features = extract_features(graph, rows["sha256"].to_list(), decode=decode, cache=cache)
+    is_train = np.arange(rows.height) < train_rows.frame.height
+    target = _model_target(rows, target_type)
+    logger.info(
+        "choosing a head on %d rows of %d features", is_train.sum(), features.values.shape[1]
+    )
+    probe = fit_probe(
+        features.values[is_train],
+        target[is_train],
+        rows["camera_id"].to_numpy()[is_train],
+        binary=binary,
+        class_weight=settings.class_weight,
+        random_state=settings.backbone.random_state,
+    )
+    unseen = np.concatenate([probe.out_of_fold, probe.head(features.values[~is_train])])
+    calibration = fit_platt(unseen, target) if binary else None
+    model = TrainedModel(
+        model_name=settings.backbone.model_name,
+        image_size=settings.backbone.image_size,
+        target_type=target_type,
+        backbone_key=graph.key,
+        backbone=graph.state_dict(),
+        head=probe.head.calibrated(calibration),
+        calibration=calibration,
+        decision_threshold=None,
+        channel_means=fit_channel_means(
+            features.channel_means[is_train], target[is_train], binary=binary
+        ).in_float32(),
+    )
+    raw_score = _unseen_scores(model, unseen)
+    if binary:
+        threshold = best_f1_threshold(raw_score[~is_train], target[~is_train])
+        model = replace(model, decision_threshold=threshold)
+    return _Probed(rows, is_train, target, graph, features, probe, model, raw_score)
+
+
+def _fine_tune(
+    probed: _Probed, settings: TrainingSettings, *, decode: Decode, cache: Path
+) -> Challenge:
+    task = FineTuneTask(
+        graph=probed.graph,
+        head=probed.probe.head,
+        spec=settings.backbone,
+        digests=probed.rows["sha256"].to_list(),
+        target=probed.target,
+        train_rows=int(probed.is_train.sum()),
+        target_type=probed.model.target_type,
+        class_weight=settings.class_weight,
+    )
+    challenger = challenge(
+        probed.model,
+        task,
+        val_score=probed.raw_score[~probed.is_train],
+        val_webcam=probed.rows["camera_id"].to_numpy()[~probed.is_train],
+        settings=settings.finetune,
+        decode=decode,
+        cache=cache,
+    )
+    logger.info("%s", challenger.verdict)
+    return challenger
+
+
+def _require_learnable(
+    train_rows: RowsWithPictures, val_rows: RowsWithPictures, target_type: TargetType
+) -> None:
+    for name, rows in (("train", train_rows), ("val", val_rows)):
+        left_out = sum(rows.left_out.values())
+        without = (
+            f" after {left_out} rows without a readable picture were left out" if left_out else ""
+        )
+        if rows.frame.is_empty():
+            raise WebcamMLError(
+                f"the {name} split has no rows{without}: see the failures of image_index"
+            )
+        if target_type == "binary" and rows.frame["target_label"].n_unique() < 2:
+            only = "positive" if rows.frame["target_label"][0] else "negative"
+            raise WebcamMLError(
+                f"all {rows.frame.height} {name} rows are {only}{without}: a classifier needs both "
+                "classes. Move binary_threshold (manifest_full) or rate more snapshots"
+            )
+
+
+def _model_target(rows: pl.DataFrame, target_type: TargetType) -> Array:
+    target = rows["target_label"].to_numpy().astype(np.float64)
+    return target if target_type == "binary" else (target - 1.0) / 4.0
+
+
+def _unseen_scores(model: TrainedModel, value: Array) -> Array:
+    if model.calibration is not None:
+        return model.calibration(value)
+    return np.clip(value, 0.0, 1.0)
+
+
+def _predictions(rows: pl.DataFrame, raw_score: Array, kind: npt.NDArray[np.str_]) -> pl.DataFrame:
+    return (
+        rows.select(
+            "snapshot_id",
+            "webcam_id",
+            "split",
+            pl.col("target_label").alias("target"),
+            pl.Series("raw_score", raw_score),
+            pl.Series("kind", kind),
+        )
+        .cast(PREDICTIONS_SCHEMA)  # type: ignore[arg-type]  # a dict is invariant in its keys
+        .sort("snapshot_id")
+    )
+
+
+def _summary(
+    settings: TrainingSettings,
+    train_rows: RowsWithPictures,
+    val_rows: RowsWithPictures,
+    *,
+    probe: Probe,
+    model: TrainedModel,
+) -> dict[str, Any]:
+    spec, target_type = settings.backbone, model.target_type
+    labels = train_rows.frame["target_label"].to_numpy()
+    if target_type == "binary":
+        baselines = {"prior": float(labels.mean())}
+    else:
+        baselines = {"median": float(np.median(labels)), "mean": float(labels.mean())}
+    calibration = model.calibration
+    return {
+        "target_type": target_type,
+        "strategy": settings.strategy,
+        "model_name": spec.model_name,
+        "weights": weights_identity(spec.weights, random_state=spec.random_state),
+        "image_size": spec.image_size,
+        "random_state": spec.random_state,
+        "class_weight": settings.class_weight,
+        "rows": {"train": train_rows.frame.height, "val": val_rows.frame.height},
+        "webcams": {
+            "train": train_rows.frame["webcam_id"].n_unique(),
+            "val": val_rows.frame["webcam_id"].n_unique(),
+        },
+        "left_out": {"train": dict(train_rows.left_out), "val": dict(val_rows.left_out)},
+        "head": {
+            "kind": "logistic regression" if target_type == "binary" else "ridge regression",
+            "penalty": probe.penalty,
+            "folds": probe.folds,
+            "search": [
+                {"penalty": penalty, "out_of_fold_loss": loss} for penalty, loss in probe.search
+            ],
+        },
+        "calibration": None
+        if calibration is None
+        else {"slope": calibration.slope, "intercept": calibration.intercept},
+        "decision_threshold": model.decision_threshold,
+        "baselines": baselines,
+    }

@@ -1,0 +1,245 @@
+import ast
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from webcam_ml import judging
+from webcam_ml.dataset import SplitConfig, TargetConfig, build_manifest
+from webcam_ml.dataset.images import ImageCache
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.evaluation import EvalReport
+from webcam_ml.export import ExportedModel, score_pictures
+from webcam_ml.judging import (
+    Comparison,
+    ComparisonSettings,
+    EvidenceError,
+    compare_with_champion,
+    judge,
+)
+from webcam_ml.live import promote_override, were_live
+from webcam_ml.store import ArtifactStore
+from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
+from webcam_ml_tests.live.models import Made, Works, make, make_world_of
+from webcam_ml_tests.world import World
+
+
+@pytest.fixture(scope="module")
+def comparison(prepared: Live) -> Comparison:
+    return prepared.evidence["better"].load(Comparison)
+
+
+def test_the_numbers_are_those_of_the_model_files_on_the_same_rows(
+    comparison: Comparison, made: dict[str, Made]
+) -> None:
+    world = made["better"].world
+    rows = world.rows("test").frame
+    auc = {}
+    for name in ("better", "first"):
+        scores = score_pictures(
+            made[name].exported, rows["sha256"].to_list(), images=world.images, cache=world.cache
+        )
+        auc[name] = roc_auc_score(rows["target_label"].to_numpy(), scores)
+    assert comparison.evidence.champion is not None
+    paired = comparison.evidence.champion.metrics["roc_auc"]
+    assert paired.candidate.value == pytest.approx(auc["better"], abs=1e-6)
+    assert paired.rival.value == pytest.approx(auc["first"], abs=1e-6)
+    assert paired.difference.value == pytest.approx(auc["better"] - auc["first"], abs=2e-6)
+    assert paired.lower_bound < paired.difference.value < paired.upper_bound
+    assert comparison.evidence.candidate.metrics["roc_auc"] == paired.candidate
+
+
+def test_scores_of_the_fresh_process_equal_those_of_this_one_to_the_bit(
+    made: dict[str, Made], tmp_path: Path, live: Live
+) -> None:
+    world = made["better"].world
+    live.works.compare(live.found["better"], world.cache)  # scored in the fresh process
+    digests = world.rows("test").frame["sha256"].to_list()
+    kept = score_pictures(made["better"].exported, digests, images=world.images, cache=world.cache)
+    here = score_pictures(made["better"].exported, digests, images=world.images, cache=tmp_path)
+    np.testing.assert_array_equal(kept, here)
+
+
+def test_the_scoring_process_imports_nothing_but_the_runtime() -> None:
+    child = Path(judging.__file__).with_name("_runtime_child.py")
+    look = (
+        f"import runpy, sys; runpy.run_path({str(child)!r}); "
+        "print(sorted(name for name in sys.modules if name.startswith('webcam_ml.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    packages = {name.split(".")[1] for name in ast.literal_eval(done.stdout)}
+    assert packages == {"errors", "limits", "scoring"}
+
+
+def test_equal_comparisons_give_equal_bytes_wherever_the_store_is(
+    live: Live, prepared: Live, made: dict[str, Made], tmp_path: Path
+) -> None:
+    again = live.works.compare(live.found["better"], made["better"].world.cache)
+    one, two = (bytes_below(found.folder) for found in (again, prepared.evidence["better"]))
+    assert {name: one[name] for name in one if name != "lineage.json"} == {
+        name: two[name] for name in two if name != "lineage.json"
+    }
+    assert b"/" + str(tmp_path.name).encode() not in one["champion_comparison.json"]
+
+
+def test_evidence_survives_being_stored(comparison: Comparison, tmp_path: Path) -> None:
+    comparison.save(tmp_path)
+    assert Comparison.load(tmp_path) == comparison
+    assert (tmp_path / "champion_comparison.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_report_beside_the_evidence_is_the_original_to_the_byte(prepared: Live) -> None:
+    original = prepared.found["better"]["eval_report"].folder / "eval_report.json"
+    beside = prepared.evidence["better"].folder / "eval_report.json"
+    assert beside.read_bytes() == original.read_bytes()
+
+
+def test_another_report_beside_the_evidence_is_noticed(
+    comparison: Comparison, made: dict[str, Made], tmp_path: Path
+) -> None:
+    replace(comparison, eval_document=made["first"].report.document).save(tmp_path)
+    with pytest.raises(EvidenceError, match=r"eval_report\.json"):
+        Comparison.load(tmp_path)
+
+
+def test_what_differs_from_the_live_model_is_listed(comparison: Comparison) -> None:
+    changes = {(one.kind, one.what) for one in comparison.evidence.changes}
+    assert changes == {("data", "labels")}
+
+
+def test_the_table_has_a_row_for_each_metric(comparison: Comparison, prepared: Live) -> None:
+    table = comparison.table()
+    assert [row["metric"] for row in table] == ["roc_auc", "average_precision", "f1", "brier"]
+    assert table[0]["difference"] > 0
+    assert "live" not in prepared.evidence["first"].load(Comparison).table()[0]
+
+
+def test_parts_that_do_not_belong_together_are_refused(live: Live, made: dict[str, Made]) -> None:
+    world = made["better"].world
+    with pytest.raises(WebcamMLError, match="checkpoint is"):
+        compare_with_champion(
+            live.found["better"]["onnx_model"], made["first"].report, world.manifest.split("test"),
+            world.index, store=live.store, were_live=were_live(live.store, "binary"),
+            images=world.images, cache=world.cache,
+        )  # fmt: skip
+    with pytest.raises(WebcamMLError, match="test split is"):
+        compare_with_champion(
+            live.found["better"]["onnx_model"], made["better"].report, world.manifest.split("val"),
+            world.index, store=live.store, were_live=were_live(live.store, "binary"),
+            images=world.images, cache=world.cache,
+        )  # fmt: skip
+
+
+def test_a_damaged_live_model_is_compared_with_nothing(live: Live, made: dict[str, Made]) -> None:
+    flip(live.production / "binary" / "model.onnx")
+    with pytest.raises(WebcamMLError, match=r"is not what went live"):
+        live.works.compare(live.found["better"], made["better"].world.cache)
+
+
+def test_a_file_that_the_runtime_refuses_is_evidence_too(live: Live, made: dict[str, Made]) -> None:
+    """model.meta.json says another digest: what a hand-made candidate may look like."""
+    better = made["better"]
+    meta = better.exported.meta.model_copy(update={"sha256": "0" * 64})
+    broken = ExportedModel(better.exported.model, meta, better.exported.parity)
+    found = live.found["better"]
+    names = ("checkpoint", "eval_report", "image_index")
+    candidate = live.works.put("onnx_model", broken, **{name: found[name] for name in names})
+    world = better.world
+    result = compare_with_champion(
+        candidate, better.report, world.manifest.split("test"), world.index,
+        store=live.store, were_live=were_live(live.store, "binary"),
+            images=world.images, cache=live.store.root.parent / "empty cache",
+    )  # fmt: skip
+    assert result.milliseconds is None
+    reason = result.comparison.evidence.serving.reason
+    assert reason is not None
+    assert str(live.store.root) not in reason
+    failed = {name for name, one in judge(result.comparison).items() if not one.passed}
+    assert {"serves_in_runtime", "quality_floor", "not_worse_than_champion"} <= failed
+
+
+def test_pictures_come_from_the_cache_or_not_at_all(live: Live, made: dict[str, Made]) -> None:
+    world, found = made["better"].world, live.found["better"]
+    with pytest.raises(WebcamMLError, match="materialize image_index again"):
+        compare_with_champion(
+            found["onnx_model"], found["eval_report"].load(EvalReport),
+            world.manifest.split("test"), world.index,
+            store=live.store, were_live=were_live(live.store, "binary"),
+            images=ImageCache(live.store.root / "nowhere"), cache=live.store.root / "nowhere",
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def redefined(made: dict[str, Made]) -> Made:
+    """Trained with another division of the webcams, and threes counted as good."""
+    world = made["better"].world
+    manifest = build_manifest(
+        world.labels,
+        target=TargetConfig(binary_threshold=3.0),
+        split=SplitConfig(seed=7, train_pct=60, val_pct=20, test_pct=20),
+    )
+    return make(World(world.labels, manifest, world.index, world.images, world.cache))
+
+
+def test_test_webcams_that_the_live_model_was_trained_on_are_left_out_and_counted(
+    live: Live, made: dict[str, Made], redefined: Made
+) -> None:
+    found = live.works.add(redefined)
+    evidence = live.works.compare(found, redefined.world.cache).load(Comparison).evidence
+    mine = set(redefined.world.rows("test").frame["webcam_id"])
+    theirs = {
+        webcam
+        for part in ("train", "val")
+        for webcam in made["first"].world.rows(part).frame["webcam_id"]
+    }
+    assert evidence.champion is not None
+    assert mine & theirs
+    assert evidence.champion.webcams == len(mine - theirs)
+    assert evidence.champion.webcams_left_out == len(mine & theirs)
+    assert evidence.champion.rows + evidence.champion.rows_left_out == evidence.test_split.rows
+
+
+def test_another_definition_is_refused_unless_a_reason_is_given(
+    live: Live, redefined: Made
+) -> None:
+    found = live.works.add(redefined)
+    cache = redefined.world.cache
+    comparison = live.works.compare(found, cache).load(Comparison)
+    verdict = judge(comparison)["same_definition"]
+    assert not verdict.passed
+    assert verdict.numbers == {"binary_threshold": "4.0 → 3.0", "seed": "20260212 → 7"}
+    settings = ComparisonSettings(definition_change="threes are good enough")
+    assert judge(live.works.compare(found, cache, settings).load(Comparison))[
+        "same_definition"
+    ].passed
+
+
+def test_the_best_that_was_ever_live_is_compared_with_if_it_is_not_the_live_one(
+    live: Live, made: dict[str, Made], redefined: Made
+) -> None:
+    """better, then worse by override: the next is measured beside both."""
+    live.promote("better")
+    promote_override(live.store, made["shuffled"].version, reason="a drill")
+    found = live.works.add(redefined)
+    evidence = live.works.compare(found, redefined.world.cache).load(Comparison).evidence
+    assert evidence.champion is not None
+    assert evidence.best_ever_live is not None
+    assert evidence.champion.model_version == made["shuffled"].version
+    assert evidence.best_ever_live.model_version == made["better"].version
+
+
+def test_regression_is_judged_by_mae_and_spearman(made: dict[str, Made], tmp_path: Path) -> None:
+    world = make_world_of(made["better"].world.cache.parent, TargetConfig(target_type="regression"))
+    regression = make(world)
+    works = Works(ArtifactStore(tmp_path / "store"))
+    promotion = works.run(regression)
+    numbers = promotion.verdicts["quality_floor"].numbers
+    assert set(numbers) == {"value", "mae_of_median", "spearman", "min_spearman"}
+    assert (tmp_path / "store" / "production" / "regression" / "model.onnx").exists()
+    # The one target type does not stand in the other's way.
+    assert works.run(made["first"]).entry.replaces is None
+    assert not works.run(regression).is_new

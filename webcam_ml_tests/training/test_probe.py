@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from webcam_ml.training import ProbeError, fit_probe
+
+
+def drawn(
+    seed: int = 0, webcams: int = 30, per_webcam: int = 6
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    rows = webcams * per_webcam
+    groups = np.repeat(np.arange(webcams) * 17, per_webcam)
+    features = random.normal(size=(rows, 12)) * random.uniform(0.1, 30, 12) + 5
+    signal = (features[:, 0] - 5) / features[:, 0].std() + random.normal(size=rows)
+    return features.astype(np.float32), (signal > 0.5).astype(float), groups
+
+
+@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+def test_the_folded_head_is_scikit_learns_pipeline(class_weight: str) -> None:
+    features, target, groups = drawn()
+    probe = fit_probe(features, target, groups, binary=True, class_weight=class_weight)
+    reference = make_pipeline(
+        StandardScaler(),
+        LogisticRegression(
+            C=probe.penalty,
+            class_weight=None if class_weight == "none" else class_weight,
+            solver="newton-cholesky",
+            tol=1e-10,
+        ),
+    ).fit(features.astype(np.float64), target)
+    np.testing.assert_allclose(
+        probe.head(features), reference.decision_function(features.astype(np.float64)), atol=5e-3
+    )
+
+
+def test_the_folded_regression_head_is_scikit_learns_pipeline() -> None:
+    features, target, groups = drawn()
+    rating = 0.2 + 0.5 * target
+    probe = fit_probe(features, rating, groups, binary=False)
+    reference = make_pipeline(StandardScaler(), Ridge(alpha=probe.penalty)).fit(
+        features.astype(np.float64), rating
+    )
+    np.testing.assert_allclose(
+        probe.head(features), reference.predict(features.astype(np.float64)), atol=1e-9
+    )
+
+
+def test_out_of_fold_values_know_nothing_of_the_rows_webcam() -> None:
+    features, target, groups = drawn()
+    before = fit_probe(features, target, groups, binary=True)
+    # The labels of one webcam in another order: what is predicted for its rows must not notice.
+    # (Counts per webcam decide the folds, so they stay.)
+    compared = 0
+    for group in np.unique(groups)[:8]:
+        webcam = groups == group
+        changed = target.copy()
+        changed[webcam] = target[webcam][::-1]
+        after = fit_probe(features, changed, groups, binary=True)
+        if (changed == target).all() or after.penalty != before.penalty:
+            continue  # nothing changed, or another penalty was chosen: nothing to compare
+        compared += 1
+        np.testing.assert_allclose(
+            after.out_of_fold[webcam], before.out_of_fold[webcam], rtol=1e-12
+        )
+        assert (np.abs(after.out_of_fold - before.out_of_fold)[~webcam] > 1e-6).any()
+    assert compared >= 2
+
+
+def test_the_penalty_has_the_least_out_of_fold_loss() -> None:
+    features, target, groups = drawn()
+    probe = fit_probe(features, target, groups, binary=True)
+    assert dict(probe.search)[probe.penalty] == min(loss for _, loss in probe.search)
+
+
+def test_equal_input_gives_equal_heads() -> None:
+    features, target, groups = drawn()
+    one, two = (fit_probe(features, target, groups, binary=True, random_state=3) for _ in range(2))
+    np.testing.assert_array_equal(one.head.weight, two.head.weight)
+    np.testing.assert_array_equal(one.out_of_fold, two.out_of_fold)
+
+
+def test_a_feature_without_variation_gets_no_weight() -> None:
+    features, target, groups = drawn()
+    features[:, 3] = 7.0
+    probe = fit_probe(features, target, groups, binary=True)
+    assert probe.head.weight[3] == 0.0
+    assert np.isfinite(probe.head.weight).all()
+
+
+def test_constant_features_are_refused() -> None:
+    features, target, groups = drawn()
+    with pytest.raises(ProbeError, match="same features"):
+        fit_probe(np.ones_like(features), target, groups, binary=True)
+
+
+def test_features_that_are_not_finite_are_refused() -> None:
+    features, target, groups = drawn()
+    features[4, 2] = np.nan
+    with pytest.raises(ProbeError, match="1 of 180 pictures have features that are not finite"):
+        fit_probe(features, target, groups, binary=True)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_one_webcam_only_is_refused(binary: bool) -> None:
+    features, target, groups = drawn()
+    with pytest.raises(ProbeError, match="only 1 of 1 training webcams"):
+        fit_probe(features, target, np.zeros_like(groups), binary=binary)
+
+
+def test_positives_of_one_webcam_only_are_refused() -> None:
+    features, _, groups = drawn()
+    target = (groups == groups[0]).astype(float)
+    with pytest.raises(ProbeError, match="rarer class"):
+        fit_probe(features, target, groups, binary=True)
+
+
+def test_few_webcams_get_fewer_folds() -> None:
+    features, target, groups = drawn(webcams=3, per_webcam=20)
+    assert fit_probe(features, target, groups, binary=True).folds in (2, 3)
