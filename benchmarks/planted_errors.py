@@ -26,11 +26,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from webcam_ml.contracts import TargetType
 from webcam_ml.dataset import (
     Manifest,
     RowsWithPictures,
     TargetConfig,
-    TargetType,
     build_manifest,
     rows_with_pictures,
 )

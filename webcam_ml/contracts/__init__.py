@@ -1,5 +1,8 @@
-"""What every other room agrees on. The bottom of the house: it imports nothing of the project but errors."""
+"""What every other room agrees on. The bottom of the house: it imports nothing of the project but errors.
 
-from webcam_ml.contracts._spreadsheet import for_spreadsheets, from_spreadsheets
+`Target` is what a model is asked: all that differs between the target types is said there.
+"""
 
-__all__ = ["for_spreadsheets", "from_spreadsheets"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

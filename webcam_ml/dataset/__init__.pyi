@@ -7,7 +7,7 @@ from ._manifest import (
 )
 from ._pictures import RowsWithPictures, rows_with_pictures
 from ._splits import SPLIT_NAMES, SplitConfig, SplitConfigError, SplitName
-from ._targets import TargetConfig, TargetConfigError, TargetType
+from ._targets import TargetConfig, TargetConfigError
 
 __all__ = [
     "SPLIT_NAMES",
@@ -19,7 +19,6 @@ __all__ = [
     "SplitName",
     "TargetConfig",
     "TargetConfigError",
-    "TargetType",
     "UnusableTargetsError",
     "build_manifest",
     "require_usable_targets",

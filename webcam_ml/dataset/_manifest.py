@@ -10,9 +10,15 @@ from typing import Any, Self
 
 import polars as pl
 
-from webcam_ml.contracts import for_spreadsheets, from_spreadsheets
+from webcam_ml.contracts import (
+    Target,
+    TargetType,
+    for_spreadsheets,
+    from_spreadsheets,
+    target_of,
+)
 from webcam_ml.dataset._splits import SPLIT_NAMES, SplitConfig, SplitName
-from webcam_ml.dataset._targets import TargetConfig, TargetType
+from webcam_ml.dataset._targets import TargetConfig
 from webcam_ml.dataset.duplicates import DuplicateWebcams
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import Labels
@@ -63,6 +69,11 @@ class ExportMeta:
     drop_reasons: Mapping[str, int]
     labels_sha256: str
     duplicate_webcams: DuplicateWebcams | None = None
+
+    @property
+    def asked(self) -> Target:
+        """What the model is asked."""
+        return target_of(self.target_type)
 
     def to_json(self) -> str:
         """Serialise for export_meta.json."""
@@ -152,8 +163,7 @@ class Manifest:
     def to_csv(self) -> bytes:
         """Serialise the contract's columns; equal labels give equal bytes."""
         frame = self.frame
-        if self.meta.target_type == "binary":
-            frame = frame.with_columns(pl.col("target_label").cast(pl.Int64))
+        frame = frame.with_columns(self.meta.asked.stored_label(pl.col("target_label")))
         buffer = io.BytesIO()
         frame.with_columns(for_spreadsheets()).write_csv(buffer, line_terminator="\n")
         return buffer.getvalue()
@@ -216,7 +226,7 @@ def build_manifest(
         label_source=labels.query.label_source,
         curator_sessions=tuple(sorted(labels.query.curator_sessions)),
         target_type=target.target_type,
-        binary_threshold=target.binary_threshold if target.target_type == "binary" else None,
+        binary_threshold=target.positive_from,
         min_rating_count=labels.query.min_rating_count,
         split_config=split,
         counts={"total": frame.height, **_per_split(frame, pl.len())},
@@ -258,7 +268,7 @@ def require_usable_targets(manifest: Manifest) -> None:
                 f"falls into its {getattr(meta.split_config, f'{name}_pct')} percent. Label more "
                 f"webcams, or give it more with {name}_pct (that changes the frozen splits)"
             )
-        if meta.target_type == "regression":
+        if not meta.asked.has_classes:
             continue
         positives = int(rows["target_label"].sum())
         if positives in (0, rows.height):
@@ -289,16 +299,7 @@ def _per_split(frame: pl.DataFrame, count: pl.Expr) -> dict[str, int]:
 
 
 def _target_distribution(frame: pl.DataFrame, target: TargetConfig) -> dict[str, dict[str, float]]:
-    distribution: dict[str, dict[str, float]] = {}
-    for name in SPLIT_NAMES:
-        values = frame.filter(pl.col("split") == name)["target_label"]
-        if target.target_type == "binary":
-            positive = int(values.sum())
-            distribution[name] = {"negative": len(values) - positive, "positive": positive}
-        else:
-            stars = values.round().cast(pl.Int64)
-            distribution[name] = {
-                **{f"{star} stars": int((stars == star).sum()) for star in range(1, 6)},
-                "mean": round(float(values.to_numpy().mean()), 4) if len(values) else 0.0,
-            }
-    return distribution
+    return {
+        name: target.asked.distribution(frame.filter(pl.col("split") == name)["target_label"])
+        for name in SPLIT_NAMES
+    }

@@ -1,17 +1,21 @@
 """From a rating on the 1–5 scale to what a model is trained on."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
+from webcam_ml.contracts import (
+    HIGHEST_RATING,
+    LOWEST_RATING,
+    TARGETS,
+    Target,
+    TargetType,
+    rating_of,
+    target_of,
+)
 from webcam_ml.errors import WebcamMLError
 
 if TYPE_CHECKING:
     import polars as pl
-
-TargetType = Literal["binary", "regression"]
-
-LOWEST_RATING = 1.0
-HIGHEST_RATING = 5.0
 
 
 class TargetConfigError(WebcamMLError):
@@ -34,24 +38,29 @@ class TargetConfig:
     binary_threshold: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.target_type not in get_args(TargetType):
+        if self.target_type not in TARGETS:
             raise TargetConfigError(
-                f"target_type {self.target_type!r} is unknown: choose "
-                f"{' or '.join(get_args(TargetType))}"
+                f"target_type {self.target_type!r} is unknown: choose {' or '.join(TARGETS)}"
             )
         if not LOWEST_RATING < self.binary_threshold <= HIGHEST_RATING:
             hint = ""
             if 0 < self.binary_threshold <= 1:
-                hint = f" (did you mean {1 + 4 * self.binary_threshold:g}, the same on 1–5?)"
+                hint = f" (did you mean {rating_of(self.binary_threshold):g}, the same on 1–5?)"
             raise TargetConfigError(
                 f"binary_threshold {self.binary_threshold:g} is outside (1, 5]: it is a number of "
                 f"stars, on the scale of the ratings{hint}"
             )
 
-    def label_of(self, label_value: "pl.Expr") -> "pl.Expr":
-        """Turn ratings (1–5) into targets: 0 or 1 for binary, the rating itself for regression."""
-        import polars as pl
+    @property
+    def asked(self) -> Target:
+        """What the target type means."""
+        return target_of(self.target_type)
 
-        if self.target_type == "binary":
-            return (label_value >= self.binary_threshold).cast(pl.Int64)
-        return label_value
+    @property
+    def positive_from(self) -> float | None:
+        """The rating from which a picture is positive; None where nothing is."""
+        return self.asked.positive_from(self.binary_threshold)
+
+    def label_of(self, label_value: "pl.Expr") -> "pl.Expr":
+        """Turn ratings (1–5) into targets."""
+        return self.asked.label_of(label_value, binary_threshold=self.binary_threshold)

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from urllib.parse import urlsplit, urlunsplit
 
+from webcam_ml.contracts import STARS
 from webcam_ml.disagreement._document import DisagreementDocument, Group, ReportRow
-from webcam_ml.disagreement._rows import RECORDED_KINDS, STARS
+from webcam_ml.disagreement._rows import RECORDED_KINDS
 
 # Of as many rows at most the page has cards; the tables have all.
 LARGEST_GALLERY = 500

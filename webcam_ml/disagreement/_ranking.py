@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from webcam_ml.disagreement._rows import STAR_COLUMNS, STARS
+from webcam_ml.contracts import STAR_COLUMNS, STARS
 
 FloatArray: TypeAlias = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Self
 
 import polars as pl
 
-from webcam_ml.dataset import TargetType
+from webcam_ml.contracts import TargetType
 from webcam_ml.disagreement._document import (
     SCHEMA_VERSION,
     WHAT_AI_RATING_MEANS,

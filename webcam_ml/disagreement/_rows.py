@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from webcam_ml.contracts import STAR_COLUMNS, STARS, rating_of
 from webcam_ml.errors import WebcamMLError
 
-STARS = (1, 2, 3, 4, 5)
-STAR_COLUMNS = tuple(f"stars_{star}" for star in STARS)
 SPLITS = ("train", "val", "test")
 PREDICTION_KINDS = (
     "out_of_fold",
@@ -96,7 +95,7 @@ def with_differences(frame: pl.DataFrame) -> pl.DataFrame:
         ``signed_diff`` = ai_rating − human_rating, positive where the model is higher, ``direction``
         (null where both are equal), and ``star``, the human rating in whole stars, halves up.
     """
-    ai_rating = pl.Series("ai_rating", (1.0 + 4.0 * frame["raw_score"].to_numpy()).round(2))
+    ai_rating = pl.Series("ai_rating", rating_of(frame["raw_score"].to_numpy()).round(2))
     return (
         frame.with_columns(
             ai_rating,

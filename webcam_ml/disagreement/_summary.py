@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from webcam_ml.contracts import STARS
 from webcam_ml.disagreement._document import Group, Summary, WebcamGroup
-from webcam_ml.disagreement._rows import SPLITS, STARS
+from webcam_ml.disagreement._rows import SPLITS
 from webcam_ml.disagreement._settings import DisagreementSettings
 from webcam_ml.metrics import Interval, paired_difference, webcam_interval
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from webcam_ml.dataset import TargetType
+from webcam_ml.contracts import TargetType
 from webcam_ml.features import OPSET
 from webcam_ml.training import LABEL_SCALE, TrainedModel
 

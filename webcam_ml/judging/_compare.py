@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from webcam_ml.dataset import SPLIT_NAMES, ExportMeta, Manifest, TargetType, rows_with_pictures
+from webcam_ml.contracts import TargetType, target_of
+from webcam_ml.dataset import SPLIT_NAMES, ExportMeta, Manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import EvalReport
@@ -52,10 +53,6 @@ from webcam_ml.store import ArtifactStore, StoredArtifact
 
 Scores = NDArray[np.float64]
 
-METRICS: Mapping[TargetType, tuple[str, ...]] = {
-    "binary": ("roc_auc", "average_precision", "f1", "brier"),
-    "regression": ("mae", "rmse", "spearman"),
-}
 TRAINING_FACTS = (
     "strategy", "model_name", "weights", "image_size", "class_weight", "random_state",
 )  # fmt: skip
@@ -112,7 +109,7 @@ class _TestSet:
         return self.frame["sha256"].to_list()
 
     def prediction(self, raw_score: Scores) -> Scores:
-        return raw_score if self.target_type == "binary" else 1.0 + 4.0 * raw_score
+        return target_of(self.target_type).prediction(raw_score)
 
     def estimate(self, metric: str, raw_score: Scores, threshold: float | None) -> WebcamEstimate:
         return webcam_estimate(
@@ -224,7 +221,7 @@ def compare_with_champion(
             if scores is None
             else {
                 metric: test.estimate(metric, scores, threshold).interval()
-                for metric in METRICS[target_type]
+                for metric in target_of(target_type).compared_metrics
             },
         ),
         test_split=TestRows(
@@ -358,7 +355,7 @@ def _measure_rival(
         )
         metrics = {
             metric: _pair(metric, (candidate_scores[kept], rival_scores), thresholds, shared)
-            for metric in METRICS[test.target_type]
+            for metric in target_of(test.target_type).compared_metrics
         }
     return Rival(
         model_version=rival.version,

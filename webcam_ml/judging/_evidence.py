@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from webcam_ml.dataset import TargetType
+from webcam_ml.contracts import TargetType
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import EvalDocument, EvalReport, Verdict
 from webcam_ml.judging._settings import ComparisonSettings

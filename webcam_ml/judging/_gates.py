@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from webcam_ml.contracts import target_of
 from webcam_ml.evaluation import Verdict
 
 if TYPE_CHECKING:
@@ -65,44 +66,15 @@ def matches_torch(comparison: Comparison) -> Verdict:
 
 def quality_floor(comparison: Comparison) -> Verdict:
     """Judge whether the candidate is good enough to be live, whatever else is."""
-    evidence, settings = comparison.evidence, comparison.evidence.settings
+    evidence = comparison.evidence
     metrics = evidence.candidate.metrics
     if not metrics:
         return Verdict(False, f"Not measured: {evidence.serving.reason}.", {})
-    if evidence.target_type == "binary":
-        auc = metrics["roc_auc"]
-        numbers: Numbers = {
-            "value": auc.value,
-            "low": auc.low,
-            "min_auc": settings.min_auc,
-            "min_low": 0.5,
-        }
-        if auc.value is None or auc.low is None:
-            return Verdict(False, f"ROC AUC cannot be judged: {auc.reason}.", numbers)
-        return Verdict(
-            auc.value >= settings.min_auc and auc.low > 0.5,
-            f"ROC AUC {auc.value:.3f} (at least {settings.min_auc:g} needed), lower bound "
-            f"{auc.low:.3f} (above 0.5 needed).",
-            numbers,
-        )
-    mae, spearman = metrics["mae"].value, metrics["spearman"].value
-    median = next(one for one in comparison.eval_document.baselines if one.name == "median")
-    constant = median.metrics["mae"].value
-    numbers = {
-        "value": mae,
-        "mae_of_median": constant,
-        "spearman": spearman,
-        "min_spearman": settings.min_spearman,
-    }
-    if mae is None or constant is None or spearman is None:
-        reason = metrics["spearman"].reason or metrics["mae"].reason
-        return Verdict(False, f"MAE or Spearman cannot be judged: {reason}.", numbers)
-    return Verdict(
-        mae < constant and spearman >= settings.min_spearman,
-        f"MAE {mae:.3f} stars (below {constant:.3f}, that of the training median, needed), Spearman "
-        f"{spearman:.3f} (at least {settings.min_spearman:g} needed).",
-        numbers,
+    baselines = {one.name: one.metrics for one in comparison.eval_document.baselines}
+    floor = target_of(evidence.target_type).quality_floor(
+        metrics, baselines=baselines, floors=evidence.settings
     )
+    return Verdict(floor.passed, floor.reason, floor.numbers)
 
 
 def not_worse_than_champion(comparison: Comparison) -> Verdict:
@@ -207,9 +179,9 @@ def _within_margin(
     comparison: Comparison, rival: Rival, role: str, *, certain: bool = False
 ) -> Verdict:
     """Compare with a rival: by the bound, or (`certain`) by the value, for a mere warning."""
-    evidence, settings = comparison.evidence, comparison.evidence.settings
-    binary = evidence.target_type == "binary"
-    limit = -settings.max_auc_loss if binary else settings.max_mae_gain
+    evidence = comparison.evidence
+    asked = target_of(evidence.target_type)
+    limit = asked.margin(evidence.settings)
     numbers: Numbers = {
         "rival": rival.model_version,
         "rival_sha256": rival.model_sha256,
@@ -228,7 +200,7 @@ def _within_margin(
             numbers,
         )
     difference = paired.difference.value
-    bound = paired.lower_bound if binary else paired.upper_bound
+    bound = paired.lower_bound if asked.higher_is_better else paired.upper_bound
     numbers |= {"candidate": paired.candidate.value, "of_rival": paired.rival.value}
     numbers |= {"difference": difference, "bound": bound}
     judged = difference if certain else bound
@@ -239,12 +211,12 @@ def _within_margin(
             f"{paired.difference.reason}.",
             numbers,
         )
-    name = "ROC AUC" if binary else "MAE"
+    side = "above" if asked.higher_is_better else "below"
     words = "the value decides" if bound is None or certain else f"perhaps {bound:+.3f}"
     return Verdict(
-        judged > limit if binary else judged < limit,
-        f"{name} differs from {role}, {rival.model_version}, by {difference:+.3f}, {words} "
-        f"(one-sided 95 %; {'above' if binary else 'below'} {limit:+.3f} needed) on {rival.rows} "
+        asked.is_better(judged, limit),
+        f"{asked.primary_metric_name} differs from {role}, {rival.model_version}, by "
+        f"{difference:+.3f}, {words} (one-sided 95 %; {side} {limit:+.3f} needed) on {rival.rows} "
         f"rows of {rival.webcams} webcams.",
         numbers,
     )

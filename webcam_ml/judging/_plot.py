@@ -3,6 +3,7 @@
 import io
 from typing import TYPE_CHECKING
 
+from webcam_ml.contracts import target_of
 from webcam_ml.judging._evidence import Evidence
 
 if TYPE_CHECKING:
@@ -101,19 +102,17 @@ def _draw_difference(axis: "Axes", evidence: Evidence) -> None:
             color=GREY,
         )  # fmt: skip
         return
-    binary = evidence.target_type == "binary"
-    margin = -evidence.settings.max_auc_loss if binary else evidence.settings.max_mae_gain
-    bound = paired.lower_bound if binary else paired.upper_bound
+    asked = target_of(evidence.target_type)
+    higher, margin = asked.higher_is_better, asked.margin(evidence.settings)
+    bound = paired.lower_bound if higher else paired.upper_bound
     axis.axvline(0.0, color=GREY, linewidth=1)
     axis.axvline(margin, color=ORANGE, linewidth=1.6, linestyle="--", label="margin")
     axis.plot([paired.difference.value], [0], marker="o", color=BLUE, markersize=8)
     if bound is not None:
         axis.plot(
             [bound, paired.difference.value], [0, 0], color=BLUE, lw=2.4,
-            label="down to the one-sided 95 % bound" if binary
-            else "up to the one-sided 95 % bound",
+            label=f"{'down' if higher else 'up'} to the one-sided 95 % bound",
         )  # fmt: skip
     axis.margins(x=0.25)
-    side = "right" if binary else "left"
-    name = NAMES[evidence.primary_metric].split(" (", maxsplit=1)[0]
+    side, name = "right" if higher else "left", asked.primary_metric_name
     axis.set_title(f"{name}: candidate − live\nthe line must end {side} of the margin", fontsize=10)

@@ -8,15 +8,16 @@ from typing import Self
 
 import polars as pl
 
-from webcam_ml.contracts import for_spreadsheets, from_spreadsheets
+from webcam_ml.contracts import (
+    HIGHEST_RATING,
+    LOWEST_RATING,
+    STAR_COLUMNS,
+    for_spreadsheets,
+    from_spreadsheets,
+)
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels._query import LabelQuery
 
-STARS = (1, 2, 3, 4, 5)
-LOWEST_RATING = 1.0
-HIGHEST_RATING = 5.0
-
-STAR_COLUMNS = tuple(f"stars_{stars}" for stars in STARS)
 LABEL_SCHEMA: Mapping[str, type[pl.DataType]] = {
     "snapshot_id": pl.Int64,
     "webcam_id": pl.Int64,

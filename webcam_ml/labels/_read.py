@@ -14,14 +14,13 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
+from webcam_ml.contracts import STAR_COLUMNS, STARS
 from webcam_ml.labels._captured_at import utc_text
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
 from webcam_ml.labels._enough import TooFewLabelsError, are_enough, require_enough
 from webcam_ml.labels._labels import (
     DROP_REASONS,
     LABEL_SCHEMA,
-    STAR_COLUMNS,
-    STARS,
     LabelCounts,
     Labels,
 )

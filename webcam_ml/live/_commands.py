@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from webcam_ml.contracts import TARGETS
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.store import STORE_VARIABLE, ArtifactStore
 
@@ -50,7 +51,7 @@ def add_release_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
     back.add_argument("--to", metavar="VERSION", help="a version that was live")
     back.add_argument(
         "--target-type",
-        choices=["binary", "regression"],
+        choices=list(TARGETS),
         help="needed if both have a live model and --to is not given",
     )
     back.add_argument("--reason", metavar="TEXT", help="for the ledger")

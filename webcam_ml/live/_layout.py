@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from webcam_ml.dataset import TargetType
+from webcam_ml.contracts import TargetType
 from webcam_ml.export import META_FILE, MODEL_FILE
 from webcam_ml.scoring import scoring_environment
 from webcam_ml.store import ArtifactStore

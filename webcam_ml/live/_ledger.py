@@ -15,7 +15,7 @@ from typing import Literal, Self
 
 from pydantic import ValidationError
 
-from webcam_ml.dataset import TargetType
+from webcam_ml.contracts import TargetType
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging import Judged, Part
 

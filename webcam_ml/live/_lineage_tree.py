@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from webcam_ml.contracts import TARGETS
 from webcam_ml.judging import from_demo
 from webcam_ml.live._layout import production_folder
 from webcam_ml.live._ledger import Ledger, LedgerEntry
-from webcam_ml.live._production import TARGET_TYPES
 from webcam_ml.store import ArtifactMissingError, ArtifactStore, StoredArtifact
 
 TOPS = ("onnx_model", "champion_comparison")
@@ -30,7 +30,7 @@ def lineage_tree(store: ArtifactStore) -> str:
     """
     ledger = Ledger.read(production_folder(store))
     lines: list[str] = []
-    for target_type in TARGET_TYPES:
+    for target_type in TARGETS:
         live = ledger.live(target_type)
         if live is not None:
             lines += _Tree(store, live).lines()

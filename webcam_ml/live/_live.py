@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from webcam_ml.dataset import TargetType
+from webcam_ml.contracts import TargetType, target_of
 from webcam_ml.export import MODEL_FILE
 from webcam_ml.judging import ModelFile, WasLive
 from webcam_ml.live._layout import production_folder, version_folder
@@ -86,4 +86,4 @@ def _quality(entry: LedgerEntry) -> float | None:
     value = None if floor is None else floor.numbers.get("value")
     if not isinstance(value, int | float):
         return None
-    return value if entry.target_type == "binary" else -value
+    return target_of(entry.target_type).quality(value)

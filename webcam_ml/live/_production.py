@@ -22,11 +22,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
 
 from filelock import FileLock
 
-from webcam_ml.dataset import TargetType
+from webcam_ml.contracts import TARGETS, TargetType
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel
 from webcam_ml.judging import Judged
@@ -54,7 +53,6 @@ from webcam_ml.store import STORE_VARIABLE, ArtifactStore, flush_folder, write_a
 logger = logging.getLogger(__name__)
 
 LOCK_FILE = ".lock"
-TARGET_TYPES: tuple[TargetType, ...] = get_args(TargetType)
 
 
 class Production:
@@ -77,7 +75,7 @@ class Production:
                 shutil.rmtree(leftover)
             else:
                 leftover.unlink()
-        for target_type in TARGET_TYPES:
+        for target_type in TARGETS:
             live, link = self.ledger.live(target_type), live_link(self.store, target_type)
             if live is None:
                 if link.is_symlink():

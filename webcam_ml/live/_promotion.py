@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from webcam_ml.dataset import TargetType
+from webcam_ml.contracts import TargetType
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import Verdict
 from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel, ModelMeta

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from webcam_ml.contracts import TARGETS
 from webcam_ml.judging import ASSET, Comparison, EvidenceError, as_judged, judge
 from webcam_ml.live._layout import (
     ENVIRONMENT_FILE,
@@ -25,7 +26,7 @@ from webcam_ml.live._ledger import (
     LedgerDamagedError,
     LedgerEntry,
 )
-from webcam_ml.live._production import LOCK_FILE, TARGET_TYPES, sha256_of
+from webcam_ml.live._production import LOCK_FILE, sha256_of
 from webcam_ml.live._promotion import LINEAGE_FILE
 from webcam_ml.store import (
     ArtifactDamagedError,
@@ -93,7 +94,7 @@ def _problems(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
 
 
 def _links(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
-    for target_type in TARGET_TYPES:
+    for target_type in TARGETS:
         link, live = live_link(store, target_type), ledger.live(target_type)
         if live is None:
             if link.is_symlink() or link.exists():

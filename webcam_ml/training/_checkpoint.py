@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from webcam_ml.dataset import TargetType
+from webcam_ml.contracts import TargetType
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import NORMALISATION_MEAN, NORMALISATION_STD, UNREADABLE, get_backbone
 from webcam_ml.training._calibration import PlattScaling, sigmoid

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from webcam_ml.dataset import TargetType
+from webcam_ml.contracts import TargetType
 from webcam_ml.dataset.images import ImageArray, work_ahead
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (

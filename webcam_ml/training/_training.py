@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from webcam_ml.dataset import ExportMeta, RowsWithPictures, TargetType
+from webcam_ml.contracts import TargetType
+from webcam_ml.dataset import ExportMeta, RowsWithPictures
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
     BackboneGraph,
