@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from webcam_ml.contracts import target_of
 from webcam_ml.store import ArtifactMissingError, ArtifactStore, StoredArtifact
 
 ORDER = (
@@ -22,10 +23,6 @@ ORDER = (
     "champion_comparison",
     "production_model",
 )
-HEADLINES = {
-    "binary": ("roc_auc", "average_precision", "f1", "brier"),
-    "regression": ("mae", "spearman", "r2"),
-}
 
 
 def add_summary_command(
@@ -141,7 +138,7 @@ def _metrics(stored: dict[str, StoredArtifact]) -> list[str]:
             f"(as good as {split['effective_webcams']:.1f} equal ones)"
         )
     ]
-    for name in HEADLINES[report["target_type"]]:
+    for name in target_of(report["target_type"]).headline_metrics:
         metric = report["metrics"][name]
         if metric["value"] is None:
             lines.append(f"  {name:<20} –")

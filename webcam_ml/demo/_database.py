@@ -8,6 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from webcam_ml.contracts import rating_of
 from webcam_ml.demo._cameras import Camera
 from webcam_ml.demo._options import DemoOptions, Stream, random_stream
 from webcam_ml.demo._plan import Snapshot
@@ -229,7 +230,7 @@ def _inference_row(seed: int, snapshot: Snapshot) -> Row:
         "snapshot_id": snapshot.id,
         "model_version": OLD_MODEL,
         "raw_score": raw,
-        "ai_rating": round(1 + 4 * raw, 2),
+        "ai_rating": round(rating_of(raw), 2),
         "scored_at": (snapshot.captured_at + timedelta(seconds=40)).replace(tzinfo=UTC),
     }
 

@@ -14,15 +14,6 @@ from webcam_ml.metrics import Interval
 
 SCHEMA_VERSION: Literal[1] = 1
 
-WHAT_AI_RATING_MEANS = {
-    "binary": (
-        "ai_rating is a probability on the star scale (1 + 4 · the probability that people like the "
-        "picture), not an estimate of the rating: a perfectly calibrated model is 1.4 stars off on "
-        "4-star pictures on average. Read it beside expected_rating, what people say on average "
-        "about pictures with the same score."
-    ),
-    "regression": "ai_rating is the model's estimate of the rating, in stars.",
-}
 WHAT_SIGNED_DIFF_MEANS = "ai_rating − human_rating: positive where the model is higher than people"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from webcam_ml.contracts import rating_of
 from webcam_ml.dataset import ExportMeta, RowsWithPictures
 from webcam_ml.dataset.images import DamagedImageError, ImageCache
 from webcam_ml.errors import WebcamMLError
@@ -184,7 +185,7 @@ def _unseen(
     recorded = labelled.join(records, on="snapshot_id", how="inner")
     trained_on = pl.col("snapshot_id").is_in(seen["snapshot_id"].implode())
     rest = recorded.filter(~trained_on)
-    rating = 1 + 4 * pl.col("raw_score")
+    rating = rating_of(pl.col("raw_score"))
     usable = (
         pl.col("raw_score").is_between(0, 1)
         & ((pl.col("ai_rating") - rating).abs() <= LARGEST_ROUNDING)

@@ -9,10 +9,9 @@ from typing import Self
 
 import polars as pl
 
-from webcam_ml.contracts import TargetType
+from webcam_ml.contracts import TargetType, target_of
 from webcam_ml.disagreement._document import (
     SCHEMA_VERSION,
-    WHAT_AI_RATING_MEANS,
     WHAT_SIGNED_DIFF_MEANS,
     Counts,
     DisagreementDocument,
@@ -102,8 +101,9 @@ def build_disagreement_report(
         WebcamMLError: There is no row, or ratings or scores are off their scale.
         ValueError: The rows break the contract above, or a train row is predicted in-sample.
     """
-    if target_type == "regression" and decision_threshold is not None:
-        raise ValueError("a regression model decides nothing, so it has no decision_threshold")
+    asked = target_of(target_type)
+    if not asked.has_classes and decision_threshold is not None:
+        raise ValueError(f"a {target_type} model decides nothing, so it has no decision_threshold")
     frame = with_differences(checked_rows(rows, left_out=left_out))
     model = RatingGivenScore.fit(frame)
     scores = frame["raw_score"].to_numpy()
@@ -126,7 +126,7 @@ def build_disagreement_report(
         schema_version=SCHEMA_VERSION,
         model_version=model_version,
         target_type=target_type,
-        ai_rating_meaning=WHAT_AI_RATING_MEANS[target_type],
+        ai_rating_meaning=asked.words.ai_rating_in_reports,
         signed_diff_meaning=WHAT_SIGNED_DIFF_MEANS,
         counts=Counts(
             compared=frame.height,

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from dagster import Config
 from pydantic import Field
 
+from webcam_ml.contracts import TARGETS
 from webcam_ml.dataset import SplitConfig, TargetConfig
 from webcam_ml.dataset.images import ImageSettings
 from webcam_ml.disagreement import DisagreementSettings
@@ -107,7 +108,7 @@ class ManifestConfig(Config):
 
     target_type: str = Field(
         default=TargetConfig.target_type,
-        description="binary (rated at least binary_threshold?) or regression (which rating?).",
+        description=f"{' or '.join(f'{one.name} ({one.question})' for one in TARGETS.values())}.",
     )
     binary_threshold: float = Field(
         default=TargetConfig.binary_threshold,

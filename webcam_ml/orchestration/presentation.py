@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import MarkdownMetadataValue, MetadataValue
 
+from webcam_ml.contracts import target_of
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -64,10 +66,7 @@ def of_manifest(manifest: "Manifest") -> Metadata:
         "webcams": frame["webcam_id"].n_unique(),
         "target_type": meta.target_type,
     }
-    if meta.target_type == "binary":
-        shown["positive share"] = _rounded(frame["target_label"].mean())
-    else:
-        shown["mean target"] = _rounded(frame["target_label"].mean())
+    shown[meta.asked.words.mean_label] = _rounded(frame["target_label"].mean())
     if manifest.part == "full":
         shown["splits"] = table(
             [
@@ -152,7 +151,7 @@ def of_training(result: "TrainingResult") -> Metadata:
     summary = result.checkpoint.summary
     target_type = summary["target_type"]
     best = min(step["out_of_fold_loss"] for step in summary["head"]["search"])
-    loss = "log loss" if target_type == "binary" else "squared error"
+    loss = target_of(target_type).loss_name
     shown: Metadata = {
         "features computed": result.features_computed,
         "features reused": result.features_reused,
@@ -171,7 +170,7 @@ def of_training(result: "TrainingResult") -> Metadata:
         ),
     }
     if summary["decision_threshold"] is not None:
-        shown["binary/decision threshold"] = _rounded(summary["decision_threshold"])
+        shown[f"{target_type}/decision threshold"] = _rounded(summary["decision_threshold"])
     if result.checkpoint.loss_curve is not None:
         tuning = summary["finetune"]
         shown["fine-tuning"] = f"stopped: {tuning['stopped']}. {tuning['verdict']}"

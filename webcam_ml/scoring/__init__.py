@@ -15,7 +15,7 @@ from webcam_ml.scoring._decode import (
     decode_image,
     decode_image_with_info,
 )
-from webcam_ml.scoring._model import META_NAME, META_SCHEMA_VERSION, OnnxModel, TargetType
+from webcam_ml.scoring._model import META_NAME, META_SCHEMA_VERSION, OnnxModel
 from webcam_ml.scoring._onnx_file import ModelError
 from webcam_ml.scoring._score import BASELINE_VERSION, Score, WebcamMetadata, baseline_score
 from webcam_ml.scoring._scorer import (
@@ -41,7 +41,6 @@ __all__ = [
     "ScoredImage",
     "Scorer",
     "ScoringPath",
-    "TargetType",
     "WebcamMetadata",
     "add_score_command",
     "baseline_score",

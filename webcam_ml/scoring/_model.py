@@ -10,20 +10,19 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, TypeVar, cast
+from typing import Self, TypeVar, cast
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from webcam_ml.contracts import TARGETS, TargetType
 from webcam_ml.scoring._onnx_file import ModelError, check_self_contained
 from webcam_ml.scoring._score import BASELINE_VERSION
 
 META_NAME = "model.meta.json"
 META_SCHEMA_VERSION = 1
-
-TargetType = Literal["binary", "regression"]
 
 _T = TypeVar("_T")
 
@@ -216,11 +215,10 @@ def _usable_version(version: str) -> str:
 
 
 def _target_type(name: str) -> TargetType:
-    match name:
-        case "binary" | "regression":
-            return name
-        case _:
-            raise ModelError(f"the model has target_type {name!r}; binary and regression are known")
+    for known in TARGETS:
+        if name == known:
+            return known
+    raise ModelError(f"the model has target_type {name!r}; {' and '.join(TARGETS)} are known")
 
 
 def _start(data: bytes, file: Path, threads: int | None) -> onnxruntime.InferenceSession:

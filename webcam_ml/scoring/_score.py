@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Self
 
+from webcam_ml.contracts import rating_of
+
 BASELINE_VERSION = "baseline-v1"
 
 
@@ -48,7 +50,7 @@ class Score:
         rounded = _to_fixed(raw_score, 6)
         return cls(
             raw_score=rounded,
-            ai_rating=_to_fixed(1 + 4 * rounded, 2),
+            ai_rating=_to_fixed(rating_of(rounded), 2),
             model_version=model_version,
         )
 

@@ -202,9 +202,8 @@ def _look(
     tags = {TARGET_TAG: target, LABELS_TAG: digest, BASELINE_TAG: baseline}
     # No run that contains checkpoint is at work: those that call themselves running have crashed.
     ended = [is_done(instance, record.dagster_run) for record in runs_with_tags(instance, tags)]
-    positive_from = retrain.target.binary_threshold if target == "binary" else None
     decision = decide(
-        label_growth(before, now, positive_from=positive_from),
+        label_growth(before, now, positive_from=retrain.target.positive_from),
         since=None if training is None else training.at,
         settings=retrain.growth,
         failed=len(ended) - sum(ended),
