@@ -7,7 +7,7 @@ from ._checks import (
     enough_test_data,
     no_weak_slice,
 )
-from ._document import EvalDocument, TargetType
+from ._document import EvalDocument
 from ._evaluate import EvaluationResult, evaluate_checkpoint
 from ._report import EvalReport, build_eval_report
 from ._verdict import Verdict
@@ -18,7 +18,6 @@ __all__ = [
     "EvalLimits",
     "EvalReport",
     "EvaluationResult",
-    "TargetType",
     "Verdict",
     "beats_trivial_baselines",
     "build_eval_report",

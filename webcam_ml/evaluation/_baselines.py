@@ -4,30 +4,26 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from webcam_ml.contracts import TargetType, target_of
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation._document import Baseline
-from webcam_ml.evaluation._rows import SplitRows, metrics_of
+from webcam_ml.evaluation._rows import SplitRows
 from webcam_ml.metrics import FloatArray, Interval
 from webcam_ml.training import best_f1_threshold
 
-NAMES = {"binary": ("prior",), "regression": ("median", "mean")}
-DESCRIPTIONS = {
-    "prior": "the share of positives in train, for every picture",
-    "median": "the median rating in train, for every picture (the best constant for MAE)",
-    "mean": "the mean rating in train, for every picture (the best constant for RMSE)",
-    "channel_means": "a regression on a picture's mean red, green and blue",
-}
+CHANNEL_MEANS = "a regression on a picture's mean red, green and blue"
 NEEDS_THRESHOLD = frozenset({"precision", "recall", "f1", "balanced_accuracy"})
 
 
-def require_baselines(constants: Mapping[str, float], target_type: str) -> None:
+def require_baselines(constants: Mapping[str, float], target_type: TargetType) -> None:
     """Refuse constants that are missing or on another scale than the targets.
 
     Raises:
         WebcamMLError: A name is missing, or a value lies off the scale.
     """
-    low, high = (0.0, 1.0) if target_type == "binary" else (1.0, 5.0)
-    for name in NAMES[target_type]:
+    asked = target_of(target_type)
+    low, high = asked.scale
+    for name in asked.constants:
         value = constants.get(name)
         if value is None or not low <= value <= high:
             raise WebcamMLError(
@@ -51,7 +47,7 @@ def measure_baselines(
     """
     scores = [
         (name, np.full(validation.rows, constants[name]), np.full(test.rows, constants[name]))
-        for name in NAMES[test.target_type]
+        for name in test.asked.constants
     ]
     scores.append(("channel_means", validation.channel_means, test.channel_means))
     return [_baseline(name, validation, test, *both) for name, *both in scores]
@@ -65,10 +61,10 @@ def _baseline(
     on_test: FloatArray,
 ) -> Baseline:
     threshold = None
-    if test.target_type == "binary":
+    if test.asked.has_classes:
         threshold = best_f1_threshold(on_validation, validation.target)
     metrics = {}
-    for metric in metrics_of(test.target_type):
+    for metric in test.metrics:
         if metric.name in NEEDS_THRESHOLD and threshold is None:
             metrics[metric.name] = Interval(
                 value=None,
@@ -83,8 +79,8 @@ def _baseline(
     improvement, lower = _improvement(test, on_test)
     return Baseline(
         name=name,
-        description=DESCRIPTIONS[name],
-        constant=round(float(on_test[0]), 6) if name in NAMES[test.target_type] else None,
+        description=test.asked.constants.get(name, CHANNEL_MEANS),
+        constant=round(float(on_test[0]), 6) if name in test.asked.constants else None,
         decision_threshold=None if threshold is None else round(threshold, 6),
         metrics=metrics,
         improvement=improvement,

@@ -7,6 +7,7 @@ when curators need it.
 
 from dataclasses import dataclass
 
+from webcam_ml.contracts import target_of
 from webcam_ml.evaluation._document import Baseline, EvalDocument
 from webcam_ml.evaluation._report import EvalReport
 from webcam_ml.evaluation._verdict import Verdict
@@ -92,7 +93,8 @@ def beats_trivial_baselines(report: EvalReport) -> Verdict:
         report: The evidence.
     """
     document = report.document
-    rivals = [one for one in document.baselines if one.name != "mean"]
+    competing = target_of(document.target_type).competing
+    rivals = [one for one in document.baselines if one.name in competing]
     numbers: dict[str, float | int | str | None] = {"metric": document.primary_metric}
     failed = []
     for rival in rivals:

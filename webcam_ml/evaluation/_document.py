@@ -4,15 +4,14 @@ Only plain data. Keys and their order are a contract; whoever reads an older fil
 ``schema_version``. What each number means to a curator stands in ``docs/evaluation.md``.
 """
 
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from webcam_ml.contracts import TargetType
 from webcam_ml.metrics import Interval
 
 SCHEMA_VERSION: Literal[1] = 1
-
-TargetType: TypeAlias = Literal["binary", "regression"]
 
 
 class _Part(BaseModel):

@@ -72,7 +72,7 @@ def evaluate_checkpoint(
     ).value_counts()
     report = build_eval_report(
         predictions,
-        target_type=checkpoint.target_type,
+        target_type=checkpoint.model.target_type,
         decision_threshold=checkpoint.model.decision_threshold,
         binary_threshold=manifest_test.meta.binary_threshold,
         baselines=checkpoint.summary["baselines"],

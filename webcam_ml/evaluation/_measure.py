@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from webcam_ml.contracts import STARS, UPPER_HALF
 from webcam_ml.evaluation._baselines import measure_baselines
 from webcam_ml.evaluation._calibration import perfect_model_error
 from webcam_ml.evaluation._document import (
@@ -21,21 +22,18 @@ from webcam_ml.evaluation._document import (
     WebcamError,
 )
 from webcam_ml.evaluation._raters import rater_agreement
-from webcam_ml.evaluation._rows import UPPER_HALF, SplitRows, metrics_of
+from webcam_ml.evaluation._rows import SplitRows
 from webcam_ml.evaluation._slices import slices
 from webcam_ml.evaluation._thresholds import threshold_table
 from webcam_ml.metrics import (
     BINARY_METRICS,
-    MEAN_RATING,
+    MEAN_METRICS,
     METRICS,
-    POSITIVE_RATE,
-    PRIMARY_METRIC,
-    STARS,
     FloatArray,
     Interval,
     confusion,
     equal_mass_bins,
-    to_stars,
+    whole_stars,
 )
 
 CONFIDENCE = 0.95
@@ -75,7 +73,7 @@ def measure_splits(
     return EvalDocument(
         schema_version=SCHEMA_VERSION,
         target_type=test.target_type,
-        primary_metric=PRIMARY_METRIC[test.target_type],
+        primary_metric=test.primary_metric.name,
         checkpoint=checkpoint,
         decision_threshold=None if decision_threshold is None else round(decision_threshold, 6),
         intervals=IntervalMethod(
@@ -95,7 +93,7 @@ def measure_splits(
         raters=rater_agreement(test, binary_threshold=binary_threshold),
         slices=slices(
             test,
-            overall=metrics[PRIMARY_METRIC[test.target_type]],
+            overall=metrics[test.primary_metric.name],
             decision_threshold=decision_threshold,
             webcam_label_counts=webcam_label_counts,
         ),
@@ -134,7 +132,7 @@ def _metrics(rows: SplitRows, threshold: float | None) -> dict[str, Interval]:
         metric.name: rows.bootstrap.estimate(
             metric, rows.target, rows.prediction, threshold=threshold
         ).interval(CONFIDENCE)
-        for metric in metrics_of(rows.target_type)
+        for metric in rows.metrics
     }
 
 
@@ -148,7 +146,7 @@ def _confusion(rows: SplitRows, threshold: float | None) -> ConfusionCounts | No
 def _reliability(rows: SplitRows, prediction: FloatArray) -> Reliability:
     bins = equal_mass_bins(prediction)
     error = perfect = None
-    if rows.target_type == "binary":
+    if rows.asked.has_classes:
         error = rows.bootstrap.estimate(
             BINARY_METRICS["expected_calibration_error"], rows.target, prediction
         ).interval(CONFIDENCE)
@@ -179,17 +177,17 @@ def _reliability(rows: SplitRows, prediction: FloatArray) -> Reliability:
 
 
 def _mean_target(part: SplitRows) -> Interval:
-    metric = POSITIVE_RATE if part.target_type == "binary" else MEAN_RATING
+    metric = MEAN_METRICS[part.asked.mean_metric]
     return part.bootstrap.estimate(metric, part.target, part.prediction).interval(CONFIDENCE)
 
 
 def _by_star(rows: SplitRows) -> list[StarError]:
-    rounded = to_stars(rows.label_value)
+    rounded = whole_stars(rows.label_value)
     found = []
     for star in STARS:
         part = rows.where(rounded == star) if (rounded == star).any() else None
         mae = None
-        if part is not None and part.target_type == "regression":
+        if part is not None and part.asked.in_stars:
             mae = part.bootstrap.estimate(METRICS["mae"], part.target, part.prediction)
         found.append(
             StarError(
@@ -204,8 +202,7 @@ def _by_star(rows: SplitRows) -> list[StarError]:
 
 
 def _webcams_with_most_error(rows: SplitRows) -> list[WebcamError]:
-    off = np.abs(rows.prediction - rows.target)
-    cost = off**2 if rows.target_type == "binary" else off
+    cost = rows.asked.cost(rows.prediction - rows.target)
     webcams, code = np.unique(rows.webcam_id, return_inverse=True)
     count = np.bincount(code)
     share = np.bincount(code, weights=cost) / max(float(cost.sum()), 1e-300)

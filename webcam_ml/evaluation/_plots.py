@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from webcam_ml.contracts import STARS, target_of
 from webcam_ml.evaluation._document import EvalDocument, Reliability
 from webcam_ml.evaluation._rows import SplitRows
-from webcam_ml.metrics import STARS, FloatArray, Interval, to_stars
+from webcam_ml.metrics import FloatArray, Interval, whole_stars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,13 +36,10 @@ def draw_plots(document: EvalDocument, test: SplitRows) -> dict[str, bytes]:
     Returns:
         File name → PNG.
     """
-    draw: Mapping[str, Callable[[EvalDocument, SplitRows], Figure]]
-    if document.target_type == "binary":
-        draw = {"roc_pr.png": _roc_and_precision_recall}
-    else:
-        draw = {"error_curve.png": _error_curve}
-    draw = {
-        **draw,
+    main = {"roc_pr.png": _roc_and_precision_recall, "error_curve.png": _error_curve}
+    name = target_of(document.target_type).main_plot
+    draw: Mapping[str, Callable[[EvalDocument, SplitRows], Figure]] = {
+        name: main[name],
         "reliability.png": _reliability,
         "score_by_star.png": _score_by_star,
         "error_by_webcam.png": _error_by_webcam,
@@ -233,10 +231,9 @@ def _star_ticks(axis: "Axes", document: EvalDocument) -> None:
 
 
 def _reliability(document: EvalDocument, test: SplitRows) -> "Figure":
-    binary = document.target_type == "binary"
-    title = "Does a score mean what it says?" if binary else "Does a predicted rating hold?"
-    figure, (axis,) = _figure(1, title, _basis(document))
-    low, high = (0.0, 1.0) if binary else (1.0, 5.0)
+    words = test.asked.plot_words
+    figure, (axis,) = _figure(1, words.reliability, _basis(document))
+    low, high = test.asked.scale
     axis.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle=":", label="perfect")
     before, after = document.reliability.uncalibrated, document.reliability.calibrated
     if before is not None:
@@ -249,20 +246,14 @@ def _reliability(document: EvalDocument, test: SplitRows) -> "Figure":
     for index, one in enumerate(after.bins):
         label = None
         if index == 0:
-            name = "as served" if binary else "pictures of similar prediction"
-            label = f"{name}{_calibration_words(after)}"
+            label = f"{words.reliability_point}{_calibration_words(after)}"
         _with_interval(axis, one.mean_prediction, one.mean_target, label)
     per_bin = round(test.rows / max(1, len(after.bins)))
     axis.set(
-        xlabel=(
-            "mean score of the pictures in a group" if binary
-            else "mean predicted rating of the pictures in a group"
-        ),
-        ylabel=(
-            "share that people found good" if binary else "mean rating by people, in stars"
-        ),
+        xlabel=words.mean_prediction,
+        ylabel=words.mean_target,
         title=f"each point: about {per_bin} pictures of similar score, with its 95 % interval",
-    )  # fmt: skip
+    )
     axis.title.set_fontsize(10)
     margin = 0.03 * (high - low)
     axis.set_xlim(low - margin, high + margin)
@@ -281,9 +272,9 @@ def _calibration_words(reliability: Reliability) -> str:
 
 
 def _score_by_star(document: EvalDocument, test: SplitRows) -> "Figure":
-    binary = document.target_type == "binary"
+    words = test.asked.plot_words
     figure, (axis,) = _figure(1, "Do better pictures get better scores?", _basis(document))
-    stars = to_stars(test.label_value)
+    stars = whole_stars(test.label_value)
     for star in STARS:
         values = np.sort(test.prediction[stars == star])
         if not len(values):
@@ -309,31 +300,27 @@ def _score_by_star(document: EvalDocument, test: SplitRows) -> "Figure":
             document.decision_threshold, color=ORANGE, linewidth=1.4, linestyle="--",
             label=f"decision threshold {document.decision_threshold:.2f}",
         )  # fmt: skip
-    if not binary:
+    if test.asked.in_stars:
         axis.plot(
             [1, 5], [1, 5], color=GREY, linewidth=1, linestyle=":", label="prediction = rating"
         )
     axis.set(
         xlabel="rating by people, rounded to whole stars",
-        ylabel="model's score: probability of a good picture" if binary else "predicted rating",
+        ylabel=words.prediction,
     )
     _star_ticks(axis, document)
-    axis.set_ylim(*((-0.03, 1.03) if binary else (0.9, 5.1)))
+    axis.set_ylim(*words.prediction_limits)
     _legend_below(figure, columns=3)
     return figure
 
 
 def _error_by_webcam(document: EvalDocument, test: SplitRows) -> "Figure":
-    binary = document.target_type == "binary"
     figure, (axis,) = _figure(1, "Which cameras does the model misjudge?", _basis(document))
     webcams, code = np.unique(test.webcam_id, return_inverse=True)
     count = np.bincount(code).astype(np.float64)
     surplus = test.prediction - test.target
     off = np.bincount(code, weights=surplus) / count
-    if binary:
-        spread = float(np.sqrt((test.prediction * (1.0 - test.prediction)).mean()))
-    else:
-        spread = float((surplus - off[code]).std())
+    spread = test.asked.chance_spread(test.prediction, surplus - off[code])
     sizes = np.geomspace(0.9, 2.2 * max(2.0, count.max()), 200)
     axis.fill_between(
         sizes, -FUNNEL * spread / np.sqrt(sizes), FUNNEL * spread / np.sqrt(sizes),
@@ -370,12 +357,9 @@ def _error_by_webcam(document: EvalDocument, test: SplitRows) -> "Figure":
     axis.set_ylim(-limit, limit)
     axis.set(
         xlabel="test pictures of the camera",
-        ylabel=(
-            "mean score less share of good pictures" if binary
-            else "mean prediction less mean rating, in stars"
-        ),
+        ylabel=test.asked.plot_words.surplus,
         title="above the line: rated too high by the model; below: too low",
-    )  # fmt: skip
+    )
     axis.title.set_fontsize(10)
     _legend_below(figure, columns=3)
     return figure

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from webcam_ml.contracts import STAR_COLUMNS, STARS
 from webcam_ml.evaluation._document import Raters
-from webcam_ml.evaluation._rows import STAR_COLUMNS, SplitRows
+from webcam_ml.evaluation._rows import SplitRows
 from webcam_ml.metrics import Interval, WebcamBootstrap
 
 MIN_RATINGS = 30
@@ -21,7 +22,7 @@ def rater_agreement(rows: SplitRows, *, binary_threshold: float | None) -> Rater
         same others: the two can be compared with each other, and with nothing else.
     """
     counts = rows.frame.select(STAR_COLUMNS).to_numpy().astype(np.int64)
-    stars = np.arange(1, 6)
+    stars = np.array(STARS)
     raters = counts.sum(axis=1)
     several = counts * (raters >= 2)[:, None]
     row, star = np.nonzero(several)

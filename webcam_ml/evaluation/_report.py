@@ -8,8 +8,9 @@ from typing import Self
 
 import polars as pl
 
+from webcam_ml.contracts import TargetType, target_of
 from webcam_ml.evaluation._baselines import require_baselines
-from webcam_ml.evaluation._document import EvalDocument, TargetType
+from webcam_ml.evaluation._document import EvalDocument
 from webcam_ml.evaluation._measure import measure_splits
 from webcam_ml.evaluation._plots import draw_plots
 from webcam_ml.evaluation._rows import split_rows
@@ -95,10 +96,16 @@ def build_eval_report(
             baselines that do not fit the target type.
         ValueError: A missing column or threshold.
     """
-    if target_type == "binary" and (decision_threshold is None or binary_threshold is None):
-        raise ValueError("a binary report needs decision_threshold and binary_threshold")
-    if target_type == "regression" and (decision_threshold, binary_threshold) != (None, None):
-        raise ValueError("a regression report has no decision_threshold and no binary_threshold")
+    has_classes, thresholds = (
+        target_of(target_type).has_classes,
+        (decision_threshold, binary_threshold),
+    )
+    if has_classes and None in thresholds:
+        raise ValueError(f"a {target_type} report needs decision_threshold and binary_threshold")
+    if not has_classes and thresholds != (None, None):
+        raise ValueError(
+            f"a {target_type} report has no decision_threshold and no binary_threshold"
+        )
     require_baselines(baselines, target_type)
     validation, test = (
         split_rows(

@@ -7,13 +7,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from webcam_ml.contracts import RATING_SCALE, STAR_COLUMNS, Target, TargetType, target_of
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.evaluation._document import TargetType
 from webcam_ml.metrics import (
-    BINARY_METRICS,
     METRICS,
-    PRIMARY_METRIC,
-    REGRESSION_METRICS,
     FloatArray,
     Metric,
     WebcamBootstrap,
@@ -23,23 +20,8 @@ from webcam_ml.metrics import (
 COLUMNS = (
     "snapshot_id", "webcam_id", "split", "phase", "captured_at", "target_label", "label_value",
     "raw_score", "channel_means_score", "uncalibrated_score", "webcam_source",
-    "stars_1", "stars_2", "stars_3", "stars_4", "stars_5",
+    *STAR_COLUMNS,
 )  # fmt: skip
-STAR_COLUMNS = tuple(f"stars_{star}" for star in range(1, 6))
-
-# Regression has no classes, but correlation and error need rows at both ends of the scale.
-UPPER_HALF = 3.0
-STAR_SCALE = (1.0, 5.0)
-
-
-def metrics_of(target_type: TargetType) -> tuple[Metric, ...]:
-    """All metrics of a target type, in the order of reports."""
-    return tuple((BINARY_METRICS if target_type == "binary" else REGRESSION_METRICS).values())
-
-
-def to_prediction(scores: FloatArray, target_type: TargetType) -> FloatArray:
-    """Bring scores of 0 to 1 to the scale of the targets: as they are, or to 1–5 stars."""
-    return scores if target_type == "binary" else 1.0 + 4.0 * scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +40,16 @@ class SplitRows:
     bootstrap_samples: int
     random_state: int
 
+    @property
+    def asked(self) -> Target:
+        """What the model is asked."""
+        return target_of(self.target_type)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All metrics, in the order of reports."""
+        return tuple(METRICS[name] for name in self.asked.metrics)
+
     @cached_property
     def target(self) -> FloatArray:
         """[rows] 0 or 1 (binary), 1–5 stars (regression)."""
@@ -66,19 +58,19 @@ class SplitRows:
     @cached_property
     def prediction(self) -> FloatArray:
         """[rows] the model's prediction, on the scale of the targets."""
-        return to_prediction(self._floats("raw_score"), self.target_type)
+        return self.asked.prediction(self._floats("raw_score"))
 
     @cached_property
     def channel_means(self) -> FloatArray:
         """[rows] the channel-mean baseline's prediction, on the scale of the targets."""
-        return to_prediction(self._floats("channel_means_score"), self.target_type)
+        return self.asked.prediction(self._floats("channel_means_score"))
 
     @cached_property
     def uncalibrated(self) -> FloatArray | None:
         """[rows] the score before calibration, or None if there is none."""
         if self.frame["uncalibrated_score"].null_count() == self.rows:
             return None
-        return to_prediction(self._floats("uncalibrated_score"), self.target_type)
+        return self.asked.prediction(self._floats("uncalibrated_score"))
 
     @cached_property
     def label_value(self) -> FloatArray:
@@ -93,7 +85,7 @@ class SplitRows:
     @cached_property
     def positive(self) -> NDArray[np.bool_]:
         """[rows] the positive class, or for regression the upper half of the scale."""
-        return self.target >= (1.0 if self.target_type == "binary" else UPPER_HALF)
+        return self.target >= self.asked.positive_label
 
     @cached_property
     def bootstrap(self) -> WebcamBootstrap:
@@ -127,7 +119,7 @@ class SplitRows:
     @property
     def primary_metric(self) -> Metric:
         """The metric that gates compare."""
-        return METRICS[PRIMARY_METRIC[self.target_type]]
+        return METRICS[self.asked.primary_metric]
 
     def where(self, mask: NDArray[np.bool_]) -> "SplitRows":
         """Keep some rows, for a slice; its webcams are resampled by themselves."""
@@ -168,8 +160,8 @@ def split_rows(
             "webcams, or give the split a larger percentage in the config of manifest_full."
         )
     on_scale = {
-        "target_label": (0.0, 1.0) if target_type == "binary" else STAR_SCALE,
-        "label_value": STAR_SCALE,
+        "target_label": target_of(target_type).scale,
+        "label_value": RATING_SCALE,
         "raw_score": (0.0, 1.0),
         "channel_means_score": (0.0, 1.0),
         **dict.fromkeys(STAR_COLUMNS, (0.0, float("inf"))),
@@ -180,7 +172,7 @@ def split_rows(
         value = pl.col(column).cast(pl.Float64)
         good = (value.is_finite() & value.is_between(low, high)).fill_null(False)
         _refuse(frame.filter(~good), column, f"not a number from {low:g} to {high:g}", split, frame)
-    if target_type == "binary":
+    if target_of(target_type).has_classes:
         class_label = pl.col("target_label").cast(pl.Float64).is_in([0.0, 1.0])
         _refuse(frame.filter(~class_label), "target_label", "neither 0 nor 1", split, frame)
     return SplitRows(frame, target_type, bootstrap_samples, random_state)

@@ -12,12 +12,6 @@ from webcam_ml.metrics import METRICS, Interval
 MIN_ROWS = 30
 # Webcams with at most this many labelled pictures, in all splits, count as having few.
 FEW_LABELS = 10
-# A slice may be this much worse than the whole before its interval speaks against it.
-MARGIN = {"roc_auc": 0.05, "mae": 0.2}
-SHOWN = {
-    "binary": ("roc_auc", "precision", "recall", "brier"),
-    "regression": ("mae", "rmse", "spearman"),
-}
 
 
 def slices(
@@ -68,7 +62,7 @@ def _slice(
         name: part.bootstrap.estimate(
             METRICS[name], part.target, part.prediction, threshold=decision_threshold
         ).interval()
-        for name in SHOWN[part.target_type]
+        for name in part.asked.slice_metrics
     }
     weak, reason = _judge(part, metrics[part.primary_metric.name], overall)
     return Slice(
@@ -92,7 +86,7 @@ def _judge(part: SplitRows, primary: Interval, overall: Interval) -> tuple[bool 
         return None, f"{part.rows} rows, too few to judge ({MIN_ROWS} are needed)"
     if primary.low is None or primary.high is None or overall.value is None:
         return None, primary.reason or overall.reason or "no interval"
-    margin = MARGIN[metric.name]
+    margin = part.asked.slice_margin
     if metric.higher_is_better:
         limit = overall.value - margin
         best, weak = primary.high, primary.high < limit

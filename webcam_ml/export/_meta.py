@@ -6,9 +6,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from webcam_ml.contracts import TargetType
+from webcam_ml.contracts import RATING_SCALE, TargetType
 from webcam_ml.features import OPSET
-from webcam_ml.training import LABEL_SCALE, TrainedModel
+from webcam_ml.training import TrainedModel
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -81,7 +81,6 @@ class ModelMeta(_Record):
         digests: Mapping[str, str],
     ) -> Self:
         """Describe the exported bytes of a trained model."""
-        binary = model.target_type == "binary"
         calibration = model.calibration
         return cls(
             schema_version=SCHEMA_VERSION,
@@ -105,23 +104,16 @@ class ModelMeta(_Record):
                     name="raw_score",
                     type="float32",
                     shape=("batch",),
-                    meaning="calibrated probability that people rate it at the threshold or above"
-                    if binary
-                    else "predicted rating on the 0–1 scale, clamped",
+                    meaning=model.asked.words.raw_score,
                 ),
                 TensorMeta(
                     name="ai_rating",
                     type="float32",
                     shape=("batch",),
-                    meaning="1 + 4 * raw_score"
-                    + (
-                        ": a probability on the star scale, not an estimate of the rating"
-                        if binary
-                        else ": the predicted rating in stars"
-                    ),
+                    meaning=model.asked.words.ai_rating,
                 ),
             ),
-            label_scale=LABEL_SCALE,
+            label_scale=RATING_SCALE,
             decision_threshold=model.decision_threshold,
             calibration=None
             if calibration is None

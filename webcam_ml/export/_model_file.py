@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from webcam_ml.contracts import LOWEST_RATING, RATING_SPAN
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.evaluation import EvalReport
 from webcam_ml.export._meta import ModelMeta
@@ -139,18 +140,15 @@ def _graft(checkpoint: Checkpoint, backbone: BackboneGraph) -> "onnx.ModelProto"
     graph = proto.graph
     _remove_output(graph, "channel_means")
     graph.ClearField("output")
+    squash = model.asked.squash_operator
     constants = {
         "head.weight": model.head.weight[:, np.newaxis].astype(np.float32),
         "head.bias": np.array([model.head.bias], np.float32),
         "output.axis": np.array([1], np.int64),
-        "rating.span": np.float32(4.0),
-        "rating.lowest": np.float32(1.0),
-        "score.lowest": np.float32(0.0),
-        "score.highest": np.float32(1.0),
+        "rating.span": np.float32(RATING_SPAN),
+        "rating.lowest": np.float32(LOWEST_RATING),
+        **{name: np.float32(value) for name, value in squash.constants.items()},
     }
-    binary = model.target_type == "binary"
-    if binary:
-        del constants["score.lowest"], constants["score.highest"]
     graph.initializer.extend(
         numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()
     )
@@ -158,11 +156,7 @@ def _graft(checkpoint: Checkpoint, backbone: BackboneGraph) -> "onnx.ModelProto"
         [
             helper.make_node("Gemm", ["features", "head.weight", "head.bias"], ["head.value"]),
             helper.make_node("Squeeze", ["head.value", "output.axis"], ["head.flat"]),
-            helper.make_node("Sigmoid", ["head.flat"], ["raw_score"])
-            if binary
-            else helper.make_node(
-                "Clip", ["head.flat", "score.lowest", "score.highest"], ["raw_score"]
-            ),
+            helper.make_node(squash.operator, ["head.flat", *squash.constants], ["raw_score"]),
             helper.make_node("Mul", ["raw_score", "rating.span"], ["rating.above_lowest"]),
             helper.make_node("Add", ["rating.above_lowest", "rating.lowest"], ["ai_rating"]),
         ]

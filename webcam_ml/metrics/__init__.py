@@ -18,12 +18,9 @@ from webcam_ml.metrics._intervals import (
 from webcam_ml.metrics._metrics import (
     BINARY_METRICS,
     CALIBRATION_BINS,
-    MEAN_RATING,
+    MEAN_METRICS,
     METRICS,
-    POSITIVE_RATE,
-    PRIMARY_METRIC,
     REGRESSION_METRICS,
-    STARS,
     Confusion,
     Measurement,
     Metric,
@@ -34,19 +31,16 @@ from webcam_ml.metrics._metrics import (
     measure,
     regression_metrics,
     sum_by,
-    to_stars,
+    whole_stars,
 )
 from webcam_ml.metrics._scales import FloatArray
 
 __all__ = [
     "BINARY_METRICS",
     "CALIBRATION_BINS",
-    "MEAN_RATING",
+    "MEAN_METRICS",
     "METRICS",
-    "POSITIVE_RATE",
-    "PRIMARY_METRIC",
     "REGRESSION_METRICS",
-    "STARS",
     "Confusion",
     "FloatArray",
     "Interval",
@@ -63,7 +57,7 @@ __all__ = [
     "paired_difference",
     "regression_metrics",
     "sum_by",
-    "to_stars",
     "webcam_estimate",
     "webcam_interval",
+    "whole_stars",
 ]

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from webcam_ml.contracts import STARS
 from webcam_ml.metrics._scales import (
     CORRELATION,
     ERROR,
@@ -25,7 +26,6 @@ from webcam_ml.metrics._scales import (
 )
 
 CALIBRATION_BINS = 10
-STARS = (1, 2, 3, 4, 5)
 
 # Elements of one temporary [resamples, rows] matrix: 32 MB of float64.
 _CHUNK_ELEMENTS = 4_000_000
@@ -372,14 +372,14 @@ def _spearman(sample: Sample, weights: FloatArray) -> FloatArray:
     return _in_chunks(sample, weights, order, compute)
 
 
-def to_stars(ratings: FloatArray) -> NDArray[np.intp]:
+def whole_stars(ratings: FloatArray) -> NDArray[np.intp]:
     """Round ratings to whole stars, halves up, and keep them on the scale of 1 to 5."""
     return np.clip(np.floor(ratings + 0.5), STARS[0], STARS[-1]).astype(np.intp)
 
 
 def _quadratic_weighted_kappa(sample: Sample, weights: FloatArray) -> FloatArray:
     n_stars = len(STARS)
-    cell = (to_stars(sample.target) - 1) * n_stars + to_stars(sample.prediction) - 1
+    cell = (whole_stars(sample.target) - 1) * n_stars + whole_stars(sample.prediction) - 1
     by_webcam = np.bincount(
         sample.webcam * n_stars**2 + cell, minlength=sample.n_webcams * n_stars**2
     ).reshape(sample.n_webcams, n_stars**2)
@@ -428,12 +428,15 @@ def _mean_of_target(sample: Sample, weights: FloatArray) -> FloatArray:
 
 
 # What people said on average: no metric of a scorer, but reliability needs its interval.
-POSITIVE_RATE = Metric("positive_rate", PROPORTION, True, _mean_of_target, _never)
-MEAN_RATING = Metric("mean_rating", IDENTITY, True, _mean_of_target, _never)
+MEAN_METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("positive_rate", PROPORTION, True, _mean_of_target, _never),
+        Metric("mean_rating", IDENTITY, True, _mean_of_target, _never),
+    )
+}
 
 METRICS: Mapping[str, Metric] = {**BINARY_METRICS, **REGRESSION_METRICS}
-# What gates, and whoever chooses between two models, compare: target type → name.
-PRIMARY_METRIC: Mapping[str, str] = {"binary": "roc_auc", "regression": "mae"}
 
 
 # --- plain values ---------------------------------------------------------------------------------

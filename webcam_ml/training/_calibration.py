@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from webcam_ml.contracts import sigmoid
+
 Array = npt.NDArray[np.float64]
 
 
@@ -18,11 +20,6 @@ class PlattScaling:
     def __call__(self, value: Array) -> Array:
         """Turn values into probabilities."""
         return sigmoid(self.slope * value + self.intercept)
-
-
-def sigmoid(value: Array) -> Array:
-    """1 / (1 + exp(−value)) without overflow."""
-    return np.exp(-np.logaddexp(0.0, -value))
 
 
 def fit_platt(value: Array, target: Array) -> PlattScaling:

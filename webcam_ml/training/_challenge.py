@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from webcam_ml.features import adopt_backbone, extract_features
-from webcam_ml.metrics import METRICS, PRIMARY_METRIC, WebcamEstimate, paired_difference
+from webcam_ml.metrics import WebcamEstimate, paired_difference
 from webcam_ml.training._calibration import best_f1_threshold, fit_platt
 from webcam_ml.training._checkpoint import TrainedModel
-from webcam_ml.training._finetune import Decode, FineTuned, FineTuneTask, fine_tune, to_stars
+from webcam_ml.training._finetune import Decode, FineTuned, FineTuneTask, fine_tune
 from webcam_ml.training._finetune_settings import FineTuneSettings
 
 Array = npt.NDArray[np.float64]
@@ -123,9 +123,10 @@ def challenge(
         WebcamMLError: As for `fine_tune`.
     """
     tuned = fine_tune(task, settings=settings, decode=decode, cache=cache)
-    metric = METRICS[PRIMARY_METRIC[task.target_type]]
+    asked = probe.asked
+    metric = asked.primary_metric
     if tuned.backbone is None or tuned.head is None:
-        return Challenge(probe, tuned, settings, None, None, None, 0, metric.name)
+        return Challenge(probe, tuned, settings, None, None, None, 0, metric)
     graph = adopt_backbone(
         tuned.backbone,
         model_name=task.spec.model_name,
@@ -134,10 +135,9 @@ def challenge(
     )
     # Scored as every model is: by the exported graph in onnxruntime.
     features = extract_features(graph, task.digests[task.train_rows :], decode=decode, cache=cache)
-    binary = task.target_type == "binary"
     target = task.target[task.train_rows :]
     value = tuned.head(features.values)
-    calibration = fit_platt(value, target) if binary else None
+    calibration = fit_platt(value, target) if asked.has_classes else None
     model = replace(
         probe,
         backbone_key=graph.key,
@@ -146,22 +146,20 @@ def challenge(
         calibration=calibration,
     )
     score = model.raw_score(features.values)
-    if binary:
+    if asked.has_classes:
         model = replace(model, decision_threshold=best_f1_threshold(score, target))
-        first, second = score, val_score
-    else:
-        first, second, target = to_stars(score), to_stars(val_score), to_stars(target)
-    if not metric.higher_is_better:
+    first, second = asked.prediction(score), asked.prediction(val_score)
+    if not asked.higher_is_better:
         first, second = second, first
     gain = paired_difference(
-        metric.name,
-        target,
+        metric,
+        asked.prediction(target),
         first,
         second,
         webcam_id=val_webcam,
         random_state=task.spec.random_state,
     )
-    return Challenge(probe, tuned, settings, model, score, gain, features.computed, metric.name)
+    return Challenge(probe, tuned, settings, model, score, gain, features.computed, metric)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from webcam_ml.contracts import TargetType
+from webcam_ml.contracts import RATING_SCALE, Target, TargetType, target_of
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import NORMALISATION_MEAN, NORMALISATION_STD, UNREADABLE, get_backbone
-from webcam_ml.training._calibration import PlattScaling, sigmoid
+from webcam_ml.training._calibration import PlattScaling
 from webcam_ml.training._probe import LinearHead
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ WEIGHTS_FILE = "best.pt"
 SUMMARY_FILE = "train_summary.json"
 PREDICTIONS_FILE = "predictions.csv"
 LOSS_CURVE_FILE = "loss_curve.png"
-LABEL_SCALE = (1.0, 5.0)
 
 PREDICTIONS_SCHEMA: dict[str, type[pl.DataType]] = {
     "snapshot_id": pl.Int64,
@@ -72,23 +71,25 @@ class TrainedModel:
     decision_threshold: float | None
     channel_means: LinearHead
 
+    @property
+    def asked(self) -> Target:
+        """What the model is asked."""
+        return target_of(self.target_type)
+
     def raw_score(self, features: npt.NDArray[np.float32]) -> Array:
         """Score features [rows, features] → [rows] in 0–1, as the exported graph does."""
-        return self._squash(self.head(features))
+        return self.asked.squash(self.head(features))
 
     def uncalibrated_score(self, features: npt.NDArray[np.float32]) -> Array | None:
         """Score as before calibration; None for regression, which has none."""
         if self.calibration is None:
             return None
         value = (self.head(features) - self.calibration.intercept) / self.calibration.slope
-        return sigmoid(value)
+        return self.asked.squash(value)
 
     def channel_means_score(self, channel_means: npt.NDArray[np.float32]) -> Array:
         """Score by the trivial baseline: channel means [rows, 3] → [rows] in 0–1."""
-        return self._squash(self.channel_means(channel_means))
-
-    def _squash(self, value: Array) -> Array:
-        return sigmoid(value) if self.target_type == "binary" else np.clip(value, 0.0, 1.0)
+        return self.asked.squash(self.channel_means(channel_means))
 
     def to_network(self) -> "ScoringNetwork":
         """Rebuild the whole model in torch: uint8 images → raw_score."""
@@ -103,7 +104,9 @@ class TrainedModel:
             head.weight.copy_(torch.from_numpy(self.head.weight)[None])
             head.bias.fill_(self.head.bias)
         preprocess = Preprocess(self.image_size, NORMALISATION_MEAN, NORMALISATION_STD)
-        return ScoringNetwork(preprocess, network, head, binary=self.target_type == "binary").eval()
+        # Torch knows two squashing functions, in a module whose bytes name every exported backbone.
+        sigmoid = self.asked.squash_operator.operator == "Sigmoid"
+        return ScoringNetwork(preprocess, network, head, binary=sigmoid).eval()
 
     def to_bytes(self) -> bytes:
         """Serialise as best.pt; equal models give equal bytes."""
@@ -115,7 +118,7 @@ class TrainedModel:
             "image_size": self.image_size,
             "normalisation": {"mean": list(NORMALISATION_MEAN), "std": list(NORMALISATION_STD)},
             "target_type": self.target_type,
-            "label_scale": list(LABEL_SCALE),
+            "label_scale": list(RATING_SCALE),
             "backbone_key": self.backbone_key,
             "backbone": dict(self.backbone),
             "head": _head_to_tensors(self.head),
@@ -195,12 +198,6 @@ class Checkpoint:
     def model(self) -> TrainedModel:
         """The model in best.pt."""
         return TrainedModel.from_bytes(self.weights)
-
-    @property
-    def target_type(self) -> TargetType:
-        """What the model was trained for."""
-        target_type: TargetType = self.summary["target_type"]
-        return target_type
 
     def save(self, folder: Path) -> None:
         """Write the files."""

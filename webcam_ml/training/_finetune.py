@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from webcam_ml.contracts import TargetType
+from webcam_ml.contracts import TargetType, target_of
 from webcam_ml.dataset.images import ImageArray, work_ahead
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
@@ -36,7 +36,7 @@ from webcam_ml.features import (
     BackboneSpec,
     get_backbone,
 )
-from webcam_ml.metrics import METRICS, PRIMARY_METRIC, make_sample, measure
+from webcam_ml.metrics import METRICS, make_sample, measure
 from webcam_ml.progress import track
 from webcam_ml.store import flush_file, flush_folder
 from webcam_ml.training._finetune_files import (
@@ -63,7 +63,7 @@ Decode = Callable[[str], ImageArray]
 
 DECIDING_LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "numpy", "pillow")
 # The network that is trained is in the key of its graph.
-DECIDING_MODULES = ("_finetune.py", "_lightning.py")
+DECIDING_MODULES = ("training/_finetune.py", "training/_lightning.py", "contracts/_losses.py")
 ABANDONED_AFTER_DAYS = 14
 
 
@@ -78,7 +78,7 @@ class FineTuneTask:
         digests: SHA-256 of each row's picture, training rows first.
         target: [rows] 0 or 1 (binary), ratings scaled to 0–1 (regression).
         train_rows: How many of the rows are for training.
-        target_type: Logistic or squared loss; ROC AUC or mean absolute error chooses the epoch.
+        target_type: Its loss is trained on, its primary metric chooses the epoch.
         class_weight: `balanced` weighs both classes alike in the loss (binary only).
     """
 
@@ -188,18 +188,12 @@ def validation_metric(value: Array, *, target: Array, target_type: TargetType) -
     Args:
         value: [rows] log-odds (binary) or ratings of 0–1 (regression).
         target: [rows] 0 or 1, or ratings of 0–1.
-        target_type: ROC AUC for binary; mean absolute error in stars for regression.
+        target_type: Whose primary metric, on its scale of targets.
     """
-    if target_type == "regression":
-        value, target = to_stars(value), to_stars(target)
-    metric = METRICS[PRIMARY_METRIC[target_type]]
-    measured = measure(metric, make_sample(target, value, np.zeros(len(target)))).value
+    asked = target_of(target_type)
+    sample = make_sample(asked.prediction(target), asked.measurable(value), np.zeros(len(target)))
+    measured = measure(METRICS[asked.primary_metric], sample).value
     return float("nan") if measured is None else measured
-
-
-def to_stars(rating: Array) -> Array:
-    """From ratings of 0–1, clamped as the model's score is, to 1–5 stars."""
-    return 1.0 + 4.0 * np.clip(rating, 0.0, 1.0)
 
 
 def _train(folder: Path, task: FineTuneTask, settings: FineTuneSettings, machine: Machine) -> None:
@@ -243,18 +237,18 @@ def _module(folder: Path, task: FineTuneTask, settings: FineTuneSettings) -> "Fi
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(task.head.weight)[None])
         head.bias.fill_(task.head.bias)
-    metric = METRICS[PRIMARY_METRIC[task.target_type]]
+    asked = target_of(task.target_type)
     rows = TrainingRows(
         pictures=folder / PICTURES_FILE,
         target=task.target.astype(np.float32),
         weight=_weights(task),
-        binary=task.target_type == "binary",
+        asked=asked,
         metric=partial(
             validation_metric,
             target=task.target[task.train_rows :],
             target_type=task.target_type,
         ),
-        higher_is_better=metric.higher_is_better,
+        higher_is_better=asked.higher_is_better,
     )
     return FineTuning(
         backbone, head, rows=rows, settings=settings, random_state=task.spec.random_state
@@ -264,7 +258,7 @@ def _module(folder: Path, task: FineTuneTask, settings: FineTuneSettings) -> "Fi
 def _weights(task: FineTuneTask) -> npt.NDArray[np.float32]:
     target = task.target[: task.train_rows]
     weight = np.ones(len(target))
-    if task.target_type == "binary" and task.class_weight == "balanced":
+    if target_of(task.target_type).has_classes and task.class_weight == "balanced":
         share = float(target.mean())
         weight = np.where(target == 1, 0.5 / share, 0.5 / (1.0 - share))
     return weight.astype(np.float32)
@@ -342,7 +336,7 @@ def _remove_abandoned(root: Path, *, keep: Path) -> None:
 
 def _key(task: FineTuneTask, settings: FineTuneSettings, machine: Machine) -> str:
     """Digest of everything that decides a training."""
-    here = Path(__file__).parent
+    package = Path(__file__).parents[1]
     content = {
         "graph": task.graph.key,
         "head": [_digest(task.head.weight.tobytes()), task.head.bias],
@@ -354,7 +348,7 @@ def _key(task: FineTuneTask, settings: FineTuneSettings, machine: Machine) -> st
         "class_weight": task.class_weight,
         "settings": asdict(settings),
         "machine": asdict(machine),
-        "code": [_digest((here / name).read_bytes()) for name in DECIDING_MODULES],
+        "code": [_digest((package / name).read_bytes()) for name in DECIDING_MODULES],
         "libraries": {name: metadata.version(name) for name in DECIDING_LIBRARIES},
     }
     return _digest(json.dumps(content, sort_keys=True).encode())

@@ -24,6 +24,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from webcam_ml.contracts import Target
 from webcam_ml.features import NORMALISATION_MEAN, NORMALISATION_STD
 from webcam_ml.progress import track
 from webcam_ml.store import write_atomically
@@ -55,7 +56,7 @@ class TrainingRows:
         pictures: An .npy of uint8 [rows, 3, size, size], training rows first.
         target: float32 [rows], 0 or 1 (binary) or ratings scaled to 0–1 (regression).
         weight: float32 [training rows], how much each counts in the loss.
-        binary: Logistic loss, else squared error.
+        asked: Whose loss is trained on.
         metric: From values [validation rows] to the metric that chooses the epoch.
         higher_is_better: Of that metric.
     """
@@ -63,7 +64,7 @@ class TrainingRows:
     pictures: Path
     target: npt.NDArray[np.float32]
     weight: npt.NDArray[np.float32]
-    binary: bool
+    asked: Target
     metric: Callable[[Array], float]
     higher_is_better: bool
 
@@ -76,10 +77,7 @@ class TrainingRows:
     def constant_loss(self) -> float:
         """Loss of the best constant prediction of the training rows."""
         target = self.target[: self.train_rows].astype(np.float64)
-        mean = float(np.average(target, weights=self.weight))
-        if not self.binary:
-            return float(np.average((target - mean) ** 2, weights=self.weight))
-        return -(mean * math.log(mean) + (1 - mean) * math.log(1 - mean))
+        return self.asked.constant_loss(target, self.weight)
 
 
 class Pictures(Dataset[Batch]):
@@ -182,12 +180,8 @@ class FineTuning(LightningModule):
         return self
 
     def loss(self, value: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Weighted mean of the logistic loss or of the squared error."""
-        value = value.to(torch.float32)
-        if self.rows.binary:
-            each = functional.binary_cross_entropy_with_logits(value, target, reduction="none")
-        else:
-            each = (value - target) ** 2
+        """Weighted mean of the rows' losses."""
+        each = self.rows.asked.torch_loss(value.to(torch.float32), target)
         return (each * weight).sum() / weight.sum()
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:

@@ -2,13 +2,14 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from webcam_ml.contracts import Target
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.training._calibration import PlattScaling
 from webcam_ml.training._settings import ClassWeight
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+# Standardised features, targets, penalty, class weight → coefficients and intercept.
+Fit = Callable[[Array, Array, float, ClassWeight], tuple[Array, float]]
 
 # Strength of the penalty, strongest first: a tie goes to the simpler head.
 LOGISTIC_C = tuple(float(c) for c in np.logspace(-6, 1, 15))
@@ -87,7 +90,7 @@ def fit_probe(
     target: Array,
     groups: IntArray,
     *,
-    binary: bool,
+    asked: Target,
     class_weight: ClassWeight = "none",
     random_state: int = 0,
 ) -> Probe:
@@ -97,7 +100,7 @@ def fit_probe(
         features: [rows, features].
         target: [rows], 0 or 1 (binary) or ratings scaled to 0–1 (regression).
         groups: [rows], webcam ids; no webcam is trained and judged on at once.
-        binary: Logistic regression, else ridge regression.
+        asked: Says which regression, and by which loss the penalty is chosen.
         class_weight: `balanced` weighs both classes alike (binary only).
         random_state: Seed of the folds.
 
@@ -119,24 +122,24 @@ def fit_probe(
             f"all {len(x)} training pictures have the same features: the pictures are equal, or the "
             "weights are constant (see `weights`)"
         )
-    folds = list(_folds(target, groups, binary=binary, random_state=random_state))
-    candidates = LOGISTIC_C if binary else RIDGE_ALPHA
+    folds = list(_folds(target, groups, asked=asked, random_state=random_state))
+    candidates, fit = HEADS[asked.head]
     values_of = np.empty((len(candidates), len(target)))
     for train, held_out in folds:
-        heads = _fit_heads(x[train], target[train], candidates, binary, class_weight)
+        heads = _fit_heads(x[train], target[train], candidates, fit, class_weight)
         unseen = x[held_out]
         for values, head in zip(values_of, heads, strict=True):
             values[held_out] = head(unseen)
     best: tuple[float, float, Array] | None = None
     search: list[tuple[float, float]] = []
     for penalty, values in zip(candidates, values_of, strict=True):
-        loss = _loss(target, values, binary=binary)
+        loss = asked.loss(target, values)
         search.append((penalty, loss))
         if best is None or loss < best[1] - 1e-12:
             best = (penalty, loss, values)
     assert best is not None
     penalty, _, out_of_fold = best
-    (head,) = _fit_heads(x, target, (penalty,), binary, class_weight)
+    (head,) = _fit_heads(x, target, (penalty,), fit, class_weight)
     return Probe(
         head=head,
         out_of_fold=out_of_fold,
@@ -147,32 +150,32 @@ def fit_probe(
 
 
 def fit_channel_means(
-    channel_means: npt.NDArray[np.floating[Any]], target: Array, *, binary: bool
+    channel_means: npt.NDArray[np.floating[Any]], target: Array, *, asked: Target
 ) -> LinearHead:
     """Train the trivial baseline: the same regression on the three channel means alone."""
     x = channel_means.astype(np.float64)
-    (head,) = _fit_heads(x, target, (1.0,), binary, "none")
+    (head,) = _fit_heads(x, target, (1.0,), HEADS[asked.head][1], "none")
     return head
 
 
 def _folds(
-    target: Array, groups: IntArray, *, binary: bool, random_state: int
+    target: Array, groups: IntArray, *, asked: Target, random_state: int
 ) -> Iterator[tuple[IntArray, IntArray]]:
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
     webcams = len(np.unique(groups))
     limit = webcams
-    if binary:
+    if asked.has_classes:
         limit = min(len(np.unique(groups[target == label])) for label in (0, 1))
     if limit < MIN_FOLDS:
-        what = "a picture of the rarer class" if binary else "training pictures"
+        what = "a picture of the rarer class" if asked.has_classes else "training pictures"
         raise ProbeError(
             f"only {limit} of {webcams} training webcams has {what}; at least {MIN_FOLDS} are needed "
             "to choose a head that holds on an unseen webcam. Rate snapshots of more webcams"
-            + (", or move binary_threshold" if binary else "")
+            + (", or move binary_threshold" if asked.has_classes else "")
         )
     count = min(FOLDS, limit)
-    if binary:
+    if asked.has_classes:
         for folds in range(count, MIN_FOLDS - 1, -1):
             splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=random_state)
             parts = list(splitter.split(np.zeros(len(target)), target, groups))
@@ -189,7 +192,7 @@ def _folds(
 
 
 def _fit_heads(
-    x: Array, target: Array, penalties: Sequence[float], binary: bool, class_weight: ClassWeight
+    x: Array, target: Array, penalties: Sequence[float], fit: Fit, class_weight: ClassWeight
 ) -> Iterator[LinearHead]:
     """Fit one head for each penalty; the rows are standardised once for all of them."""
     mean, deviation = x.mean(axis=0), x.std(axis=0)
@@ -198,11 +201,7 @@ def _fit_heads(
     standardised = x - mean
     standardised /= scale
     for penalty in penalties:
-        coefficients, intercept = (
-            _logistic(standardised, target, penalty, class_weight)
-            if binary
-            else _ridge(standardised, target, penalty)
-        )
+        coefficients, intercept = fit(standardised, target, penalty, class_weight)
         weight = coefficients / scale
         yield LinearHead(weight, intercept - float(mean @ weight))
 
@@ -226,7 +225,7 @@ def _logistic(
     return model.coef_[0], float(model.intercept_[0])
 
 
-def _ridge(x: Array, target: Array, penalty: float) -> tuple[Array, float]:
+def _ridge(x: Array, target: Array, penalty: float, _: ClassWeight) -> tuple[Array, float]:
     from sklearn.linear_model import Ridge
 
     model = Ridge(alpha=penalty)
@@ -234,8 +233,8 @@ def _ridge(x: Array, target: Array, penalty: float) -> tuple[Array, float]:
     return model.coef_, float(model.intercept_)
 
 
-def _loss(target: Array, value: Array, *, binary: bool) -> float:
-    if binary:
-        # log(1 + exp(−margin)), written so that large margins do not overflow
-        return float(np.logaddexp(0.0, -np.where(target == 1, value, -value)).mean())
-    return float(((np.clip(value, 0.0, 1.0) - target) ** 2).mean())
+# What a target calls its regression → penalties, strongest first, and the fit.
+HEADS: Mapping[str, tuple[tuple[float, ...], Fit]] = {
+    "logistic regression": (LOGISTIC_C, _logistic),
+    "ridge regression": (RIDGE_ALPHA, _ridge),
+}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from webcam_ml.contracts import TargetType
+from webcam_ml.contracts import TargetType, target_of
 from webcam_ml.dataset import ExportMeta, RowsWithPictures
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
@@ -200,12 +200,12 @@ def _train_probe(
     decode: Decode,
     cache: Path,
 ) -> _Probed:
-    binary = target_type == "binary"
+    asked = target_of(target_type)
     graph = prepare_backbone(settings.backbone, cache=cache)
     rows = pl.concat([train_rows.frame, val_rows.frame])
     features = extract_features(graph, rows["sha256"].to_list(), decode=decode, cache=cache)
     is_train = np.arange(rows.height) < train_rows.frame.height
-    target = _model_target(rows, target_type)
+    target = asked.to_head(rows["target_label"].to_numpy().astype(np.float64))
     logger.info(
         "choosing a head on %d rows of %d features", is_train.sum(), features.values.shape[1]
     )
@@ -213,12 +213,12 @@ def _train_probe(
         features.values[is_train],
         target[is_train],
         rows["camera_id"].to_numpy()[is_train],
-        binary=binary,
+        asked=asked,
         class_weight=settings.class_weight,
         random_state=settings.backbone.random_state,
     )
     unseen = np.concatenate([probe.out_of_fold, probe.head(features.values[~is_train])])
-    calibration = fit_platt(unseen, target) if binary else None
+    calibration = fit_platt(unseen, target) if asked.has_classes else None
     model = TrainedModel(
         model_name=settings.backbone.model_name,
         image_size=settings.backbone.image_size,
@@ -229,11 +229,11 @@ def _train_probe(
         calibration=calibration,
         decision_threshold=None,
         channel_means=fit_channel_means(
-            features.channel_means[is_train], target[is_train], binary=binary
+            features.channel_means[is_train], target[is_train], asked=asked
         ).in_float32(),
     )
     raw_score = _unseen_scores(model, unseen)
-    if binary:
+    if asked.has_classes:
         threshold = best_f1_threshold(raw_score[~is_train], target[~is_train])
         model = replace(model, decision_threshold=threshold)
     return _Probed(rows, is_train, target, graph, features, probe, model, raw_score)
@@ -277,7 +277,7 @@ def _require_learnable(
             raise WebcamMLError(
                 f"the {name} split has no rows{without}: see the failures of image_index"
             )
-        if target_type == "binary" and rows.frame["target_label"].n_unique() < 2:
+        if target_of(target_type).has_classes and rows.frame["target_label"].n_unique() < 2:
             only = "positive" if rows.frame["target_label"][0] else "negative"
             raise WebcamMLError(
                 f"all {rows.frame.height} {name} rows are {only}{without}: a classifier needs both "
@@ -285,15 +285,10 @@ def _require_learnable(
             )
 
 
-def _model_target(rows: pl.DataFrame, target_type: TargetType) -> Array:
-    target = rows["target_label"].to_numpy().astype(np.float64)
-    return target if target_type == "binary" else (target - 1.0) / 4.0
-
-
 def _unseen_scores(model: TrainedModel, value: Array) -> Array:
     if model.calibration is not None:
         return model.calibration(value)
-    return np.clip(value, 0.0, 1.0)
+    return model.asked.squash(value)
 
 
 def _predictions(rows: pl.DataFrame, raw_score: Array, kind: npt.NDArray[np.str_]) -> pl.DataFrame:
@@ -319,15 +314,10 @@ def _summary(
     probe: Probe,
     model: TrainedModel,
 ) -> dict[str, Any]:
-    spec, target_type = settings.backbone, model.target_type
-    labels = train_rows.frame["target_label"].to_numpy()
-    if target_type == "binary":
-        baselines = {"prior": float(labels.mean())}
-    else:
-        baselines = {"median": float(np.median(labels)), "mean": float(labels.mean())}
+    spec = settings.backbone
     calibration = model.calibration
     return {
-        "target_type": target_type,
+        "target_type": model.target_type,
         "strategy": settings.strategy,
         "model_name": spec.model_name,
         "weights": weights_identity(spec.weights, random_state=spec.random_state),
@@ -341,7 +331,7 @@ def _summary(
         },
         "left_out": {"train": dict(train_rows.left_out), "val": dict(val_rows.left_out)},
         "head": {
-            "kind": "logistic regression" if target_type == "binary" else "ridge regression",
+            "kind": model.asked.head,
             "penalty": probe.penalty,
             "folds": probe.folds,
             "search": [
@@ -352,5 +342,5 @@ def _summary(
         if calibration is None
         else {"slope": calibration.slope, "intercept": calibration.intercept},
         "decision_threshold": model.decision_threshold,
-        "baselines": baselines,
+        "baselines": model.asked.constants_of(train_rows.frame["target_label"].to_numpy()),
     }

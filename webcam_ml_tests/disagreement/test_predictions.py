@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from webcam_ml.contracts import target_of
 from webcam_ml.dataset import Manifest, TargetConfig, build_manifest
 from webcam_ml.dataset.duplicates import DuplicateWebcams
 from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
@@ -205,7 +206,12 @@ def learned_from_wrong_labels(seed: int) -> tuple[pl.DataFrame, NDArray[np.float
     stars = np.where(wrong, (truth - 1 + rng.integers(1, 5, n)) % 5 + 1, truth)
     target = (stars >= 4).astype(np.float64)
     probe = fit_probe(
-        x, target, rng.integers(0, 50, n), binary=True, class_weight="none", random_state=0
+        x,
+        target,
+        rng.integers(0, 50, n),
+        asked=target_of("binary"),
+        class_weight="none",
+        random_state=0,
     )
     platt = fit_platt(probe.out_of_fold, target)
     rows = compared_rows(n).with_columns(

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from webcam_ml.evaluation import EvalReport, TargetType, build_eval_report
+from webcam_ml.contracts import TargetType
+from webcam_ml.evaluation import EvalReport, build_eval_report
 from webcam_ml.evaluation._measure import measure_splits
 from webcam_ml.evaluation._rows import split_rows
 

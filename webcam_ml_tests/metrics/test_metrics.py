@@ -15,7 +15,7 @@ from webcam_ml.metrics import (
     confusion,
     make_sample,
     regression_metrics,
-    to_stars,
+    whole_stars,
 )
 
 BINARY = ("roc_auc", "average_precision", "precision", "recall", "f1", "balanced_accuracy",
@@ -84,7 +84,7 @@ def test_regression_metrics_are_those_of_scipy_and_scikit_learn_ties_included(ro
         "spearman": stats.spearmanr(target, predicted).statistic,
         "r2": sk.r2_score(target, predicted),
         "quadratic_weighted_kappa": sk.cohen_kappa_score(
-            to_stars(target), to_stars(predicted), weights="quadratic", labels=[1, 2, 3, 4, 5]
+            whole_stars(target), whole_stars(predicted), weights="quadratic", labels=[1, 2, 3, 4, 5]
         ),
     }
     assert tuple(found) == REGRESSION
@@ -93,7 +93,7 @@ def test_regression_metrics_are_those_of_scipy_and_scikit_learn_ties_included(ro
 
 
 def test_stars_round_halves_up_and_stay_on_the_scale():
-    assert to_stars(np.array([0.2, 1.49, 1.5, 2.5, 3.5, 4.5, 6.0])).tolist() == [
+    assert whole_stars(np.array([0.2, 1.49, 1.5, 2.5, 3.5, 4.5, 6.0])).tolist() == [
         1,
         1,
         2,

@@ -15,6 +15,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from webcam_ml.contracts import target_of
 from webcam_ml.dataset import TargetConfig, rows_with_pictures
 from webcam_ml.disagreement._predictions import candidate_predictions
 from webcam_ml.errors import WebcamMLError
@@ -69,7 +70,7 @@ def make_task(world: World) -> FineTuneTask:
         features.values[: train.height],
         target[: train.height],
         train["camera_id"].to_numpy(),
-        binary=binary,
+        asked=target_of(world.manifest.meta.target_type),
     ).head
     return FineTuneTask(
         graph=graph,

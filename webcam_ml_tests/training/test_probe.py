@@ -4,7 +4,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from webcam_ml.contracts import Target, target_of
 from webcam_ml.training import ProbeError, fit_probe
+
+BINARY, REGRESSION = target_of("binary"), target_of("regression")
 
 
 def drawn(
@@ -21,7 +24,7 @@ def drawn(
 @pytest.mark.parametrize("class_weight", ["none", "balanced"])
 def test_the_folded_head_is_scikit_learns_pipeline(class_weight: str) -> None:
     features, target, groups = drawn()
-    probe = fit_probe(features, target, groups, binary=True, class_weight=class_weight)
+    probe = fit_probe(features, target, groups, asked=BINARY, class_weight=class_weight)
     reference = make_pipeline(
         StandardScaler(),
         LogisticRegression(
@@ -39,7 +42,7 @@ def test_the_folded_head_is_scikit_learns_pipeline(class_weight: str) -> None:
 def test_the_folded_regression_head_is_scikit_learns_pipeline() -> None:
     features, target, groups = drawn()
     rating = 0.2 + 0.5 * target
-    probe = fit_probe(features, rating, groups, binary=False)
+    probe = fit_probe(features, rating, groups, asked=REGRESSION)
     reference = make_pipeline(StandardScaler(), Ridge(alpha=probe.penalty)).fit(
         features.astype(np.float64), rating
     )
@@ -50,7 +53,7 @@ def test_the_folded_regression_head_is_scikit_learns_pipeline() -> None:
 
 def test_out_of_fold_values_know_nothing_of_the_rows_webcam() -> None:
     features, target, groups = drawn()
-    before = fit_probe(features, target, groups, binary=True)
+    before = fit_probe(features, target, groups, asked=BINARY)
     # The labels of one webcam in another order: what is predicted for its rows must not notice.
     # (Counts per webcam decide the folds, so they stay.)
     compared = 0
@@ -58,7 +61,7 @@ def test_out_of_fold_values_know_nothing_of_the_rows_webcam() -> None:
         webcam = groups == group
         changed = target.copy()
         changed[webcam] = target[webcam][::-1]
-        after = fit_probe(features, changed, groups, binary=True)
+        after = fit_probe(features, changed, groups, asked=BINARY)
         if (changed == target).all() or after.penalty != before.penalty:
             continue  # nothing changed, or another penalty was chosen: nothing to compare
         compared += 1
@@ -71,13 +74,13 @@ def test_out_of_fold_values_know_nothing_of_the_rows_webcam() -> None:
 
 def test_the_penalty_has_the_least_out_of_fold_loss() -> None:
     features, target, groups = drawn()
-    probe = fit_probe(features, target, groups, binary=True)
+    probe = fit_probe(features, target, groups, asked=BINARY)
     assert dict(probe.search)[probe.penalty] == min(loss for _, loss in probe.search)
 
 
 def test_equal_input_gives_equal_heads() -> None:
     features, target, groups = drawn()
-    one, two = (fit_probe(features, target, groups, binary=True, random_state=3) for _ in range(2))
+    one, two = (fit_probe(features, target, groups, asked=BINARY, random_state=3) for _ in range(2))
     np.testing.assert_array_equal(one.head.weight, two.head.weight)
     np.testing.assert_array_equal(one.out_of_fold, two.out_of_fold)
 
@@ -85,7 +88,7 @@ def test_equal_input_gives_equal_heads() -> None:
 def test_a_feature_without_variation_gets_no_weight() -> None:
     features, target, groups = drawn()
     features[:, 3] = 7.0
-    probe = fit_probe(features, target, groups, binary=True)
+    probe = fit_probe(features, target, groups, asked=BINARY)
     assert probe.head.weight[3] == 0.0
     assert np.isfinite(probe.head.weight).all()
 
@@ -93,30 +96,30 @@ def test_a_feature_without_variation_gets_no_weight() -> None:
 def test_constant_features_are_refused() -> None:
     features, target, groups = drawn()
     with pytest.raises(ProbeError, match="same features"):
-        fit_probe(np.ones_like(features), target, groups, binary=True)
+        fit_probe(np.ones_like(features), target, groups, asked=BINARY)
 
 
 def test_features_that_are_not_finite_are_refused() -> None:
     features, target, groups = drawn()
     features[4, 2] = np.nan
     with pytest.raises(ProbeError, match="1 of 180 pictures have features that are not finite"):
-        fit_probe(features, target, groups, binary=True)
+        fit_probe(features, target, groups, asked=BINARY)
 
 
-@pytest.mark.parametrize("binary", [True, False])
-def test_one_webcam_only_is_refused(binary: bool) -> None:
+@pytest.mark.parametrize("asked", [BINARY, REGRESSION])
+def test_one_webcam_only_is_refused(asked: Target) -> None:
     features, target, groups = drawn()
     with pytest.raises(ProbeError, match="only 1 of 1 training webcams"):
-        fit_probe(features, target, np.zeros_like(groups), binary=binary)
+        fit_probe(features, target, np.zeros_like(groups), asked=asked)
 
 
 def test_positives_of_one_webcam_only_are_refused() -> None:
     features, _, groups = drawn()
     target = (groups == groups[0]).astype(float)
     with pytest.raises(ProbeError, match="rarer class"):
-        fit_probe(features, target, groups, binary=True)
+        fit_probe(features, target, groups, asked=BINARY)
 
 
 def test_few_webcams_get_fewer_folds() -> None:
     features, target, groups = drawn(webcams=3, per_webcam=20)
-    assert fit_probe(features, target, groups, binary=True).folds in (2, 3)
+    assert fit_probe(features, target, groups, asked=BINARY).folds in (2, 3)

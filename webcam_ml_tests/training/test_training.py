@@ -115,7 +115,7 @@ def test_a_checkpoint_is_read_back_and_scores_as_the_torch_network(
     trained.save(tmp_path / "c")
     again = Checkpoint.load(tmp_path / "c")
     assert again.weights == trained.weights
-    assert again.target_type == target_type
+    assert again.model.target_type == target_type
     assert (again.model.decision_threshold is None) == (target_type == "regression")
     rows = here.rows("test").frame.head(6)
     ours = predict(again, rows, decode=here.images.decode, cache=world.cache).raw_score
