@@ -72,7 +72,7 @@ def test_the_scoring_process_imports_nothing_but_the_runtime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     packages = {name.split(".")[1] for name in ast.literal_eval(done.stdout)}
-    assert packages == {"errors", "limits", "scoring"}
+    assert packages == {"contracts", "errors", "limits", "scoring"}
 
 
 def test_equal_comparisons_give_equal_bytes_wherever_the_store_is(
