@@ -52,7 +52,7 @@ def evaluate_checkpoint(
     rows = (
         pl.concat([part.frame for part in parts.values()])
         .join(details, on="snapshot_id", how="left", maintain_order="left")
-        # Two ids of one camera are no two witnesses.
+        # Two ids of one camera count as one camera: their rows are not independent.
         .with_columns(webcam_id="camera_id")
     )
     scores = predict(checkpoint, rows, decode=images.decode, cache=cache)

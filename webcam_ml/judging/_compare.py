@@ -188,7 +188,7 @@ def compare_with_champion(
     settings = settings or ComparisonSettings()
     exported = candidate.load(ExportedModel)
     meta, document = exported.meta, eval_report.document
-    _require_one_story(meta, eval_report, manifest_test)
+    _require_same_origin(meta, eval_report, manifest_test)
     target_type, labels = meta.target_type, manifest_test.meta
     with_pictures = rows_with_pictures(manifest_test, image_index)
     test = _TestSet(
@@ -262,7 +262,7 @@ def from_demo(stored: StoredArtifact) -> bool:
     return bool((stored.lineage.database or {}).get("demo", False))
 
 
-def _require_one_story(meta: ModelMeta, report: EvalReport, manifest_test: Manifest) -> None:
+def _require_same_origin(meta: ModelMeta, report: EvalReport, manifest_test: Manifest) -> None:
     document = report.document
     test_sha256 = hashlib.sha256(manifest_test.to_csv()).hexdigest()
     pairs = {

@@ -109,7 +109,7 @@ def _history(_: argparse.Namespace) -> int:
         print(f"{store.root} has no history: no model was ever live.")
         return 0
     for entry in ledger.entries:
-        for line in _told(entry):
+        for line in _lines_of(entry):
             print(line)
     for target_type in sorted({entry.target_type for entry in ledger.entries}):
         live = ledger.live(target_type)
@@ -120,7 +120,7 @@ def _history(_: argparse.Namespace) -> int:
     return 0
 
 
-def _told(entry: "LedgerEntry") -> Iterator[str]:
+def _lines_of(entry: "LedgerEntry") -> Iterator[str]:
     instead = f" instead of {entry.replaces}" if entry.replaces else ""
     yield f"{entry.sequence:>4}  {entry.time[:19]}Z  {entry.action:<8}  {entry.version}{instead}"
     if entry.reason:

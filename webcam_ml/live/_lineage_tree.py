@@ -11,7 +11,7 @@ from webcam_ml.store import ArtifactMissingError, ArtifactStore, StoredArtifact
 
 TOPS = ("onnx_model", "champion_comparison")
 # The settings that tell one version from another, of those that lineage.json has.
-TOLD = (
+SETTINGS_SHOWN = (
     "label_source", "min_rating_count", "curator_sessions", "target_type", "binary_threshold",
     "seed", "model_name", "weights", "strategy", "image_size",
 )  # fmt: skip
@@ -73,7 +73,7 @@ class _Tree:
 
 
 def _facts(stored: StoredArtifact) -> Iterator[str]:
-    for name in TOLD:
+    for name in SETTINGS_SHOWN:
         value = stored.lineage.config.get(name)
         if value not in (None, [], ""):
             yield f"{name} {value}"

@@ -21,7 +21,7 @@ from webcam_ml.orchestration.config import (
     LabelsConfig,
     ManifestConfig,
 )
-from webcam_ml.orchestration.failures import plainly
+from webcam_ml.orchestration.failures import failing_with_a_sentence
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
 from webcam_ml.orchestration.values import (
     Checkpoint,
@@ -50,7 +50,7 @@ CHANGES_WHAT_IS_LIVE = {"changes": "live-model"}
 
 
 @asset(group_name=LABELS, owners=OWNERS, kinds={"postgres", "csv"}, tags=READS_DATABASE)
-@plainly
+@failing_with_a_sentence
 def labels_raw(
     config: LabelsConfig, label_database: LabelDatabaseResource
 ) -> MaterializeResult[Labels]:
@@ -62,7 +62,7 @@ def labels_raw(
 
 
 @asset(group_name=LABELS, owners=OWNERS, kinds={"csv"})
-@plainly
+@failing_with_a_sentence
 def manifest_full(
     config: ManifestConfig, workspace: Workspace, labels_raw: Labels
 ) -> MaterializeResult[Manifest]:
@@ -96,7 +96,7 @@ def build_split_asset(split: SplitName) -> AssetsDefinition:
         tags=READS_TEST_SPLIT if split == "test" else None,
         description=f"Rows of the {split} split: {purposes[split]}.",
     )
-    @plainly
+    @failing_with_a_sentence
     def manifest_split(manifest_full: Manifest) -> MaterializeResult[Manifest]:
         part = manifest_full.split(split)
         return MaterializeResult(value=part, metadata=presentation.of_manifest(part))
@@ -105,7 +105,7 @@ def build_split_asset(split: SplitName) -> AssetsDefinition:
 
 
 @asset(group_name=PICTURES, owners=OWNERS, kinds={"image"}, tags=READS_PICTURE_HOSTS)
-@plainly
+@failing_with_a_sentence
 def image_index(
     config: ImagesConfig, workspace: Workspace, manifest_full: Manifest
 ) -> MaterializeResult[ComparedImages]:
@@ -123,7 +123,7 @@ def image_index(
 
 
 @asset(group_name=MODEL, owners=OWNERS, kinds={"pytorch", "scikitlearn"})
-@plainly
+@failing_with_a_sentence
 def checkpoint(
     context: AssetExecutionContext,
     config: CheckpointConfig,
@@ -149,7 +149,7 @@ def checkpoint(
 
 
 @asset(group_name=MODEL, owners=OWNERS, kinds={"json"}, tags=READS_TEST_SPLIT)
-@plainly
+@failing_with_a_sentence
 def eval_report(
     config: EvaluationConfig,
     workspace: Workspace,
@@ -179,7 +179,7 @@ def eval_report(
 
 
 @asset(group_name=MODEL, owners=OWNERS, kinds={"onnx"})
-@plainly
+@failing_with_a_sentence
 def onnx_model(
     config: ExportConfig,
     workspace: Workspace,
@@ -202,7 +202,7 @@ def onnx_model(
 
 
 @asset(group_name=REVIEW, owners=OWNERS, kinds={"html", "json"})
-@plainly
+@failing_with_a_sentence
 def disagreement_report(
     config: DisagreementConfig,
     workspace: Workspace,
@@ -231,7 +231,7 @@ def disagreement_report(
 
 
 @asset(group_name=RELEASE, owners=OWNERS, kinds={"json"}, tags=READS_TEST_SPLIT)
-@plainly
+@failing_with_a_sentence
 def champion_comparison(
     config: ComparisonConfig,
     workspace: Workspace,
@@ -259,7 +259,7 @@ def champion_comparison(
 
 
 @asset(group_name=RELEASE, owners=OWNERS, kinds={"onnx"}, tags=CHANGES_WHAT_IS_LIVE)
-@plainly
+@failing_with_a_sentence
 def production_model(
     context: AssetExecutionContext,
     workspace: Workspace,

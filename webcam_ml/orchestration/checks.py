@@ -16,7 +16,7 @@ from webcam_ml.dataset import SPLIT_NAMES
 from webcam_ml.evaluation import Verdict
 from webcam_ml.judging import GATES, WARNINGS
 from webcam_ml.orchestration import presentation
-from webcam_ml.orchestration.failures import plainly
+from webcam_ml.orchestration.failures import failing_with_a_sentence
 from webcam_ml.orchestration.resources import Workspace
 from webcam_ml.orchestration.values import (
     Comparison,
@@ -30,7 +30,7 @@ from webcam_ml.orchestration.values import (
 
 
 @asset_check(asset="labels_raw", blocking=True)
-@plainly
+@failing_with_a_sentence
 def ratings_on_scale(labels_raw: Labels) -> AssetCheckResult:
     """Every label is a number from 1 to 5."""
     off, rows = labels_raw.off_scale(), labels_raw.frame.height
@@ -47,7 +47,7 @@ def ratings_on_scale(labels_raw: Labels) -> AssetCheckResult:
 
 
 @asset_check(asset="labels_raw")
-@plainly
+@failing_with_a_sentence
 def cached_ratings_fresh(labels_raw: Labels) -> AssetCheckResult:
     """The app's cached averages agree with its rating rows."""
     stale, rows = labels_raw.stale_cached(), labels_raw.frame.height
@@ -68,7 +68,7 @@ def cached_ratings_fresh(labels_raw: Labels) -> AssetCheckResult:
 
 
 @asset_check(asset="manifest_full", blocking=True)
-@plainly
+@failing_with_a_sentence
 def no_webcam_in_two_splits(manifest_full: Manifest) -> AssetCheckResult:
     """No webcam lends pictures to two splits."""
     torn = manifest_full.webcams_in_two_splits()
@@ -86,7 +86,7 @@ def no_webcam_in_two_splits(manifest_full: Manifest) -> AssetCheckResult:
 
 
 @asset_check(asset="manifest_full", blocking=True)
-@plainly
+@failing_with_a_sentence
 def targets_usable(manifest_full: Manifest) -> AssetCheckResult:
     """No split is empty, and each has both classes."""
     from webcam_ml.dataset import UnusableTargetsError, require_usable_targets
@@ -100,7 +100,7 @@ def targets_usable(manifest_full: Manifest) -> AssetCheckResult:
 
 
 @asset_check(asset="image_index", blocking=True)
-@plainly
+@failing_with_a_sentence
 def images_readable(image_index: ImageIndex) -> AssetCheckResult:
     """No more pictures failed than the run was allowed."""
     failed, limit = image_index.failed_fraction, image_index.max_failed_fraction
@@ -116,7 +116,7 @@ def images_readable(image_index: ImageIndex) -> AssetCheckResult:
 
 
 @asset_check(asset="image_index")
-@plainly
+@failing_with_a_sentence
 def no_near_duplicates_across_splits(
     workspace: Workspace, image_index: NearDuplicates
 ) -> AssetCheckResult:
@@ -145,7 +145,7 @@ def no_near_duplicates_across_splits(
 
 
 @asset_check(asset="eval_report")
-@plainly
+@failing_with_a_sentence
 def enough_test_data(eval_report: EvalReport) -> AssetCheckResult:
     """The test split is large enough to judge a model by."""
     from webcam_ml.evaluation import enough_test_data as judge
@@ -154,7 +154,7 @@ def enough_test_data(eval_report: EvalReport) -> AssetCheckResult:
 
 
 @asset_check(asset="eval_report")
-@plainly
+@failing_with_a_sentence
 def beats_trivial_baselines(eval_report: EvalReport) -> AssetCheckResult:
     """The model has learned more than what is trivial."""
     from webcam_ml.evaluation import beats_trivial_baselines as judge
@@ -163,7 +163,7 @@ def beats_trivial_baselines(eval_report: EvalReport) -> AssetCheckResult:
 
 
 @asset_check(asset="eval_report")
-@plainly
+@failing_with_a_sentence
 def calibrated(eval_report: EvalReport) -> AssetCheckResult:
     """Probabilities mean what they say, as far as the test split can tell."""
     from webcam_ml.evaluation import calibrated as judge
@@ -172,7 +172,7 @@ def calibrated(eval_report: EvalReport) -> AssetCheckResult:
 
 
 @asset_check(asset="eval_report")
-@plainly
+@failing_with_a_sentence
 def no_weak_slice(eval_report: EvalReport) -> AssetCheckResult:
     """No part of the pictures is served clearly worse than the rest."""
     from webcam_ml.evaluation import no_weak_slice as judge
@@ -181,7 +181,7 @@ def no_weak_slice(eval_report: EvalReport) -> AssetCheckResult:
 
 
 @asset_check(asset="onnx_model", blocking=True)
-@plainly
+@failing_with_a_sentence
 def matches_torch(onnx_model: ExportedModel) -> AssetCheckResult:
     """The exported file scores pictures as the trained network does."""
     parity = onnx_model.parity
@@ -204,7 +204,7 @@ def build_gate_check(name: str, *, blocking: bool) -> AssetChecksDefinition:
         blocking=blocking,
         description={**GATES, **WARNINGS}[name].__doc__,
     )
-    @plainly
+    @failing_with_a_sentence
     def gate_check(champion_comparison: Comparison) -> AssetCheckResult:
         verdict = {**GATES, **WARNINGS}[name](champion_comparison)
         severity = AssetCheckSeverity.ERROR if name in GATES else AssetCheckSeverity.WARN

@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 @contextmanager
-def speaking_plainly() -> Iterator[None]:
+def as_dagster_failure() -> Iterator[None]:
     """Turn an error that speaks to the user into a Dagster failure with that text."""
     try:
         yield
@@ -22,12 +22,12 @@ def speaking_plainly() -> Iterator[None]:
         raise Failure(description=str(error), allow_retries=False) from None
 
 
-def plainly(function: Callable[P, R]) -> Callable[P, R]:
+def failing_with_a_sentence(function: Callable[P, R]) -> Callable[P, R]:
     """Let an asset or check fail with the sentence of a `WebcamMLError` alone."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with speaking_plainly():
+        with as_dagster_failure():
             return function(*args, **kwargs)
 
     return wrapper

@@ -20,7 +20,7 @@ from dagster import (
 
 import webcam_ml
 from webcam_ml.orchestration.downloads import OFFERED, offer
-from webcam_ml.orchestration.failures import speaking_plainly
+from webcam_ml.orchestration.failures import as_dagster_failure
 from webcam_ml.orchestration.guard import judge_run_config
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
 from webcam_ml.orchestration.retraining.presence import at_work
@@ -60,7 +60,7 @@ class ArtifactIOManager(ConfigurableIOManager):
         """Serve a run, and hold its mark of presence in the store as long as this process works."""
         with ExitStack() as presence, super().yield_for_execution(context) as manager:
             if context.run is not None:
-                with speaking_plainly():
+                with as_dagster_failure():
                     presence.enter_context(at_work(self.workspace.store, run_id=context.run.run_id))
             yield manager
 
@@ -71,7 +71,7 @@ class ArtifactIOManager(ConfigurableIOManager):
             return
         selection = run.asset_selection
         selected = None if selection is None else {key.to_user_string() for key in selection}
-        with speaking_plainly():
+        with as_dagster_failure():
             warnings = judge_run_config(run.run_config, assets=self.asset_names, selected=selected)
         for warning in warnings:
             if context.log is not None:
@@ -80,7 +80,7 @@ class ArtifactIOManager(ConfigurableIOManager):
     def handle_output(self, context: OutputContext, obj: Artifact) -> None:
         """Store the value of an asset; a version that is there already is reused."""
         asset = context.asset_key.to_user_string()
-        with speaking_plainly():
+        with as_dagster_failure():
             inputs = self._inputs(context)
             stored, is_new = self.workspace.store.write(
                 asset, obj, inputs=inputs, provenance=self._provenance(context, inputs)
@@ -89,7 +89,7 @@ class ArtifactIOManager(ConfigurableIOManager):
         context.log.info(
             "%s %s, version %s", asset, "stored" if is_new else "unchanged", stored.version
         )
-        with speaking_plainly():
+        with as_dagster_failure():
             offers = {
                 name: offer(stored, name, instance=context.step_context.instance)
                 for name in OFFERED
@@ -116,7 +116,7 @@ class ArtifactIOManager(ConfigurableIOManager):
         digests and lineage, instead of the value.
         """
         artifact_type = value_type(context.dagster_type.typing_type)
-        with speaking_plainly():
+        with as_dagster_failure():
             inputs = self._inputs(context)
             step = context.step_context.step.key
             require_common_ancestry(step, inputs, store=self.workspace.store)

@@ -1,4 +1,4 @@
-"""Who speaks for an image: the model or the baseline, and never one in the other's name.
+"""Whether an image is scored by the model or by the baseline, and never one in the other's name.
 
 Two kinds of failure are kept apart here. A model that cannot be loaded or run is answered with the
 baseline and a reason in the log. An image that cannot be decoded is an error of that image, in

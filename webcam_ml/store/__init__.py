@@ -9,6 +9,7 @@ manifests, checkpoints, …); this package only knows that they can `save` and `
 from webcam_ml.store._ancestry import AncestryError, require_common_ancestry
 from webcam_ml.store._atomic import flush_file, flush_folder, write_atomically
 from webcam_ml.store._lineage import FileRecord, Lineage, Provenance
+from webcam_ml.store._locks import explaining_lock_errors
 from webcam_ml.store._store import (
     STORE_VARIABLE,
     Artifact,
@@ -29,6 +30,7 @@ __all__ = [
     "Lineage",
     "Provenance",
     "StoredArtifact",
+    "explaining_lock_errors",
     "flush_file",
     "flush_folder",
     "require_common_ancestry",

@@ -19,14 +19,14 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from webcam_ml.errors import WebcamMLError
 from webcam_ml.progress import SECONDS_BETWEEN_LINES
-from webcam_ml.store import ArtifactStore, write_atomically
+from webcam_ml.store import ArtifactStore, explaining_lock_errors, write_atomically
 
 logger = logging.getLogger(__name__)
 
 LOCK_FILE = "training.lock"
 NOTE_FILE = "training.json"
+PURPOSE = "no training can begin"
 SECONDS_BETWEEN_TRIES = 0.2
 
 
@@ -77,12 +77,12 @@ def training_turn(store: ArtifactStore, *, run_id: str) -> Iterator[None]:
         WebcamMLError: The store cannot be written, or its file system has no locks.
     """
     note = _note_path(store)
-    with _speaking_plainly(store):
+    with explaining_lock_errors(_note_path(store).parent, PURPOSE):
         note.parent.mkdir(parents=True, exist_ok=True)
         lock = _lock(store)
         _wait_for(lock, store)
     try:
-        with _speaking_plainly(store):
+        with explaining_lock_errors(_note_path(store).parent, PURPOSE):
             turn = TrainingTurn.of_this_process(run_id)
             write_atomically(note, (json.dumps(asdict(turn), indent=2) + "\n").encode())
         try:
@@ -126,15 +126,3 @@ def _read_note(store: ArtifactStore) -> TrainingTurn:
         return TrainingTurn(**json.loads(_note_path(store).read_bytes()))
     except (OSError, ValueError, TypeError):
         return JUST_BEGUN
-
-
-@contextmanager
-def _speaking_plainly(store: ArtifactStore) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WebcamMLError(
-            f"no training can begin: the lock in {_note_path(store).parent} cannot be used "
-            f"({error}). Make the folder writable (WEBCAM_ML_ARTIFACTS names the store), on a file "
-            "system that has file locks; docs/scaling.md says which shared ones do"
-        ) from error

@@ -68,7 +68,7 @@ class ArrayCache(Generic[Number]):
         Raises:
             WebcamMLError: The file can be neither read nor written.
         """
-        with self._naming_faults():
+        with self._explaining_os_errors():
             return self._compute_missing(digests, compute, decode=decode, what=what)
 
     def read(self, digests: Sequence[str]) -> dict[str, npt.NDArray[Number]]:
@@ -77,11 +77,11 @@ class ArrayCache(Generic[Number]):
         Raises:
             WebcamMLError: The file can be neither read nor written.
         """
-        with self._naming_faults():
+        with self._explaining_os_errors():
             return self._read(digests)
 
     @contextmanager
-    def _naming_faults(self) -> Iterator[None]:
+    def _explaining_os_errors(self) -> Iterator[None]:
         """Say what to do about a disk that is full, read-only or slow; the file itself is whole."""
         try:
             yield

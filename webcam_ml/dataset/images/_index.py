@@ -331,7 +331,7 @@ def _report(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> None:
     )  # fmt: skip
     if failed == 0:
         return
-    story = _tell_failures(index, outcomes)
+    story = _describe_failures(index, outcomes)
     if 0 < failed < total and index.failed_fraction <= index.max_failed_fraction:
         logger.warning("%d of %d images are left out. %s", failed, total, story)
         return
@@ -348,7 +348,7 @@ def _report(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> None:
     )
 
 
-def _tell_failures(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> str:
+def _describe_failures(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> str:
     """Say which reasons with examples, which hosts, and which settings have to do with it."""
     examples: dict[str, list[str]] = {}
     for source, outcome in outcomes.items():

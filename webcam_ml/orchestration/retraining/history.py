@@ -39,7 +39,7 @@ UNFINISHED = [
 ]
 # A run without a process in the store may be on its way to having one: its container is being
 # fetched, Python is starting, one step's process ended and the next one's begins.
-SILENCE_OF_THE_LIVING = timedelta(minutes=10)
+LONGEST_WITHOUT_EVENT = timedelta(minutes=10)
 
 # Dagster's own tag on re-executions: the run that they go back to.
 ROOT_RUN_TAG = "dagster/root_run_id"
@@ -77,7 +77,7 @@ def last_training(
         checkpoint, labels, meta = found
         if meta.target_type != target.target_type or _query(meta) != query:
             continue
-        if _came_to_its_end(instance, event.run_id):
+        if _has_ended(instance, event.run_id):
             return Training(checkpoint=checkpoint, labels=labels, at=event.at)
     return None
 
@@ -132,7 +132,7 @@ def _query(meta: "ExportMeta") -> LabelQuery:
     )
 
 
-def _came_to_its_end(instance: DagsterInstance, run_id: str) -> bool:
+def _has_ended(instance: DagsterInstance, run_id: str) -> bool:
     run = instance.get_run_by_id(run_id)
     if run is None:
         return True  # it was removed from the history; nothing speaks against it
@@ -190,7 +190,7 @@ def _is_alive(instance: DagsterInstance, store: ArtifactStore, run: DagsterRun) 
     if not last:
         return False
     said = datetime.fromtimestamp(last[0].timestamp, UTC)
-    return datetime.now(UTC) - said < SILENCE_OF_THE_LIVING
+    return datetime.now(UTC) - said < LONGEST_WITHOUT_EVENT
 
 
 def runs_with_tags(

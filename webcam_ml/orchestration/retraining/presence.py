@@ -15,11 +15,11 @@ from pathlib import Path
 
 from filelock import FileLock, lock_descriptor
 
-from webcam_ml.errors import WebcamMLError
-from webcam_ml.store import ArtifactStore
+from webcam_ml.store import ArtifactStore, explaining_lock_errors
 
 RUNS = ".runs"
 MARK = ".lock"
+PURPOSE = "which runs are at work cannot be told"
 # What a killed process left is of use for as long as somebody may ask about its run.
 SECONDS_KEPT = 24 * 60 * 60.0
 
@@ -49,7 +49,7 @@ def at_work(store: ArtifactStore, *, run_id: str) -> Iterator[None]:
     # A lock that is only the existence of a file would outlive a killed process; and who gives it
     # back need not be the thread that took it.
     lock = FileLock(unlocked, thread_local=False, fallback_to_soft=False)
-    with _speaking_plainly(path.parent):
+    with explaining_lock_errors(path.parent, PURPOSE):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         lock.acquire()
@@ -73,7 +73,7 @@ def presence(store: ArtifactStore, *, run_id: str) -> Presence:
         WebcamMLError: The store cannot be written, or its file system has no locks.
     """
     folder = store.root / RUNS
-    with _speaking_plainly(folder):
+    with explaining_lock_errors(folder, PURPOSE):
         marks = {_is_held(path) for path in folder.glob(f"{run_id}-*{MARK}")}
     if True in marks:
         return Presence.AT_WORK
@@ -103,15 +103,3 @@ def _sweep(folder: Path) -> None:
             continue  # its process has just ended
         if is_old and not _is_held(path):
             path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _speaking_plainly(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WebcamMLError(
-            f"the locks in {folder} that show which runs are at work cannot be used ({error}). Make "
-            "the folder writable (WEBCAM_ML_ARTIFACTS names the store), on a file system that has "
-            "file locks; docs/scaling.md says which shared ones do"
-        ) from error

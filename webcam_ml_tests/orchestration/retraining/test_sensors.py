@@ -354,7 +354,7 @@ def test_a_running_run_holds_the_sensor_back_until_its_process_is_killed(
 ) -> None:
     run = house.unfinished(DagsterRunStatus.STARTED)
     assert holds_back(house, WHOLE_GRAPH, "started")  # it may be on its way to a process
-    monkeypatch.setattr(history, "SILENCE_OF_THE_LIVING", timedelta(0))
+    monkeypatch.setattr(history, "MAX_SECONDS_BETWEEN_EVENTS", timedelta(0))
     assert not holds_back(house, WHOLE_GRAPH, "started")
     store = house.workspace.store
     with at_work(store, run_id=run.run_id):
