@@ -1,6 +1,5 @@
 """The report in small, for a page that shows it beside other things: a plot and a few pictures."""
 
-import io
 import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -8,13 +7,13 @@ from typing import TYPE_CHECKING
 from webcam_ml.disagreement._document import DisagreementDocument, Group, ReportRow
 from webcam_ml.disagreement._thumbnails import RgbArray, thumbnail_jpeg
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.figures import BLUE, DARK, GREY, clear_axis, new_figure, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 logger = logging.getLogger(__name__)
 
-BLUE, GREY, DARK = "#0072B2", "#8A8A8A", "#222222"
 DPI = 100
 # Ten of them take 45 kB as text: what shows them keeps them in a database.
 SMALL_SIDE = 112
@@ -58,17 +57,11 @@ def draw_differences(document: DisagreementDocument) -> bytes:
     Returns:
         PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     summary = document.summary
     groups = [summary.all.model_copy(update={"group": "all pictures"}), *summary.phase]
-    figure = Figure(
-        figsize=(9.6, 1.9 + 0.55 * len(groups)),
-        layout=ConstrainedLayoutEngine(wspace=0.06),
-    )
-    FigureCanvasAgg(figure)
+    figure = new_figure(9.6, 1.9 + 0.55 * len(groups), layout=ConstrainedLayoutEngine(wspace=0.06))
     figure.suptitle(
         f"How far apart are people and model? {document.counts.compared:,} pictures of "
         f"{document.counts.webcams:,} webcams, with 95 % intervals",
@@ -89,10 +82,7 @@ def draw_differences(document: DisagreementDocument) -> bytes:
     low, high = right.get_xlim()
     reach = max(abs(low), abs(high))
     right.set_xlim(-reach, reach)
-    buffer = io.BytesIO()
-    # Without the name of the software that drew it, which changes with every release.
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure, dpi=DPI)
 
 
 def _draw_means(axis: "Axes", groups: list[Group], *, signed: bool) -> None:
@@ -109,7 +99,5 @@ def _draw_means(axis: "Axes", groups: list[Group], *, signed: bool) -> None:
             (mean.value, row), xytext=(0, 7), textcoords="offset points",
             ha="center", fontsize=9, color=colour,
         )  # fmt: skip
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.grid(axis="x", color="#E6E6E6", linewidth=0.8)
-    axis.set_axisbelow(True)
+    clear_axis(axis, rows=True)
     axis.tick_params(axis="y", length=0)

@@ -1,10 +1,9 @@
 """Plots of an eval_report, for someone who has never seen the project.
 
-Each says in words what is shown, how much it rests on and how sure it is. Colours stay apart for
-colour-blind readers (Okabe and Ito), and shapes differ where colours do.
+Each says in words what is shown, how much it rests on and how sure it is. Shapes differ
+where colours do.
 """
 
-import io
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -13,13 +12,13 @@ import numpy as np
 from webcam_ml.contracts import STARS, target_of
 from webcam_ml.evaluation._document import EvalDocument, Reliability
 from webcam_ml.evaluation._rows import SplitRows
+from webcam_ml.figures import BLUE, DARK, GREY, ORANGE, clear_axis, new_figure, png
 from webcam_ml.metrics import FloatArray, Interval, whole_stars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, GREY, DARK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
 DPI = 84
 # Two standard errors of one picture: where 95 % of webcams lie if only chance moves them.
 FUNNEL = 1.96
@@ -44,29 +43,16 @@ def draw_plots(document: EvalDocument, test: SplitRows) -> dict[str, bytes]:
         "score_by_star.png": _score_by_star,
         "error_by_webcam.png": _error_by_webcam,
     }
-    return {name: _png(function(document, test)) for name, function in draw.items()}
-
-
-def _png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    # Without the name of the software that drew it, which changes with every release.
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    return {name: png(function(document, test), dpi=DPI) for name, function in draw.items()}
 
 
 def _figure(columns: int, title: str, subtitle: str) -> "tuple[Figure, list[Axes]]":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.2 * columns if columns > 1 else 8.2, 5.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.2 * columns if columns > 1 else 8.2, 5.8)
     figure.suptitle(f"{title}\n", fontsize=14, fontweight="bold", color=DARK)
     figure.text(0.5, 0.935, subtitle, ha="center", va="center", fontsize=10, color="#555555")
     axes = [figure.add_subplot(1, columns, index + 1) for index in range(columns)]
     for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(color="#E6E6E6", linewidth=0.8)
-        axis.set_axisbelow(True)
+        clear_axis(axis)
     return figure, axes
 
 

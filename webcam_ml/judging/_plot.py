@@ -1,15 +1,14 @@
 """The picture of a comparison: both models with their intervals, and the difference that decides."""
 
-import io
 from typing import TYPE_CHECKING
 
 from webcam_ml.contracts import target_of
+from webcam_ml.figures import BLUE, DARK, GREY, ORANGE, clear_axis, new_figure, png
 from webcam_ml.judging._evidence import Evidence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, ORANGE, GREY, DARK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"
 DPI = 92
 NAMES = {
     "roc_auc": "ROC AUC",
@@ -31,12 +30,8 @@ def draw_comparison(evidence: Evidence) -> bytes:
     Returns:
         PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     champion = evidence.champion
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(11, 4.6)
     rival = "no model live yet" if champion is None else f"live: {champion.model_version}"
     figure.suptitle(
         f"candidate: {evidence.candidate.model_version}\n{rival}", fontsize=11, color=DARK
@@ -45,14 +40,10 @@ def draw_comparison(evidence: Evidence) -> bytes:
     _draw_metrics(left, evidence)
     _draw_difference(right, evidence)
     for axis in (left, right):
-        axis.spines[["top", "right", "left"]].set_visible(False)
-        axis.grid(axis="x", color="#E6E6E6", linewidth=0.8)
-        axis.set_axisbelow(True)
+        clear_axis(axis, rows=True)
     if left.lines or right.lines:
         figure.legend(loc="outside lower center", ncols=4, fontsize=9, frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure, dpi=DPI)
 
 
 def _draw_metrics(axis: "Axes", evidence: Evidence) -> None:

@@ -1,11 +1,11 @@
 """The picture of a fine-tuning: losses and validation metric, epoch by epoch."""
 
-import io
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-BLUE, ORANGE, GREY, DARK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"
+from webcam_ml.figures import BLUE, DARK, GREY, ORANGE, clear_axis, new_figure, png
+
 DPI = 110
 METRIC_NAMES = {
     "roc_auc": "ROC AUC on validation (higher is better)",
@@ -22,20 +22,15 @@ def draw_loss_curve(summary: Mapping[str, Any]) -> bytes:
     Returns:
         A PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     history = summary["history"]
-    figure = Figure(figsize=(12.4, 5.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(12.4, 5.8)
     kept = "fine-tuned network" if summary["kept"] == "fine_tuned" else "probe"
     figure.suptitle(f"Fine-tuning: the {kept} was kept", fontsize=14, fontweight="bold", color=DARK)
     left, right = figure.subplots(1, 2)
     for axis in (left, right):
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(color="#E6E6E6", linewidth=0.8)
-        axis.set_axisbelow(True)
+        clear_axis(axis)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("epoch (0: the probe's head on the untouched backbone)")
         if summary["best_epoch"] is not None:
@@ -63,7 +58,4 @@ def draw_loss_curve(summary: Mapping[str, Any]) -> bytes:
         f"Stopped: {summary['stopped']}. {summary['verdict'][0].upper()}{summary['verdict'][1:]}."
     )
     figure.supxlabel("\n".join(textwrap.wrap(verdict, 150)), fontsize=9, color="#555555")
-    buffer = io.BytesIO()
-    # Without the name of the software that drew it, which changes with every release.
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    return png(figure, dpi=DPI)
