@@ -5,3 +5,5 @@ Read the packages in the order in which data flows: `labels`, `dataset`, `featur
 versioned store, `contracts` what all of them agree on, `orchestration` the only package that knows
 Dagster, `demo` draws webcams to try it all on.
 """
+
+__version__ = "0.2.0"

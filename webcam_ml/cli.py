@@ -5,9 +5,11 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
+from webcam_ml import __version__
 from webcam_ml.demo import add_demo_data_command
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.live import add_release_commands
+from webcam_ml.project import add_init_command
 from webcam_ml.scoring import add_score_command
 from webcam_ml.summary import add_summary_command
 
@@ -26,8 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="From star ratings of webcam snapshots to an ONNX sunset scorer. The graph itself "
         "is run by dagster: dagster asset materialize -m webcam_ml.definitions --select '*'.",
     )
+    parser.add_argument("--version", action="version", version=f"webcam-ml {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is being done")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_init_command(subparsers)
     add_demo_data_command(subparsers)
     add_score_command(subparsers, fetch=_fetch)
     add_summary_command(subparsers)

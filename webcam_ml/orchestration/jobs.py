@@ -1,16 +1,13 @@
 """Jobs: the ways in which people run the graph, each with its description."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 from dagster import AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from webcam_ml.errors import WebcamMLError
+from webcam_ml.project import CONFIGS
 
-PROJECT = Path(__file__).resolve().parents[2]
-CONFIGS = PROJECT / "configs"
 WHOLE_GRAPH = "whole_graph"
 
 
@@ -64,17 +61,6 @@ def build_jobs() -> list[UnresolvedAssetJobDefinition]:
 
 
 def read_config(name: str) -> dict[str, Any]:
-    """Read one of the run configs that come with the project.
-
-    Raises:
-        WebcamMLError: There is no such file, as in an installation without the project folder.
-    """
-    try:
-        text = (CONFIGS / name).read_text()
-    except FileNotFoundError:
-        raise WebcamMLError(
-            f"{CONFIGS / name} is missing. The run configs lie in the project folder and are not "
-            "installed with the package: install it from there with pip install -e ."
-        ) from None
-    config: dict[str, Any] = yaml.safe_load(text)
+    """Read one of the run configs that come with the package."""
+    config: dict[str, Any] = yaml.safe_load((CONFIGS / name).read_text())
     return config

@@ -7,7 +7,7 @@ import yaml
 from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.config import CONFIG_BY_ASSET
 from webcam_ml.orchestration.guard import RunConfigError, judge_run_config
-from webcam_ml.orchestration.jobs import CONFIGS
+from webcam_ml.project import CONFIGS
 
 NAMES = [key.to_user_string() for definition in ASSETS for key in definition.keys]
 

@@ -17,7 +17,7 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import GrowthSettings, GrowthSettingsError, LabelQuery
 from webcam_ml.orchestration.config import LabelsConfig, ManifestConfig
 from webcam_ml.orchestration.guard import fields_for, judge_run_config
-from webcam_ml.orchestration.jobs import CONFIGS
+from webcam_ml.project import CONFIGS
 
 CONFIG_VARIABLE = "WEBCAM_ML_RETRAIN_CONFIG"
 MIN_NEW_LABELS_VARIABLE = "WEBCAM_ML_RETRAIN_MIN_NEW_LABELS"

@@ -40,11 +40,12 @@ from dagster._core.remote_origin import (
 from webcam_ml.dataset import Manifest
 from webcam_ml.orchestration.assets import ASSETS, labels_raw, manifest_full
 from webcam_ml.orchestration.build import build_definitions
-from webcam_ml.orchestration.jobs import CONFIGS, WHOLE_GRAPH
+from webcam_ml.orchestration.jobs import WHOLE_GRAPH
 from webcam_ml.orchestration.resources import Workspace
 from webcam_ml.orchestration.retraining import history
 from webcam_ml.orchestration.retraining.presence import at_work
 from webcam_ml.orchestration.retraining.retrain import Retrain, RetrainConfigError
+from webcam_ml.project import CONFIGS
 from webcam_ml_tests.label_schema import (
     Rows,
     create_schema,
@@ -354,7 +355,7 @@ def test_a_running_run_holds_the_sensor_back_until_its_process_is_killed(
 ) -> None:
     run = house.unfinished(DagsterRunStatus.STARTED)
     assert holds_back(house, WHOLE_GRAPH, "started")  # it may be on its way to a process
-    monkeypatch.setattr(history, "MAX_SECONDS_BETWEEN_EVENTS", timedelta(0))
+    monkeypatch.setattr(history, "LONGEST_WITHOUT_EVENT", timedelta(0))
     assert not holds_back(house, WHOLE_GRAPH, "started")
     store = house.workspace.store
     with at_work(store, run_id=run.run_id):
