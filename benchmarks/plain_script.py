@@ -68,8 +68,11 @@ def main() -> None:
     report = stored["eval_report"].load(EvalReport)
     keep(
         "onnx_model",
-        export_candidate(checkpoint, report, index, opset=OPSET, images=images, cache=cache),
-        "checkpoint", "eval_report", "image_index",
+        export_candidate(
+            checkpoint, report, index, query=full.meta.query,
+            opset=OPSET, images=images, cache=cache,
+        ),
+        "checkpoint", "eval_report", "manifest_train", "image_index",
     )  # fmt: skip
     disagreement = report_disagreement(
         stored["onnx_model"], checkpoint, full, index,

@@ -1,12 +1,11 @@
 """`webcam-ml summary`: what is in the artifact store now, in the words of someone who looks at it."""
 
 import argparse
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from webcam_ml.contracts import target_of
+from webcam_ml.contracts import Document, target_of
 from webcam_ml.store import ArtifactMissingError, ArtifactStore, StoredArtifact
 
 ORDER = (
@@ -70,8 +69,7 @@ def _latest(store: ArtifactStore, asset: str) -> StoredArtifact | None:
 
 
 def _read(artifact: StoredArtifact, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((artifact.folder / name).read_text())
-    return content
+    return Document(name, made_by=artifact.asset).read(artifact.folder)
 
 
 def _unchanged(artifact: StoredArtifact, since: datetime | None) -> list[str]:
@@ -155,7 +153,7 @@ def _metrics(stored: dict[str, StoredArtifact]) -> list[str]:
 def _live(production: Path) -> list[str]:
     lines = []
     for link in sorted(path for path in production.glob("*") if path.is_symlink()):
-        meta = json.loads((link / "model.meta.json").read_text())
+        meta = Document("model.meta.json", made_by="onnx_model").read(link)
         lines.append(f"Live: {meta['model_version']} in {link}")
     return lines or ["Live: no model yet"]
 

@@ -10,6 +10,7 @@ import polars as pl
 from filelock import FileLock
 from PIL import Image
 
+from webcam_ml.contracts import LABELS_TABLE
 from webcam_ml.dataset import (
     Manifest,
     RowsWithPictures,
@@ -20,7 +21,7 @@ from webcam_ml.dataset import (
 )
 from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
 from webcam_ml.features import BackboneSpec, prepare_backbone
-from webcam_ml.labels import LABEL_SCHEMA, LabelCounts, LabelQuery, Labels
+from webcam_ml.labels import LabelCounts, LabelQuery, Labels
 from webcam_ml.training import TrainingResult, TrainingSettings, train
 
 # The smallest network at a small size: what is proved does not depend on either.
@@ -65,9 +66,9 @@ def make_labels(
             "webcam_title": [f"Webcam {i}" for i in webcam],
             "webcam_source": random.choice(["windy", "custom"], rows),
         },
-    ).cast(dict(LABEL_SCHEMA))
+    ).cast(LABELS_TABLE.schema)
     return Labels(
-        frame=frame.select(*LABEL_SCHEMA),
+        frame=frame.select(LABELS_TABLE.names),
         query=LabelQuery(),
         drops={},
         counts=LabelCounts(

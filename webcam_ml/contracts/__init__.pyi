@@ -1,3 +1,10 @@
+from ._documents import (
+    Document,
+    DocumentError,
+    canonical_json,
+    document_sha256,
+    require_known_version,
+)
 from ._losses import sigmoid
 from ._ratings import (
     HIGHEST_RATING,
@@ -11,29 +18,59 @@ from ._ratings import (
     score_of,
 )
 from ._spreadsheet import for_spreadsheets, from_spreadsheets
+from ._stored_tables import (
+    DETAILS_TABLE,
+    IMAGE_INDEX_TABLE,
+    LABELS_TABLE,
+    MANIFEST_TABLE,
+    NEAR_DUPLICATES_TABLE,
+    PLACEHOLDERS_TABLE,
+    PREDICTIONS_TABLE,
+    RELABEL_QUEUE_TABLE,
+    WEBCAM_COLUMNS,
+)
+from ._tables import Column, Schema, Table, TableError
 from ._target import Floors, Judged, Measured, ModelWords, PlotWords, Squash, Target
 from ._targets import TARGETS, TargetType, target_of
 
 __all__ = [
+    "DETAILS_TABLE",
     "HIGHEST_RATING",
+    "IMAGE_INDEX_TABLE",
+    "LABELS_TABLE",
     "LOWEST_RATING",
+    "MANIFEST_TABLE",
+    "NEAR_DUPLICATES_TABLE",
+    "PLACEHOLDERS_TABLE",
+    "PREDICTIONS_TABLE",
     "RATING_SCALE",
     "RATING_SPAN",
+    "RELABEL_QUEUE_TABLE",
     "STARS",
     "STAR_COLUMNS",
     "TARGETS",
     "UPPER_HALF",
+    "WEBCAM_COLUMNS",
+    "Column",
+    "Document",
+    "DocumentError",
     "Floors",
     "Judged",
     "Measured",
     "ModelWords",
     "PlotWords",
+    "Schema",
     "Squash",
+    "Table",
+    "TableError",
     "Target",
     "TargetType",
+    "canonical_json",
+    "document_sha256",
     "for_spreadsheets",
     "from_spreadsheets",
     "rating_of",
+    "require_known_version",
     "score_of",
     "sigmoid",
     "target_of",

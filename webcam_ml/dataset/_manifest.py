@@ -2,46 +2,28 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import polars as pl
 
 from webcam_ml.contracts import (
+    DETAILS_TABLE,
+    MANIFEST_TABLE,
+    Document,
     Target,
     TargetType,
-    for_spreadsheets,
-    from_spreadsheets,
     target_of,
 )
 from webcam_ml.dataset._splits import SPLIT_NAMES, SplitConfig, SplitName
 from webcam_ml.dataset._targets import TargetConfig
 from webcam_ml.dataset.duplicates import DuplicateWebcams
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.labels import Labels
+from webcam_ml.labels import LabelQuery, Labels
 
-MANIFEST_SCHEMA: dict[str, type[pl.DataType]] = {
-    "snapshot_id": pl.Int64,
-    "webcam_id": pl.Int64,
-    "label_source": pl.String,
-    "label_value": pl.Float64,
-    "target_label": pl.Float64,
-    "split": pl.String,
-    "image_path_or_url": pl.String,
-    "phase": pl.String,
-    "captured_at": pl.String,
-    "rating_count": pl.Int64,
-}
-DETAILS_SCHEMA: dict[str, type[pl.DataType]] = {
-    "snapshot_id": pl.Int64,
-    "webcam_title": pl.String,
-    "webcam_source": pl.String,
-    **{f"stars_{star}": pl.Int64 for star in range(1, 6)},
-}
-META_FILE = "export_meta.json"
+META = Document("export_meta.json", made_by="manifest_full")
 DETAILS_FILE = "snapshot_details.csv"
 
 
@@ -57,11 +39,9 @@ class ExportMeta:
     unless they were looked for, and then left out of the file.
     """
 
-    label_source: str
-    curator_sessions: tuple[str, ...]
+    query: LabelQuery
     target_type: TargetType
     binary_threshold: float | None
-    min_rating_count: int
     split_config: SplitConfig
     counts: Mapping[str, int]
     webcams: Mapping[str, int]
@@ -75,20 +55,17 @@ class ExportMeta:
         """What the model is asked."""
         return target_of(self.target_type)
 
-    def to_json(self) -> str:
-        """Serialise for export_meta.json."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for export_meta.json."""
+        query = self.query.to_dict()
+        # The order of the keys is part of the bytes, which decide the version.
         content: dict[str, Any] = {
-            "label_source": self.label_source,
-            "curator_sessions": list(self.curator_sessions),
+            "label_source": query.pop("label_source"),
+            "curator_sessions": query.pop("curator_sessions"),
             "target_type": self.target_type,
             "binary_threshold": self.binary_threshold,
-            "min_rating_count": self.min_rating_count,
-            "split_config": {
-                "seed": self.split_config.seed,
-                "train_pct": self.split_config.train_pct,
-                "val_pct": self.split_config.val_pct,
-                "test_pct": self.split_config.test_pct,
-            },
+            **query,
+            "split_config": asdict(self.split_config),
             "counts": dict(self.counts),
             "webcams": dict(self.webcams),
             "target_distribution": {k: dict(v) for k, v in self.target_distribution.items()},
@@ -97,22 +74,35 @@ class ExportMeta:
         }
         if self.duplicate_webcams is not None:
             content["duplicate_webcams"] = self.duplicate_webcams.to_dict()
-        return json.dumps(content, indent=2, allow_nan=False) + "\n"
+        return content
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read the content of an export_meta.json."""
-        values: dict[str, Any] = json.loads(text)
-        values["split_config"] = SplitConfig(**values["split_config"])
-        values["curator_sessions"] = tuple(values["curator_sessions"])
-        if "duplicate_webcams" in values:
-            values["duplicate_webcams"] = DuplicateWebcams.from_dict(values["duplicate_webcams"])
-        return cls(**values)
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` gave, in this version or an earlier one."""
+        duplicates = values.get("duplicate_webcams")
+        return cls(
+            query=LabelQuery.from_dict(values),
+            target_type=values["target_type"],
+            binary_threshold=values["binary_threshold"],
+            split_config=SplitConfig(**values["split_config"]),
+            counts=values["counts"],
+            webcams=values["webcams"],
+            target_distribution=values["target_distribution"],
+            drop_reasons=values["drop_reasons"],
+            labels_sha256=values["labels_sha256"],
+            duplicate_webcams=None
+            if duplicates is None
+            else DuplicateWebcams.from_dict(duplicates),
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read the export_meta.json of a stored manifest."""
-        return cls.from_json((folder / META_FILE).read_text())
+        """Read the export_meta.json of a stored manifest.
+
+        Raises:
+            DocumentError: It cannot be read.
+        """
+        return META.read_as(folder, cls.from_dict)
 
     def cameras(self, webcam_id: pl.Series) -> pl.Series:
         """Name the camera behind each webcam: the smallest id of those that are one camera."""
@@ -165,25 +155,27 @@ class Manifest:
         frame = self.frame
         frame = frame.with_columns(self.meta.asked.stored_label(pl.col("target_label")))
         buffer = io.BytesIO()
-        frame.with_columns(for_spreadsheets()).write_csv(buffer, line_terminator="\n")
+        MANIFEST_TABLE.write(frame, buffer)
         return buffer.getvalue()
 
     def save(self, folder: Path) -> None:
         """Write the manifest, its details and export_meta.json."""
         (folder / self.file_name).write_bytes(self.to_csv())
-        details = self.details.with_columns(for_spreadsheets())
-        details.write_csv(folder / DETAILS_FILE, line_terminator="\n")
-        (folder / META_FILE).write_text(self.meta.to_json())
+        DETAILS_TABLE.write(self.details, folder / DETAILS_FILE)
+        META.write(folder, self.meta.to_dict())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read a manifest back from its folder."""
+        """Read what `save` wrote, in this version or an earlier one.
+
+        Raises:
+            TableError: A column that is needed is missing or of another type.
+            DocumentError: export_meta.json cannot be read.
+        """
         (path,) = folder.glob("manifest_*.csv")
         return cls(
-            frame=pl.read_csv(path, schema=MANIFEST_SCHEMA).with_columns(from_spreadsheets()),
-            details=pl.read_csv(folder / DETAILS_FILE, schema=DETAILS_SCHEMA).with_columns(
-                from_spreadsheets()
-            ),
+            frame=MANIFEST_TABLE.read(path),
+            details=DETAILS_TABLE.read(folder / DETAILS_FILE),
             meta=ExportMeta.load(folder),
             part=path.stem.removeprefix("manifest_"),
         )
@@ -223,11 +215,9 @@ def build_manifest(
         .sort("snapshot_id")
     )
     meta = ExportMeta(
-        label_source=labels.query.label_source,
-        curator_sessions=tuple(sorted(labels.query.curator_sessions)),
+        query=labels.query,
         target_type=target.target_type,
         binary_threshold=target.positive_from,
-        min_rating_count=labels.query.min_rating_count,
         split_config=split,
         counts={"total": frame.height, **_per_split(frame, pl.len())},
         webcams={
@@ -240,7 +230,9 @@ def build_manifest(
         duplicate_webcams=duplicate_webcams,
     )
     manifest = Manifest(
-        frame=frame.select(*MANIFEST_SCHEMA), details=frame.select(*DETAILS_SCHEMA), meta=meta
+        frame=frame.select(MANIFEST_TABLE.names),
+        details=frame.select(DETAILS_TABLE.names),
+        meta=meta,
     )
     require_usable_targets(manifest)
     return manifest

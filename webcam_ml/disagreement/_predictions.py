@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from webcam_ml.contracts import rating_of
+from webcam_ml.contracts import PREDICTIONS_TABLE, rating_of
 from webcam_ml.dataset import ExportMeta, RowsWithPictures
 from webcam_ml.dataset.images import DamagedImageError, ImageCache
 from webcam_ml.errors import WebcamMLError
@@ -19,7 +19,7 @@ from webcam_ml.export import ExportedModel, ModelMeta, score_pictures
 from webcam_ml.labels import LabelDatabase, count_inferences, read_inferences
 from webcam_ml.live import live_version, stored_models
 from webcam_ml.store import ArtifactStore, StoredArtifact
-from webcam_ml.training import Checkpoint
+from webcam_ml.training import PREDICTIONS_FILE, Checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -213,8 +213,12 @@ def _unseen(
 
 def _trained_on(model: StoredArtifact, store: ArtifactStore) -> pl.DataFrame:
     """Snapshots and webcams that the head of a stored model was fitted on."""
-    checkpoint = store.find("checkpoint", model.lineage.inputs["checkpoint"]).load(Checkpoint)
-    return checkpoint.predictions.filter(pl.col("split") == "train")
+    checkpoint = store.find("checkpoint", model.lineage.inputs["checkpoint"])
+    checkpoint.verify()
+    rows = PREDICTIONS_TABLE.read(
+        checkpoint.folder / PREDICTIONS_FILE, "snapshot_id", "webcam_id", "split"
+    )
+    return rows.filter(pl.col("split") == "train")
 
 
 def _listed(counts: Mapping[str, int], models: Mapping[str, StoredArtifact]) -> str:

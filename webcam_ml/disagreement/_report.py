@@ -1,6 +1,5 @@
 """From compared rows to the report: the value that is kept, and the one function that makes it."""
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Self
 
 import polars as pl
 
-from webcam_ml.contracts import TargetType, target_of
+from webcam_ml.contracts import RELABEL_QUEUE_TABLE, Document, TargetType, target_of
 from webcam_ml.disagreement._document import (
     SCHEMA_VERSION,
     WHAT_SIGNED_DIFF_MEANS,
@@ -26,12 +25,14 @@ from webcam_ml.disagreement._ranking import RatingGivenScore
 from webcam_ml.disagreement._rows import checked_rows, with_differences
 from webcam_ml.disagreement._settings import DisagreementSettings
 from webcam_ml.disagreement._summary import CONFIDENCE, INTERVAL_METHOD, summarise
-from webcam_ml.disagreement._tables import QUEUE_SCHEMA, relabel_queue, report_csv, to_csv
+from webcam_ml.disagreement._tables import relabel_queue, report_csv
 from webcam_ml.disagreement._thumbnails import RgbArray, thumbnail_jpeg
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.progress import track
 
 logger = logging.getLogger(__name__)
+
+DOCUMENT = Document(REPORT_FILE, made_by="disagreement_report", schema_version=SCHEMA_VERSION)
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,22 @@ class DisagreementReport:
 
     def save(self, folder: Path) -> None:
         """Write disagreement_report.json and .csv, relabel_queue.csv and gallery.html."""
-        content = self.document.model_dump(mode="json")
-        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-        (folder / REPORT_FILE).write_bytes(text.encode())
+        DOCUMENT.write(folder, self.document.model_dump(mode="json"))
         (folder / TABLE_FILE).write_bytes(report_csv(self.document.worst))
-        (folder / QUEUE_FILE).write_bytes(to_csv(self.queue))
+        RELABEL_QUEUE_TABLE.write(self.queue, folder / QUEUE_FILE)
         (folder / GALLERY_FILE).write_bytes(self.gallery.encode())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read a report back from its folder."""
+        """Read what `save` wrote, in this version or an earlier one.
+
+        Raises:
+            DocumentError: disagreement_report.json cannot be read.
+            TableError: relabel_queue.csv lacks a column that is needed.
+        """
         return cls(
-            document=DisagreementDocument.model_validate_json((folder / REPORT_FILE).read_bytes()),
-            queue=pl.read_csv(folder / QUEUE_FILE, schema=QUEUE_SCHEMA),
+            document=DOCUMENT.read_as(folder, DisagreementDocument.model_validate),
+            queue=RELABEL_QUEUE_TABLE.read(folder / QUEUE_FILE),
             gallery=(folder / GALLERY_FILE).read_bytes().decode(),
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from webcam_ml.contracts import STAR_COLUMNS, STARS, rating_of
+from webcam_ml.contracts import DETAILS_TABLE, MANIFEST_TABLE, STARS, rating_of
 from webcam_ml.errors import WebcamMLError
 
 SPLITS = ("train", "val", "test")
@@ -21,18 +21,20 @@ PREDICTION_KINDS = (
 RECORDED_KINDS = frozenset({"recorded", "recorded_known_webcam"})
 
 SCHEMA: Mapping[str, type[pl.DataType]] = {
-    "snapshot_id": pl.Int64,
-    "webcam_id": pl.Int64,
+    **MANIFEST_TABLE.schema_of(
+        (
+            "snapshot_id",
+            "webcam_id",
+            "split",
+            "phase",
+            "captured_at",
+            "label_value",
+            "rating_count",
+            "image_path_or_url",
+        )
+    ),
+    **DETAILS_TABLE.schema,
     "camera_id": pl.Int64,
-    "split": pl.String,
-    "phase": pl.String,
-    "captured_at": pl.String,
-    "label_value": pl.Float64,
-    "rating_count": pl.Int64,
-    **dict.fromkeys(STAR_COLUMNS, pl.Int64),
-    "webcam_title": pl.String,
-    "webcam_source": pl.String,
-    "image_path_or_url": pl.String,
     "sha256": pl.String,
     "raw_score": pl.Float64,
     "prediction_kind": pl.String,

@@ -1,6 +1,5 @@
 """eval_report: the evidence in one document, with the plots that show it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +7,14 @@ from typing import Self
 
 import polars as pl
 
-from webcam_ml.contracts import TargetType, target_of
+from webcam_ml.contracts import Document, TargetType, target_of
 from webcam_ml.evaluation._baselines import require_baselines
-from webcam_ml.evaluation._document import EvalDocument
+from webcam_ml.evaluation._document import SCHEMA_VERSION, EvalDocument
 from webcam_ml.evaluation._measure import measure_splits
 from webcam_ml.evaluation._plots import draw_plots
 from webcam_ml.evaluation._rows import split_rows
 
-FILE_NAME = "eval_report.json"
+DOCUMENT = Document("eval_report.json", made_by="eval_report", schema_version=SCHEMA_VERSION)
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,7 @@ class EvalReport:
         Args:
             folder: An existing, empty folder.
         """
-        content = self.document.model_dump(mode="json")
-        text = json.dumps(content, indent=2, sort_keys=False, allow_nan=False) + "\n"
-        (folder / FILE_NAME).write_text(text, encoding="utf-8")
+        DOCUMENT.write(folder, self.document.model_dump(mode="json"))
         for name, png in self.plots.items():
             (folder / name).write_bytes(png)
 
@@ -50,9 +47,9 @@ class EvalReport:
             folder: The artifact's folder.
 
         Raises:
-            pydantic.ValidationError: eval_report.json is not such a document.
+            DocumentError: eval_report.json is not such a document.
         """
-        document = EvalDocument.model_validate_json((folder / FILE_NAME).read_bytes())
+        document = DOCUMENT.read_as(folder, EvalDocument.model_validate)
         plots = {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
         return cls(document=document, plots=plots)
 

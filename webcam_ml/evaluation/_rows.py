@@ -7,7 +7,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from webcam_ml.contracts import RATING_SCALE, STAR_COLUMNS, Target, TargetType, target_of
+from webcam_ml.contracts import (
+    DETAILS_TABLE,
+    MANIFEST_TABLE,
+    RATING_SCALE,
+    STAR_COLUMNS,
+    Target,
+    TargetType,
+    target_of,
+)
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.metrics import (
     METRICS,
@@ -17,10 +25,16 @@ from webcam_ml.metrics import (
     effective_webcams,
 )
 
+# Column → what its slices are called.
+SLICED_COLUMNS = {
+    column.name: column.sliced_as
+    for table in (MANIFEST_TABLE, DETAILS_TABLE)
+    for column in table.columns
+    if column.sliced_as is not None
+}
 COLUMNS = (
-    "snapshot_id", "webcam_id", "split", "phase", "captured_at", "target_label", "label_value",
-    "raw_score", "channel_means_score", "uncalibrated_score", "webcam_source",
-    *STAR_COLUMNS,
+    "snapshot_id", "webcam_id", "split", "captured_at", "target_label", "label_value",
+    "raw_score", "channel_means_score", "uncalibrated_score", *SLICED_COLUMNS, *STAR_COLUMNS,
 )  # fmt: skip
 
 

@@ -1,4 +1,8 @@
-"""Is the model weak somewhere? The test split by phase, source, camera size and month."""
+"""Is the model weak somewhere? The test split by what is known of its rows, camera size and month.
+
+Columns that are told apart by their values say so where they are declared (`sliced_as`, in
+`contracts`); here are the slices that have to be computed.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from webcam_ml.evaluation._document import Slice
-from webcam_ml.evaluation._rows import SplitRows
+from webcam_ml.evaluation._rows import SLICED_COLUMNS, SplitRows
 from webcam_ml.metrics import METRICS, Interval
 
 MIN_ROWS = 30
@@ -44,8 +48,7 @@ def _groups(
         for count in counts
     ]
     columns = {
-        "phase": rows.frame["phase"],
-        "webcam source": rows.frame["webcam_source"].cast(pl.String),
+        **{by: rows.frame[name].cast(pl.String) for name, by in SLICED_COLUMNS.items()},
         "labels of the webcam": pl.Series(size, dtype=pl.String),
         "month": rows.frame["captured_at"].cast(pl.String).str.slice(0, 7),
     }

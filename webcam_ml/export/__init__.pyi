@@ -1,5 +1,5 @@
-from ._meta import ModelMeta
-from ._model_file import META_FILE, MODEL_FILE, ExportedModel, export_candidate
+from ._meta import META_FILE, ModelMeta
+from ._model_file import MODEL_FILE, ExportedModel, export_candidate
 from ._parity import (
     MAX_DIFFERENCE,
     Parity,

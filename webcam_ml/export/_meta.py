@@ -2,15 +2,19 @@
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from webcam_ml.contracts import RATING_SCALE, TargetType
+from webcam_ml.contracts import RATING_SCALE, Document, TargetType
 from webcam_ml.features import OPSET
+from webcam_ml.labels import LabelQuery
 from webcam_ml.training import TrainedModel
 
 SCHEMA_VERSION: Literal[1] = 1
+META_FILE = "model.meta.json"
+DOCUMENT = Document(META_FILE, made_by="onnx_model", schema_version=SCHEMA_VERSION)
 
 
 class _Record(BaseModel):
@@ -60,15 +64,21 @@ class ModelMeta(_Record):
     calibration: CalibrationMeta | None
     metrics: dict[str, Any]
     digests: DigestsMeta
+    # Files of before 0.2 do not say which labels the model was trained on.
+    label_query: dict[str, Any] | None = None
 
-    def to_json(self) -> str:
-        """Serialise for model.meta.json."""
-        return self.model_dump_json(indent=2) + "\n"
+    def save(self, folder: Path) -> None:
+        """Write model.meta.json."""
+        DOCUMENT.write(folder, self.model_dump(mode="json"))
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read the content of a model.meta.json."""
-        return cls.model_validate_json(text)
+    def load(cls, folder: Path) -> Self:
+        """Read model.meta.json.
+
+        Raises:
+            DocumentError: It cannot be read.
+        """
+        return DOCUMENT.read_as(folder, cls.model_validate)
 
     @classmethod
     def describe(
@@ -79,6 +89,7 @@ class ModelMeta(_Record):
         data: bytes,
         metrics: Mapping[str, Any],
         digests: Mapping[str, str],
+        query: LabelQuery,
     ) -> Self:
         """Describe the exported bytes of a trained model."""
         calibration = model.calibration
@@ -122,4 +133,5 @@ class ModelMeta(_Record):
             ),
             metrics=dict(metrics),
             digests=DigestsMeta(**digests),
+            label_query=query.to_dict(),
         )

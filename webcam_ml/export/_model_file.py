@@ -15,15 +15,14 @@ from webcam_ml.evaluation import EvalReport
 from webcam_ml.export._meta import ModelMeta
 from webcam_ml.export._parity import Parity, measure_parity, parity_pictures
 from webcam_ml.features import BackboneGraph, restore_backbone, serialise
+from webcam_ml.labels import LabelQuery
 from webcam_ml.training import Checkpoint
 
 if TYPE_CHECKING:
     import onnx
 
 MODEL_FILE = "model.onnx"
-PARITY_FILE = "parity.json"
 OWN_PICTURES = 8
-META_FILE = "model.meta.json"
 PRODUCER = "webcam-ml"
 VERSION_DIGITS = 12
 
@@ -50,16 +49,16 @@ class ExportedModel:
     def save(self, folder: Path) -> None:
         """Write model.onnx, model.meta.json and parity.json."""
         (folder / MODEL_FILE).write_bytes(self.model)
-        (folder / META_FILE).write_text(self.meta.to_json())
-        (folder / PARITY_FILE).write_text(self.parity.to_json())
+        self.meta.save(folder)
+        self.parity.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read the three files."""
         return cls(
             model=(folder / MODEL_FILE).read_bytes(),
-            meta=ModelMeta.from_json((folder / META_FILE).read_text()),
-            parity=Parity.from_json((folder / PARITY_FILE).read_text()),
+            meta=ModelMeta.load(folder),
+            parity=Parity.load(folder),
         )
 
 
@@ -68,6 +67,7 @@ def export_candidate(
     report: EvalReport,
     image_index: ImageIndex,
     *,
+    query: LabelQuery,
     opset: int,
     images: ImageCache,
     cache: Path,
@@ -78,6 +78,7 @@ def export_candidate(
         checkpoint: The trained model.
         report: What was measured of it, for model.meta.json.
         image_index: Pictures of the labels; a few of them are scored in both engines.
+        query: Which labels it was trained on, for model.meta.json.
         opset: ONNX opset of the file.
         images: Where the pictures are.
         cache: Root of the caches, where the backbone's graph is.
@@ -123,6 +124,7 @@ def export_candidate(
             "test_split": report.document.test_split.sha256,
             "labels": checkpoint.summary["labels_sha256"],
         },
+        query=query,
     )
     batches = parity_pictures() | {
         f"own picture {digest[:12]}": images.decode(digest)[np.newaxis]

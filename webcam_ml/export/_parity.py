@@ -1,16 +1,19 @@
 """Whether the exported file says what the trained network says, measured on pictures."""
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from webcam_ml.contracts import Document
 from webcam_ml.training import TrainedModel
+
+DOCUMENT = Document("parity.json", made_by="onnx_model")
 
 ImageArray = npt.NDArray[np.uint8]
 
@@ -41,14 +44,18 @@ class Parity:
         """Whether all pictures agree within the limit."""
         return self.at_most <= self.limit
 
-    def to_json(self) -> str:
-        """Serialise for parity.json."""
-        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
+    def save(self, folder: Path) -> None:
+        """Write parity.json."""
+        DOCUMENT.write(folder, asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read the content of a parity.json."""
-        return cls(**json.loads(text))
+    def load(cls, folder: Path) -> Self:
+        """Read parity.json.
+
+        Raises:
+            DocumentError: It cannot be read.
+        """
+        return DOCUMENT.read_as(folder, lambda content: cls(**content))
 
 
 def measure_parity(data: bytes, model: TrainedModel, batches: Mapping[str, ImageArray]) -> Parity:

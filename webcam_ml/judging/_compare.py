@@ -5,13 +5,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from webcam_ml.contracts import TargetType, target_of
+from webcam_ml.contracts import MANIFEST_TABLE, DocumentError, TargetType, target_of
 from webcam_ml.dataset import SPLIT_NAMES, ExportMeta, Manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.errors import WebcamMLError
@@ -50,6 +49,7 @@ from webcam_ml.metrics import (
     webcam_estimate,
 )
 from webcam_ml.store import ArtifactStore, StoredArtifact
+from webcam_ml.training import TRAIN_SUMMARY
 
 Scores = NDArray[np.float64]
 
@@ -330,20 +330,17 @@ def _measure_rival(
     # A camera that it knows under one id is known under the other.
     seen = frozenset().union(
         *(
-            labels.cameras(
-                store.find(name, stored.lineage.ancestors[name]).load(Manifest).frame["webcam_id"]
-            )
+            labels.cameras(_webcams_of(store.find(name, stored.lineage.ancestors[name])))
             for name in ("manifest_train", "manifest_val")
         )
     )
     shared, kept = test.without(seen)
-    path = rival.file.path.with_name(META_FILE)
     try:
-        meta = ModelMeta.from_json(path.read_text())
-    except (OSError, ValueError) as error:
+        meta = ModelMeta.load(rival.file.path.parent)
+    except DocumentError as error:
         raise WebcamMLError(
-            f"{path} of the model to compare with cannot be read ({error}). "
-            "`webcam-ml verify` says what else is damaged"
+            f"The model to compare with cannot be read: {error}. `webcam-ml verify` says what else "
+            "is damaged"
         ) from error
     metrics: dict[str, PairedMetric] = {}
     if candidate_scores is not None and shared.frame.height:
@@ -369,6 +366,13 @@ def _measure_rival(
         webcams_left_out=test.frame["camera_id"].n_unique() - shared.frame["camera_id"].n_unique(),
         metrics=metrics,
     )
+
+
+def _webcams_of(manifest: StoredArtifact) -> pl.Series:
+    """Read the webcams of a manifest that an earlier version may have written."""
+    manifest.verify()
+    path = manifest.folder / f"{manifest.asset}.csv"
+    return MANIFEST_TABLE.read(path, "webcam_id")["webcam_id"]
 
 
 def _score_rival(model: ModelFile, test: _TestSet) -> Scores:
@@ -420,7 +424,7 @@ def _changes(
     stored = store.find("onnx_model", champion.onnx_model)
     manifest = store.find("manifest_full", stored.lineage.ancestors["manifest_full"])
     manifest.verify()
-    before = ExportMeta.from_json((manifest.folder / "export_meta.json").read_text())
+    before = ExportMeta.load(manifest.folder)
     sides = _facts_of_labels(before), _facts_of_labels(meta)
     for (kind, what), old in sides[0].items():
         new = sides[1][kind, what]
@@ -440,9 +444,7 @@ def _facts_of_labels(meta: ExportMeta) -> dict[tuple[ChangeKind, str], float | i
         ("definition", "train_pct"): split.train_pct,
         ("definition", "val_pct"): split.val_pct,
         ("definition", "test_pct"): split.test_pct,
-        ("labels", "label_source"): meta.label_source,
-        ("labels", "curator_sessions"): ", ".join(meta.curator_sessions),
-        ("labels", "min_rating_count"): meta.min_rating_count,
+        **{("labels", name): _plain(value) for name, value in meta.query.to_dict().items()},
         **{("data", f"{name} rows"): meta.counts[name] for name in SPLIT_NAMES},
         **{("data", f"{name} webcams"): meta.webcams[name] for name in SPLIT_NAMES},
         ("data", "webcams merged into cameras"): len(meta.duplicate_webcams.camera_of)
@@ -452,10 +454,17 @@ def _facts_of_labels(meta: ExportMeta) -> dict[tuple[ChangeKind, str], float | i
     }
 
 
+def _plain(value: object) -> float | int | str | None:
+    """Bring a setting to one value that a change can show."""
+    if value is None or isinstance(value, float | int | str):
+        return value
+    return ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value)
+
+
 def _training_facts(
     model: StoredArtifact, store: ArtifactStore
 ) -> dict[str, float | int | str | None]:
     checkpoint = store.find("checkpoint", model.lineage.ancestors["checkpoint"])
     checkpoint.verify()
-    summary: dict[str, Any] = json.loads((checkpoint.folder / "train_summary.json").read_text())
+    summary = TRAIN_SUMMARY.read(checkpoint.folder)
     return {name: summary.get(name) for name in TRAINING_FACTS}

@@ -5,15 +5,14 @@ beside it, byte for byte, so that the evidence can be judged again without looki
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from webcam_ml.contracts import TargetType
+from webcam_ml.contracts import Document, DocumentError, TargetType, document_sha256
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import EvalDocument, EvalReport, Verdict
 from webcam_ml.judging._settings import ComparisonSettings
@@ -24,6 +23,7 @@ COMPARISON_FILE = "champion_comparison.json"
 EVAL_REPORT_FILE = "eval_report.json"
 PLOT_FILE = "champion_comparison.png"
 ASSET = "champion_comparison"
+DOCUMENT = Document(COMPARISON_FILE, made_by=ASSET, schema_version=SCHEMA_VERSION)
 
 ChangeKind = Literal["definition", "labels", "data", "model"]
 
@@ -176,8 +176,7 @@ class Comparison:
             **self.evidence.model_dump(mode="json"),
             "verdicts": {name: one.model_dump(mode="json") for name, one in self.verdicts.items()},
         }
-        text = json.dumps(content, indent=2, sort_keys=False, allow_nan=False) + "\n"
-        (folder / COMPARISON_FILE).write_text(text, encoding="utf-8")
+        DOCUMENT.write(folder, content)
         EvalReport(document=self.eval_document, plots={}).save(folder)
         (folder / PLOT_FILE).write_bytes(self.plot)
 
@@ -190,22 +189,24 @@ class Comparison:
                 evidence is not the one that the evidence names.
         """
         try:
-            content = json.loads((folder / COMPARISON_FILE).read_bytes())
+            content = DOCUMENT.read(folder)
+            document = EvalReport.load(folder).document
+            plot = (folder / PLOT_FILE).read_bytes()
             verdicts = content.pop("verdicts")
             comparison = cls(
                 evidence=Evidence.model_validate(content),
-                eval_document=EvalDocument.model_validate_json(
-                    (folder / EVAL_REPORT_FILE).read_bytes()
-                ),
+                eval_document=document,
                 verdicts={name: Judged.model_validate(one) for name, one in verdicts.items()},
-                plot=(folder / PLOT_FILE).read_bytes(),
+                plot=plot,
             )
-        except (OSError, ValueError, ValidationError, KeyError, TypeError, AttributeError) as error:
+        except DocumentError as error:
+            raise EvidenceError(f"{folder} holds no readable evidence: {error}") from error
+        except (OSError, ValueError, KeyError, AttributeError) as error:
             raise EvidenceError(
                 f"{folder} holds no readable evidence ({type(error).__name__}: {error}). "
                 f"Materialize {ASSET} again"
             ) from error
-        found = eval_report_sha256(comparison.eval_document)
+        found = hashlib.sha256((folder / EVAL_REPORT_FILE).read_bytes()).hexdigest()
         if found != comparison.evidence.eval_report_sha256:
             raise EvidenceError(
                 f"{folder / EVAL_REPORT_FILE} has SHA-256 {found[:12]}…, the evidence beside it "
@@ -236,8 +237,7 @@ class Comparison:
 
 def eval_report_sha256(document: EvalDocument) -> str:
     """SHA-256 of the eval_report.json that holds this document."""
-    text = json.dumps(document.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
-    return hashlib.sha256(text.encode()).hexdigest()
+    return document_sha256(document.model_dump(mode="json"))
 
 
 def as_judged(verdicts: Mapping[str, Verdict]) -> dict[str, Judged]:

@@ -17,7 +17,7 @@ from ._inferences import (
     read_inferences,
     record_inferences,
 )
-from ._labels import LABEL_SCHEMA, LabelCounts, Labels, LabelsFileError
+from ._labels import LabelCounts, Labels
 from ._query import LabelConfigError, LabelQuery
 from ._read import read_label_values, read_labels
 from ._sources import LABEL_SOURCES, LabelSource
@@ -26,7 +26,6 @@ from ._values import LabelValues
 __all__ = [
     "DEMO_MARK",
     "INFERENCE_SCHEMA",
-    "LABEL_SCHEMA",
     "LABEL_SOURCES",
     "MAX_ATTEMPTS",
     "Decision",
@@ -41,7 +40,6 @@ __all__ = [
     "LabelSource",
     "LabelValues",
     "Labels",
-    "LabelsFileError",
     "Recorded",
     "TooFewLabelsError",
     "count_inferences",

@@ -1,52 +1,30 @@
 """The artifact of this package: labelled snapshots, and what did not become one."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import polars as pl
 
 from webcam_ml.contracts import (
     HIGHEST_RATING,
+    LABELS_TABLE,
     LOWEST_RATING,
     STAR_COLUMNS,
-    for_spreadsheets,
-    from_spreadsheets,
+    Document,
 )
-from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels._query import LabelQuery
-
-LABEL_SCHEMA: Mapping[str, type[pl.DataType]] = {
-    "snapshot_id": pl.Int64,
-    "webcam_id": pl.Int64,
-    "label_source": pl.String,
-    "label_value": pl.Float64,
-    "rating_count": pl.Int64,
-    "image_path_or_url": pl.String,
-    "phase": pl.String,
-    "captured_at": pl.String,
-    "cached_rating": pl.Float64,
-    "fresh_rating": pl.Float64,
-    **dict.fromkeys(STAR_COLUMNS, pl.Int64),
-    "webcam_title": pl.String,
-    "webcam_source": pl.String,
-}
 
 # Why a snapshot has no label, the first that holds. What no setting mends comes first, so that the
 # last one counts exactly what a lower min_rating_count would bring back.
 DROP_REASONS = ("unrated", "no_webcam", "no_image", "no_label", "too_few_ratings")
 
 LABELS_FILE = "labels.csv"
-META_FILE = "labels_meta.json"
+META = Document("labels_meta.json", made_by="labels_raw")
 
 # The cached average has two decimals: cut off or rounded, it is less than 0.01 from the exact one.
 CACHED_TOLERANCE = 0.011
-
-
-class LabelsFileError(WebcamMLError):
-    """A stored file of labels does not have the shape that this version writes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +51,7 @@ class Labels:
 
     Attributes:
         frame: One row per labelled snapshot, ordered by `snapshot_id`, with the columns of
-            `LABEL_SCHEMA`. `label_value` is in stars, `captured_at` ISO 8601 in UTC or null.
+            `LABELS_TABLE`. `label_value` is in stars, `captured_at` ISO 8601 in UTC or null.
             `cached_rating` is the application's average, `fresh_rating` that of all rating rows;
             `stars_1` to `stars_5` count the ratings behind `rating_count`. Label values are as
             the database has them, off the scale too: see `off_scale`.
@@ -116,11 +94,9 @@ class Labels:
 
         Equal labels give equal bytes, whichever database they came from.
         """
-        self.frame.with_columns(for_spreadsheets()).write_csv(folder / LABELS_FILE)
+        LABELS_TABLE.write(self.frame, folder / LABELS_FILE)
         meta = {
-            "label_source": self.query.label_source,
-            "min_rating_count": self.query.min_rating_count,
-            "curator_sessions": list(self.query.curator_sessions),
+            **self.query.to_dict(),
             "counts": {
                 "snapshots": self.counts.snapshots,
                 "rated_snapshots": self.counts.rated_snapshots,
@@ -130,47 +106,34 @@ class Labels:
             "drops": dict(self.drops),
             "rating_counts": {str(n): rows for n, rows in self.counts.rating_counts.items()},
         }
-        text = json.dumps(meta, indent=2, sort_keys=False, allow_nan=False) + "\n"
-        (folder / META_FILE).write_text(text, encoding="utf-8")
+        META.write(folder, meta)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote, in this version or an earlier one.
 
         Raises:
-            LabelsFileError: The columns are not those that this version writes.
+            TableError: A column that is needed is missing or of another type.
+            DocumentError: labels_meta.json cannot be read.
         """
-        frame = scan_stored(folder).collect()
-        meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
-        counts = meta["counts"]
-        return cls(
-            frame=frame,
-            query=LabelQuery(
-                label_source=meta["label_source"],
-                min_rating_count=meta["min_rating_count"],
-                curator_sessions=tuple(meta["curator_sessions"]),
-            ),
-            drops=meta["drops"],
-            counts=LabelCounts(
-                snapshots=counts["snapshots"],
-                rated_snapshots=counts["rated_snapshots"],
-                cached_only_snapshots=counts["cached_only_snapshots"],
-                rating_counts={int(n): rows for n, rows in meta["rating_counts"].items()},
+        frame = LABELS_TABLE.read(folder / LABELS_FILE)
+
+        return META.read_as(
+            folder,
+            lambda meta: cls(
+                frame=frame,
+                query=LabelQuery.from_dict(meta),
+                drops=meta["drops"],
+                counts=_counts(meta),
             ),
         )
 
 
-def scan_stored(folder: Path) -> pl.LazyFrame:
-    """Look at the rows that `Labels.save` wrote, to read all of their columns or some.
-
-    Raises:
-        LabelsFileError: The columns are not those that this version writes.
-    """
-    path = folder / LABELS_FILE
-    header = pl.read_csv(path, n_rows=0).columns
-    if header != list(LABEL_SCHEMA):
-        raise LabelsFileError(
-            f"{path} has the columns {', '.join(header)}; expected are "
-            f"{', '.join(LABEL_SCHEMA)}. Materialize labels_raw again."
-        )
-    return pl.scan_csv(path, schema=LABEL_SCHEMA).with_columns(from_spreadsheets())
+def _counts(meta: Mapping[str, Any]) -> LabelCounts:
+    counts = meta["counts"]
+    return LabelCounts(
+        snapshots=counts["snapshots"],
+        rated_snapshots=counts["rated_snapshots"],
+        cached_only_snapshots=counts["cached_only_snapshots"],
+        rating_counts={int(n): rows for n, rows in meta["rating_counts"].items()},
+    )

@@ -1,6 +1,8 @@
 """What a user asks of the label database: whose ratings count, and how many a snapshot needs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels._sources import LABEL_SOURCES, LabelSource
@@ -12,7 +14,7 @@ class LabelConfigError(WebcamMLError):
 
 @dataclass(frozen=True)
 class LabelQuery:
-    """Which ratings make a label (DOMAIN §3).
+    """Which ratings make a label.
 
     Attributes:
         label_source: Name of one of `LABEL_SOURCES`, which say what each makes of the ratings.
@@ -53,6 +55,23 @@ class LabelQuery:
                 f"only {_how_many(len(self.curator_sessions))}, or leave curator_sessions empty."
             )
         object.__setattr__(self, "curator_sessions", tuple(sorted(set(self.curator_sessions))))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for JSON, by which stored documents name the query."""
+        return asdict(self) | {"curator_sessions": list(self.curator_sessions)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Take the query out of a document, which may hold more beside it.
+
+        What came later and is not in an older document has its default. Nothing is judged again: a
+        store outlives a label source that was in use once.
+        """
+        query = cls.__new__(cls)
+        for field in fields(cls):
+            value = values.get(field.name, field.default)
+            object.__setattr__(query, field.name, tuple(value) if type(value) is list else value)
+        return query
 
     @property
     def source(self) -> LabelSource:

@@ -14,24 +14,27 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from webcam_ml.contracts import STAR_COLUMNS, STARS
+from webcam_ml.contracts import LABELS_TABLE, STAR_COLUMNS, STARS, WEBCAM_COLUMNS
 from webcam_ml.labels._captured_at import utc_text
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
 from webcam_ml.labels._enough import TooFewLabelsError, are_enough, require_enough
 from webcam_ml.labels._labels import (
     DROP_REASONS,
-    LABEL_SCHEMA,
     LabelCounts,
     Labels,
 )
 from webcam_ml.labels._query import LabelQuery
 from webcam_ml.labels._sources import mean
 from webcam_ml.labels._stream import fetch
-from webcam_ml.labels._values import VALUE_SCHEMA, LabelValues
+from webcam_ml.labels._values import VALUE_COLUMNS, LabelValues
 
 logger = logging.getLogger(__name__)
 
-WEBCAMS = sa.table("webcams", sa.column("id"), sa.column("title"), sa.column("source"))
+WEBCAMS = sa.table(
+    "webcams",
+    sa.column("id"),
+    *(sa.column(column.name.removeprefix("webcam_")) for column in WEBCAM_COLUMNS),
+)
 SNAPSHOTS = sa.table(
     "webcam_snapshots",
     sa.column("id"),
@@ -90,7 +93,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
     dropped["unrated"] = snapshots - candidates.height
     histogram = candidates.group_by("rating_count").len().sort("rating_count")
     labels = Labels(
-        frame=candidates.filter(pl.col("drop").is_null()).select(*LABEL_SCHEMA),
+        frame=candidates.filter(pl.col("drop").is_null()).select(LABELS_TABLE.names),
         query=query,
         drops={reason: dropped.get(reason, 0) for reason in DROP_REASONS},
         counts=LabelCounts(
@@ -136,7 +139,7 @@ def read_label_values(database: LabelDatabase, query: LabelQuery) -> LabelValues
     )
     labelled = _judged(rated, query).filter(pl.col("drop").is_null())
     if are_enough(labelled):
-        return LabelValues(labelled.select(*VALUE_SCHEMA).sort("snapshot_id"))
+        return LabelValues(labelled.select(VALUE_COLUMNS).sort("snapshot_id"))
     # Too few: reading them in full says why, with the counts, in the words of labels_raw.
     return LabelValues.of(read_labels(database, query))
 
@@ -218,13 +221,14 @@ def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFr
 
 
 def _read_webcams(connection: sa.Connection) -> pl.DataFrame:
-    """Title and source of every webcam."""
-    statement = sa.select(WEBCAMS.c.id, _text(WEBCAMS.c.title), _text(WEBCAMS.c.source))
+    """What is known of every webcam."""
+    webcam_id, *texts = WEBCAMS.c
+    statement = sa.select(webcam_id, *(_text(column) for column in texts))
     total = connection.scalar(sa.select(sa.func.count()).select_from(WEBCAMS))
     return fetch(
         connection,
         statement,
-        {"webcam_id": pl.Int64, "webcam_title": pl.String, "webcam_source": pl.String},
+        {"webcam_id": pl.Int64, **{column.name: column.dtype for column in WEBCAM_COLUMNS}},
         total=total or 0,
         what=WEBCAMS.name,
     )
@@ -305,7 +309,7 @@ def _candidates(
 
 
 def _judged(rated: pl.DataFrame, query: LabelQuery) -> pl.DataFrame:
-    """Give rated snapshots their label and the reason to drop them: what a label is (DOMAIN §3).
+    """Give rated snapshots their label and the reason to drop them: what a label is.
 
     Args:
         rated: With webcam_id, image_path_or_url, cached_rating, and what `_per_snapshot` gives.

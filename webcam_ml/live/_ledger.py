@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import ValidationError
-
-from webcam_ml.contracts import TargetType
+from webcam_ml.contracts import TargetType, require_known_version
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging import Judged, Part
 
 LEDGER_FILE = "ledger.jsonl"
 HEAD_FILE = "ledger.head"
 NO_LINE = "0" * 64
+SCHEMA_VERSION = 1
 
 Action = Literal["promote", "rollback", "override"]
 
@@ -128,10 +127,12 @@ class Ledger:
         previous = NO_LINE
         for number, line in enumerate(lines, start=1):
             try:
-                entry = LedgerEntry.model_validate_json(line)
-            except ValidationError as error:
+                content = json.loads(line)
+                require_known_version(content, SCHEMA_VERSION, source=f"line {number} of {path}")
+                entry = LedgerEntry.model_validate(content)
+            except (ValueError, AttributeError) as error:
                 raise LedgerDamagedError(
-                    path, f"has a line {number} that is no entry ({error.error_count()} errors)"
+                    path, f"has a line {number} that is no entry ({type(error).__name__})"
                 ) from error
             if entry.previous != previous or entry.sequence != number:
                 raise LedgerDamagedError(
@@ -219,8 +220,9 @@ def digest_of(line: bytes) -> str:
 def _read_head(path: Path) -> tuple[int, str]:
     try:
         head = json.loads(path.read_bytes())
+        require_known_version(head, SCHEMA_VERSION, source=path)
         return int(head["entries"]), str(head["sha256"])
     except FileNotFoundError:
         return 0, NO_LINE
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LedgerDamagedError(path, f"cannot be read ({error})") from error

@@ -1,12 +1,11 @@
 """Which model is live, and what the asset production_model holds: the one a promotion made live."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from webcam_ml.contracts import TargetType, target_of
+from webcam_ml.contracts import Document, TargetType, target_of
 from webcam_ml.export import MODEL_FILE
 from webcam_ml.judging import ModelFile, WasLive
 from webcam_ml.live._layout import production_folder, version_folder
@@ -14,7 +13,7 @@ from webcam_ml.live._ledger import Ledger, LedgerEntry
 from webcam_ml.live._promotion import Promotion
 from webcam_ml.store import ArtifactStore
 
-LIVE_FILE = "production_model.json"
+DOCUMENT = Document("production_model.json", made_by="production_model")
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ class LiveModel:
 
     def save(self, folder: Path) -> None:
         """Write production_model.json."""
-        (folder / LIVE_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        DOCUMENT.write(folder, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read production_model.json."""
-        return cls(**json.loads((folder / LIVE_FILE).read_text()))
+        return DOCUMENT.read_as(folder, lambda content: cls(**content))
 
 
 def live_version(store: ArtifactStore, target_type: TargetType) -> str | None:

@@ -48,7 +48,13 @@ from webcam_ml.live._ledger import (
     LedgerDamagedError,
     LedgerEntry,
 )
-from webcam_ml.store import STORE_VARIABLE, ArtifactStore, flush_folder, write_atomically
+from webcam_ml.store import (
+    STORE_VARIABLE,
+    ArtifactStore,
+    StoredArtifact,
+    flush_folder,
+    write_atomically,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -97,16 +103,16 @@ class Production:
         if self.ledger.interrupted:
             write_atomically(self.folder / HEAD_FILE, self.ledger.head_bytes())
 
-    def add_version(self, model: ExportedModel) -> None:
-        """Write the folder of a version that was never live."""
-        version = model.meta.model_version
+    def add_version(self, stored: StoredArtifact) -> None:
+        """Write the folder of a version that was never live, from its stored model."""
+        version = stored.load(ExportedModel).meta.model_version
         final = version_folder(self.store, version)
         if final.exists():
             # Left by a promotion that was interrupted before it was recorded.
             shutil.rmtree(final)
         unfinished = final.with_name(f".unfinished-{uuid.uuid4().hex}")
         unfinished.mkdir(parents=True)
-        for name, data in self._files_of(model).items():
+        for name, data in self._files_of(stored).items():
             write_atomically(unfinished / name, data)
         unfinished.rename(final)
         flush_folder(final.parent)
@@ -126,10 +132,10 @@ class Production:
         if not damaged:
             return
         stored = self.store.find("onnx_model", entry.lineage["onnx_model"].data_version)
-        model = stored.load(ExportedModel)
+        files = self._files_of(stored)
         folder.mkdir(parents=True, exist_ok=True)
         for name in damaged:
-            data = self._files_of(model)[name]
+            data = files[name]
             if hashlib.sha256(data).hexdigest() != entry.digests[name]:
                 raise WebcamMLError(
                     f"{folder / name} is damaged, and the {name} in the store is not the one that "
@@ -192,11 +198,11 @@ class Production:
                 "somebody put there. Move it away"
             )
 
-    def _files_of(self, model: ExportedModel) -> dict[str, bytes]:
-        meta = model.meta
+    def _files_of(self, stored: StoredArtifact) -> dict[str, bytes]:
+        """Give the files of a version: the bytes that are stored, which no later code writes anew."""
+        meta = stored.load(ExportedModel).meta
         return {
-            MODEL_FILE: model.model,
-            META_FILE: meta.to_json().encode(),
+            **{name: (stored.folder / name).read_bytes() for name in (MODEL_FILE, META_FILE)},
             ENVIRONMENT_FILE: environment_file(self.store, meta.target_type, meta.model_version),
         }
 

@@ -119,7 +119,7 @@ def promote(
             _require_same_bytes(live, exported)
             production.restore_version(live)
             return _result(production, live, verdicts, is_new=False)
-        digests = _install(production, exported)
+        digests = _install(production, candidate, exported)
         entry = production.commit(
             "promote",
             meta.target_type,
@@ -242,7 +242,7 @@ def promote_override(
             raise PromotionRefused(f"{version} is live already; its files are whole")
         found = _newest_evidence(store, stored)
         verdicts = {} if found is None else judge(found[1])
-        digests = _install(production, exported)
+        digests = _install(production, stored, exported)
         return production.commit(
             "override",
             target_type,
@@ -338,7 +338,9 @@ def _require_same_bytes(entry: LedgerEntry, exported: ExportedModel) -> None:
         )
 
 
-def _install(production: Production, exported: ExportedModel) -> dict[str, str]:
+def _install(
+    production: Production, stored: StoredArtifact, exported: ExportedModel
+) -> dict[str, str]:
     """Put a version's folder in place, and give the digests of its files.
 
     A folder is written once: the same model exported again, for a test split that has grown, keeps
@@ -346,7 +348,7 @@ def _install(production: Production, exported: ExportedModel) -> dict[str, str]:
     """
     introduced = production.ledger.introductions().get(exported.meta.model_version)
     if introduced is None:
-        production.add_version(exported)
+        production.add_version(stored)
     else:
         _require_same_bytes(introduced, exported)
         production.restore_version(introduced)
@@ -395,7 +397,7 @@ def stored_versions(store: ArtifactStore, asset: str) -> Iterator[StoredArtifact
         if folder.name.startswith(".") or folder in damaged:
             continue
         try:
-            lineage = Lineage.from_json(path.read_bytes())
+            lineage = Lineage.load(folder)
         except (OSError, ValueError) as error:
             logger.warning("%s cannot be read and is passed over (%s)", path, error)
             continue
@@ -410,7 +412,7 @@ def stored_models(store: ArtifactStore) -> dict[str, StoredArtifact]:
     models: dict[str, StoredArtifact] = {}
     for stored in stored_versions(store, "onnx_model"):
         try:
-            name = ModelMeta.from_json((stored.folder / META_FILE).read_text()).model_version
+            name = ModelMeta.load(stored.folder).model_version
         except (OSError, ValueError) as error:
             logger.warning("%s is passed over: %s", stored.folder, error)
             continue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from webcam_ml.contracts import TARGETS
+from webcam_ml.contracts import TARGETS, DocumentError
 from webcam_ml.judging import ASSET, Comparison, EvidenceError, as_judged, judge
 from webcam_ml.live._layout import (
     ENVIRONMENT_FILE,
@@ -141,8 +141,8 @@ def _ancestry(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
                 yield from changed
                 continue
             try:
-                lineage = Lineage.from_json(lineage_file.read_bytes())
-            except ValueError as error:
+                lineage = Lineage.load(folder)
+            except (ValueError, DocumentError) as error:
                 yield Problem(lineage_file, str(error))
                 continue
             stored = StoredArtifact(asset, record.version, folder, lineage)

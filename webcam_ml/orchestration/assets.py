@@ -185,6 +185,7 @@ def onnx_model(
     workspace: Workspace,
     checkpoint: Checkpoint,
     eval_report: EvalReport,
+    manifest_train: Manifest,
     image_index: ImageIndex,
 ) -> MaterializeResult[ExportedModel]:
     """The candidate: one ONNX file with preprocessing and calibration inside, and its description."""
@@ -194,6 +195,7 @@ def onnx_model(
         checkpoint,
         eval_report,
         image_index,
+        query=manifest_train.meta.query,
         opset=config.settings(),
         images=workspace.images,
         cache=workspace.cache_folder,

@@ -171,6 +171,7 @@ def _verify(data: bytes, meta_file: Path) -> _Identity:
     if version != META_SCHEMA_VERSION:
         raise ModelError(
             f"{META_NAME} has schema_version {version}; this runtime reads {META_SCHEMA_VERSION}"
+            + ("; upgrade webcam-ml here" if version > META_SCHEMA_VERSION else "")
         )
     size, digest = _entry(meta, "size", int), _entry(meta, "sha256", str)
     found = hashlib.sha256(data).hexdigest()

@@ -4,9 +4,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Self
 
+from webcam_ml.contracts import canonical_json, require_known_version
+
+LINEAGE_FILE = "lineage.json"
+SCHEMA_VERSION = 1
 CHECKSUM = "record_sha256"
 
 
@@ -55,17 +59,23 @@ class Lineage:
         """Serialise for lineage.json."""
         content = asdict(self)
         content[CHECKSUM] = _checksum(content)
-        return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+        return canonical_json(content)
 
     @classmethod
-    def from_json(cls, data: bytes) -> Self:
+    def from_json(cls, data: bytes, *, source: PurePath | str = LINEAGE_FILE) -> Self:
         """Read the content of a lineage.json.
 
+        Args:
+            data: The bytes.
+            source: Where they come from, for messages.
+
         Raises:
-            ValueError: The bytes are not a lineage (damaged, truncated, another schema).
+            ValueError: The bytes are not a lineage (damaged or truncated).
+            DocumentError: A later version of webcam-ml wrote them.
         """
         try:
             values = json.loads(data)
+            require_known_version(values, SCHEMA_VERSION, source=source)
             # A store of an earlier version has none.
             noted = values.pop(CHECKSUM, None)
             if noted is not None and noted != _checksum(values):
@@ -80,6 +90,17 @@ class Lineage:
             return cls(files=files, **values)
         except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
             raise ValueError(f"not a lineage record: {error}") from error
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read the lineage.json in a folder.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError, DocumentError: As `from_json`.
+        """
+        path = folder / LINEAGE_FILE
+        return cls.from_json(path.read_bytes(), source=path)
 
     def has_consistent_version(self) -> bool:
         """Whether `data_version` is what files and inputs give: false after a change by hand."""

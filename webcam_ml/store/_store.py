@@ -16,12 +16,11 @@ from filelock import FileLock
 
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.store._atomic import flush_file, flush_folder, write_atomically
-from webcam_ml.store._lineage import FileRecord, Lineage, Provenance, data_version
+from webcam_ml.store._lineage import LINEAGE_FILE, FileRecord, Lineage, Provenance, data_version
 
 logger = logging.getLogger(__name__)
 
 STORE_VARIABLE = "WEBCAM_ML_ARTIFACTS"
-LINEAGE_FILE = "lineage.json"
 LATEST_FILE = "latest.json"
 DAMAGED = ".damaged-"
 
@@ -202,7 +201,7 @@ class ArtifactStore:
         folder = self.root / asset
         for path in sorted(folder.glob(f"*-{suffix}"), reverse=True):
             try:
-                lineage = Lineage.from_json((path / LINEAGE_FILE).read_bytes())
+                lineage = Lineage.load(path)
             except (OSError, ValueError) as error:
                 raise ArtifactDamagedError(
                     f"{path / LINEAGE_FILE} cannot be read ({error}). Move {path} away and "

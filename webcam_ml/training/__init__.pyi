@@ -1,5 +1,11 @@
 from ._calibration import PlattScaling, best_f1_threshold, fit_platt
-from ._checkpoint import Checkpoint, CheckpointError, TrainedModel
+from ._checkpoint import (
+    PREDICTIONS_FILE,
+    TRAIN_SUMMARY,
+    Checkpoint,
+    CheckpointError,
+    TrainedModel,
+)
 from ._finetune_settings import FineTuneSettings, find_machine
 from ._probe import LinearHead, Probe, ProbeError, fit_channel_means, fit_probe
 from ._settings import TrainingSettings
@@ -7,6 +13,8 @@ from ._training import Predictions, TrainingResult, predict, train
 from ._turn import training_turn
 
 __all__ = [
+    "PREDICTIONS_FILE",
+    "TRAIN_SUMMARY",
     "Checkpoint",
     "CheckpointError",
     "FineTuneSettings",

@@ -1,7 +1,6 @@
 """What training leaves behind: best.pt, train_summary.json, predictions.csv, loss_curve.png."""
 
 import io
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from webcam_ml.contracts import RATING_SCALE, Target, TargetType, target_of
+from webcam_ml.contracts import (
+    PREDICTIONS_TABLE,
+    RATING_SCALE,
+    Document,
+    Target,
+    TargetType,
+    target_of,
+)
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import NORMALISATION_MEAN, NORMALISATION_STD, UNREADABLE, get_backbone
 from webcam_ml.training._calibration import PlattScaling
@@ -28,18 +34,9 @@ Array = npt.NDArray[np.float64]
 
 SCHEMA_VERSION = 1
 WEIGHTS_FILE = "best.pt"
-SUMMARY_FILE = "train_summary.json"
+TRAIN_SUMMARY = Document("train_summary.json", made_by="checkpoint")
 PREDICTIONS_FILE = "predictions.csv"
 LOSS_CURVE_FILE = "loss_curve.png"
-
-PREDICTIONS_SCHEMA: dict[str, type[pl.DataType]] = {
-    "snapshot_id": pl.Int64,
-    "webcam_id": pl.Int64,
-    "split": pl.String,
-    "target": pl.Float64,
-    "raw_score": pl.Float64,
-    "kind": pl.String,
-}
 
 
 class CheckpointError(WebcamMLError):
@@ -149,8 +146,13 @@ class TrainedModel:
             found = content["schema_version"]
             if found != SCHEMA_VERSION:
                 raise CheckpointError(
-                    f"{WEIGHTS_FILE} has schema {found}, this version reads {SCHEMA_VERSION}: "
-                    "materialize checkpoint again"
+                    f"{WEIGHTS_FILE} has schema {found}, this version of webcam-ml reads "
+                    f"{SCHEMA_VERSION}: "
+                    + (
+                        "a later one wrote it, so upgrade webcam-ml"
+                        if found > SCHEMA_VERSION
+                        else "materialize checkpoint again"
+                    )
                 )
             calibration = content["calibration"]
             return cls(
@@ -202,21 +204,24 @@ class Checkpoint:
     def save(self, folder: Path) -> None:
         """Write the files."""
         (folder / WEIGHTS_FILE).write_bytes(self.weights)
-        (folder / SUMMARY_FILE).write_text(
-            json.dumps(self.summary, indent=2, allow_nan=False) + "\n"
-        )
-        self.predictions.write_csv(folder / PREDICTIONS_FILE, line_terminator="\n")
+        TRAIN_SUMMARY.write(folder, self.summary)
+        PREDICTIONS_TABLE.write(self.predictions, folder / PREDICTIONS_FILE)
         if self.loss_curve is not None:
             (folder / LOSS_CURVE_FILE).write_bytes(self.loss_curve)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read the files."""
+        """Read the files.
+
+        Raises:
+            DocumentError: train_summary.json cannot be read.
+            TableError: predictions.csv lacks a column that is needed.
+        """
         curve = folder / LOSS_CURVE_FILE
         return cls(
             weights=(folder / WEIGHTS_FILE).read_bytes(),
-            summary=json.loads((folder / SUMMARY_FILE).read_text()),
-            predictions=pl.read_csv(folder / PREDICTIONS_FILE, schema=PREDICTIONS_SCHEMA),
+            summary=TRAIN_SUMMARY.read(folder),
+            predictions=PREDICTIONS_TABLE.read(folder / PREDICTIONS_FILE),
             loss_curve=curve.read_bytes() if curve.exists() else None,
         )
 

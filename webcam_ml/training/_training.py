@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from webcam_ml.contracts import TargetType, target_of
+from webcam_ml.contracts import PREDICTIONS_TABLE, TargetType, target_of
 from webcam_ml.dataset import ExportMeta, RowsWithPictures
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
@@ -22,7 +22,7 @@ from webcam_ml.features import (
 )
 from webcam_ml.training._calibration import best_f1_threshold, fit_platt
 from webcam_ml.training._challenge import Challenge, challenge
-from webcam_ml.training._checkpoint import PREDICTIONS_SCHEMA, Checkpoint, TrainedModel
+from webcam_ml.training._checkpoint import Checkpoint, TrainedModel
 from webcam_ml.training._finetune import Decode, FineTuneTask, require_full_batch
 from webcam_ml.training._finetune_settings import find_machine
 from webcam_ml.training._loss_curve import draw_loss_curve
@@ -301,7 +301,7 @@ def _predictions(rows: pl.DataFrame, raw_score: Array, kind: npt.NDArray[np.str_
             pl.Series("raw_score", raw_score),
             pl.Series("kind", kind),
         )
-        .cast(PREDICTIONS_SCHEMA)  # type: ignore[arg-type]  # a dict is invariant in its keys
+        .cast(PREDICTIONS_TABLE.schema)  # type: ignore[arg-type]  # a dict is invariant in its keys
         .sort("snapshot_id")
     )
 

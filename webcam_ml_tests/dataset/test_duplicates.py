@@ -232,7 +232,7 @@ def test_a_group_that_grows_moves_towards_test_only(group: list[int]) -> None:
 def test_a_manifest_says_which_webcams_it_kept_together_and_only_then(tmp_path: Path) -> None:
     labels = make_labels()
     plain = build_manifest(labels)
-    assert "duplicate_webcams" not in plain.meta.to_json()
+    assert "duplicate_webcams" not in plain.meta.to_dict()
     config = SplitConfig()
     by_split = {config.split_of(webcam): webcam for webcam in range(1000, 1040)}
     pair = (by_split["train"], by_split["test"])

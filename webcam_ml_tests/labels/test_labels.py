@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webcam_ml.labels import LABEL_SCHEMA, LabelCounts, LabelQuery, Labels, LabelsFileError
+from webcam_ml.contracts import LABELS_TABLE, TableError
+from webcam_ml.labels import LabelCounts, LabelQuery, Labels
 
 COUNTS = LabelCounts(
     snapshots=100, rated_snapshots=3, cached_only_snapshots=0, rating_counts={1: 2, 2: 1}
@@ -37,7 +38,7 @@ def labels_of(rows: Sequence[Mapping[str, object]], query: LabelQuery | None = N
         "webcam_title": "Quay",
         "webcam_source": "windy",
     }
-    frame = pl.DataFrame([plain | dict(row) for row in rows], schema=LABEL_SCHEMA)
+    frame = pl.DataFrame([plain | dict(row) for row in rows], schema=LABELS_TABLE.schema)
     drops = {"unrated": 97, "no_webcam": 0, "no_image": 0, "no_label": 0, "too_few_ratings": 0}
     return Labels(frame=frame, query=query or LabelQuery(), drops=drops, counts=COUNTS)
 
@@ -99,7 +100,7 @@ def test_query_drops_and_counts_come_back(tmp_path: Path) -> None:
 def test_the_files_are_plain_and_say_nothing_of_the_database(tmp_path: Path) -> None:
     labels_of([{"captured_at": None}]).save(tmp_path)
     assert (tmp_path / "labels.csv").read_text() == (
-        ",".join(LABEL_SCHEMA)
+        ",".join(LABELS_TABLE.names)
         + "\n1,7,manual_only,4.0,1,a.jpg,sunset,,4.0,4.0,0,0,0,1,0,Quay,windy\n"
     )
     assert list(json.loads((tmp_path / "labels_meta.json").read_text())) == [
@@ -116,7 +117,9 @@ def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
     labels_of([{}]).save(tmp_path)
     path = tmp_path / "labels.csv"
     path.write_text(path.read_text().replace("webcam_id", "camera"))
-    with pytest.raises(LabelsFileError, match="Materialize labels_raw again"):
+    with pytest.raises(
+        TableError, match=r"labels\.csv lacks webcam_id.*Materialize labels_raw again"
+    ):
         Labels.load(tmp_path)
 
 

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from webcam_ml.contracts import LABELS_TABLE
 from webcam_ml.labels import (
-    LABEL_SCHEMA,
     LabelDatabaseError,
     LabelQuery,
     Labels,
@@ -164,7 +164,7 @@ def test_labels_agree_with_the_reference_and_bytes_with_each_other(
         files = []
         for store in (sqlite, postgres):
             labels = read_labels(store.database, query)
-            assert labels.frame.schema == pl.Schema(LABEL_SCHEMA)
+            assert labels.frame.schema == pl.Schema(LABELS_TABLE.schema)
             assert labels.frame.to_dicts() == labelled
             assert labels.drops == drops
             assert labels.counts.snapshots == len(rows.snapshots)

@@ -89,7 +89,13 @@ def make(world: World) -> Made:
         few = {name: parity_pictures()[name] for name in ("thumbnail", "tiny")}
         patch.setattr("webcam_ml.export._model_file.parity_pictures", lambda: few)
         exported = export_candidate(
-            checkpoint, report, world.index, opset=20, images=world.images, cache=world.cache
+            checkpoint,
+            report,
+            world.index,
+            query=world.labels.query,
+            opset=20,
+            images=world.images,
+            cache=world.cache,
         )
     return Made(world, checkpoint, report, exported)
 

@@ -83,7 +83,7 @@ def commit(live: Live, made: Made, evidence: StoredArtifact) -> None:
     from webcam_ml.live._promotion import _lineage_records
 
     with changing_production(live.store) as production:
-        production.add_version(made.exported)
+        production.add_version(live.found["shuffled"]["onnx_model"])
         folder = live.production / "versions" / made.version
         production.commit(
             "promote", "binary", made.version,

@@ -357,7 +357,13 @@ def test_a_fine_tuned_network_goes_through_all_that_follows_like_any_other(
         images=world.images, cache=world.cache, bootstrap_samples=200,
     ).report  # fmt: skip
     exported = export_candidate(
-        checkpoint, report, world.index, opset=OPSET, images=world.images, cache=world.cache
+        checkpoint,
+        report,
+        world.index,
+        query=world.labels.query,
+        opset=OPSET,
+        images=world.images,
+        cache=world.cache,
     )
     assert exported.parity.at_most <= 1e-4
     compared = candidate_predictions(

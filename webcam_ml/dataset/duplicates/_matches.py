@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from webcam_ml.contracts import NEAR_DUPLICATES_TABLE, PLACEHOLDERS_TABLE
 from webcam_ml.dataset.duplicates._fingerprint import HashArray, TextureArray
 from webcam_ml.dataset.duplicates._template import correlation, templates, window_norms
 from webcam_ml.progress import track
@@ -34,21 +35,7 @@ SCORE_DIGITS = 2
 
 ROWS_AT_ONCE = 256
 
-PAIRS_SCHEMA: dict[str, type[pl.DataType]] = {
-    "webcam_a": pl.Int64,
-    "webcam_b": pl.Int64,
-    "snapshot_a": pl.Int64,
-    "snapshot_b": pl.Int64,
-    "sha256_a": pl.String,
-    "sha256_b": pl.String,
-    "correlation": pl.Float64,
-}
-PLACEHOLDERS_SCHEMA: dict[str, type[pl.DataType]] = {
-    "sha256": pl.String,
-    "webcams": pl.Int64,
-    "snapshots": pl.Int64,
-    "snapshot_id": pl.Int64,
-}
+PAIR_COLUMNS = tuple(name for name in NEAR_DUPLICATES_TABLE.names if not name.startswith("split_"))
 
 
 @dataclass(frozen=True)
@@ -184,9 +171,9 @@ class _Finder:
             )
         shown_by = {file: len(webcams) for file, webcams in self._shown_by.items()}
         return Matches(
-            pairs=pl.DataFrame(pairs, schema=PAIRS_SCHEMA, orient="row").sort(
-                "webcam_a", "webcam_b", "snapshot_a", "snapshot_b"
-            ),
+            pairs=pl.DataFrame(
+                pairs, schema=NEAR_DUPLICATES_TABLE.schema_of(PAIR_COLUMNS), orient="row"
+            ).sort("webcam_a", "webcam_b", "snapshot_a", "snapshot_b"),
             placeholders=self._pictures.filter(self._is_placeholder())
             .group_by("sha256")
             .agg(
@@ -195,7 +182,7 @@ class _Finder:
                 pl.col("snapshot_id").min(),
             )
             .sort("snapshot_id")
-            .select(pl.col(name).cast(kind) for name, kind in PLACEHOLDERS_SCHEMA.items()),
+            .select(pl.col(name).cast(kind) for name, kind in PLACEHOLDERS_TABLE.schema.items()),
             without_time=self._pictures["time"].null_count(),
         )
 

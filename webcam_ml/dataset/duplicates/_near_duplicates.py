@@ -1,20 +1,18 @@
 """The evidence that image_index keeps beside its pictures: who shows the same, and in which splits."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import polars as pl
 
+from webcam_ml.contracts import NEAR_DUPLICATES_TABLE, PLACEHOLDERS_TABLE, Document
 from webcam_ml.dataset.duplicates._fingerprint import fingerprints
 from webcam_ml.dataset.duplicates._groups import DuplicateWebcams, connected_webcams
 from webcam_ml.dataset.duplicates._matches import (
     CORRELATION_AT_LEAST,
     HAMMING_AT_MOST,
-    PAIRS_SCHEMA,
-    PLACEHOLDERS_SCHEMA,
     SECONDS_APART_AT_MOST,
     WEBCAMS_AT_MOST,
     Matches,
@@ -25,8 +23,7 @@ from webcam_ml.errors import WebcamMLError
 
 PAIRS_FILE = "near_duplicates.csv"
 PLACEHOLDERS_FILE = "placeholders.csv"
-META_FILE = "near_duplicates_meta.json"
-SPLITS_SCHEMA: dict[str, type[pl.DataType]] = {"split_a": pl.String, "split_b": pl.String}
+META = Document("near_duplicates_meta.json", made_by="image_index")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +63,8 @@ class NearDuplicates:
 
     def save(self, folder: Path) -> None:
         """Write near_duplicates.csv, placeholders.csv and near_duplicates_meta.json."""
-        self.pairs.write_csv(folder / PAIRS_FILE, line_terminator="\n")
-        self.placeholders.write_csv(folder / PLACEHOLDERS_FILE, line_terminator="\n")
+        NEAR_DUPLICATES_TABLE.write(self.pairs, folder / PAIRS_FILE)
+        PLACEHOLDERS_TABLE.write(self.placeholders, folder / PLACEHOLDERS_FILE)
         meta = {
             "snapshots": self.snapshots,
             "without_time": self.without_time,
@@ -76,26 +73,31 @@ class NearDuplicates:
             "seconds_apart_at_most": SECONDS_APART_AT_MOST,
             "other_webcams_at_most": WEBCAMS_AT_MOST,
         }
-        (folder / META_FILE).write_text(json.dumps(meta, indent=2) + "\n")
+        META.write(folder, meta)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote, in this version or an earlier one.
 
         Raises:
+            TableError: A column that is needed is missing or of another type.
             WebcamMLError: The image index was made before pictures were compared.
         """
-        if not (folder / META_FILE).exists():
+        if not (folder / META.file).exists():
             raise WebcamMLError(
                 f"{folder} holds no comparison of its pictures: it was made by an earlier version. "
                 "Materialize image_index again; pictures that are there are not fetched again"
             )
-        meta = json.loads((folder / META_FILE).read_text())
-        return cls(
-            pairs=pl.read_csv(folder / PAIRS_FILE, schema={**PAIRS_SCHEMA, **SPLITS_SCHEMA}),
-            placeholders=pl.read_csv(folder / PLACEHOLDERS_FILE, schema=PLACEHOLDERS_SCHEMA),
-            snapshots=meta["snapshots"],
-            without_time=meta["without_time"],
+        pairs = NEAR_DUPLICATES_TABLE.read(folder / PAIRS_FILE)
+        placeholders = PLACEHOLDERS_TABLE.read(folder / PLACEHOLDERS_FILE)
+        return META.read_as(
+            folder,
+            lambda meta: cls(
+                pairs=pairs,
+                placeholders=placeholders,
+                snapshots=meta["snapshots"],
+                without_time=meta["without_time"],
+            ),
         )
 
 
@@ -146,7 +148,7 @@ def compare_images(
     return ComparedImages(
         index,
         NearDuplicates(
-            pairs=pairs.select(*PAIRS_SCHEMA, *SPLITS_SCHEMA),
+            pairs=pairs.select(NEAR_DUPLICATES_TABLE.names),
             placeholders=matches.placeholders,
             snapshots=pictures.height,
             without_time=matches.without_time,

@@ -6,7 +6,6 @@ bytes.
 """
 
 import hashlib
-import json
 import logging
 import os
 import threading
@@ -16,11 +15,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import polars as pl
 
-from webcam_ml.contracts import for_spreadsheets, from_spreadsheets
+from webcam_ml.contracts import IMAGE_INDEX_TABLE, Document
 from webcam_ml.dataset.images._cache import DamagedImageError, ImageCache, ImageRecord
 from webcam_ml.dataset.images._failure import ImageFetchError
 from webcam_ml.dataset.images._fetch import Fetcher, require_driver, stamp_of
@@ -39,20 +38,8 @@ from webcam_ml.scoring import ImageError, decode_image_with_info
 
 logger = logging.getLogger(__name__)
 
-SCHEMA: Final[Mapping[str, type[pl.DataType]]] = {
-    "snapshot_id": pl.Int64,
-    "source": pl.String,
-    "status": pl.String,
-    "error": pl.String,
-    "sha256": pl.String,
-    "bytes": pl.Int64,
-    "width": pl.Int64,
-    "height": pl.Int64,
-    "format": pl.String,
-}
-
 _INDEX_FILE = "image_index.csv"
-_META_FILE = "image_index_meta.json"
+_META = Document("image_index_meta.json", made_by="image_index")
 _EXAMPLES = 2
 _PLACES_SHOWN = 10
 _HINTS = {
@@ -101,7 +88,7 @@ class ImageIndex:
 
     def save(self, folder: Path) -> None:
         """Write ``image_index.csv`` and ``image_index_meta.json``."""
-        self.frame.with_columns(for_spreadsheets()).write_csv(folder / _INDEX_FILE)
+        IMAGE_INDEX_TABLE.write(self.frame, folder / _INDEX_FILE)
         usable = self.usable()
         meta = {
             "counts": {
@@ -115,26 +102,20 @@ class ImageIndex:
             "failures_by_reason": self.failures_by_reason(),
             "failures_by_host": self.failures_by_host(),
         }
-        text = json.dumps(meta, indent=2, sort_keys=False, allow_nan=False) + "\n"
-        (folder / _META_FILE).write_text(text, encoding="utf-8")
+        _META.write(folder, meta)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote.
+        """Read what `save` wrote, in this version or an earlier one.
 
         Raises:
-            WebcamMLError: A file is missing or is not an image index.
+            TableError: The file is missing, or lacks a column that is needed.
+            DocumentError: image_index_meta.json cannot be read.
         """
-        try:
-            frame = pl.read_csv(folder / _INDEX_FILE, schema=dict(SCHEMA)).with_columns(
-                from_spreadsheets()
-            )
-            meta = json.loads((folder / _META_FILE).read_text(encoding="utf-8"))
-            return cls(frame=frame, max_failed_fraction=float(meta["max_failed_fraction"]))
-        except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as fault:
-            raise WebcamMLError(
-                f"{folder} does not hold a readable image index ({fault}); materialize image_index"
-            ) from fault
+        frame = IMAGE_INDEX_TABLE.read(folder / _INDEX_FILE)
+        return _META.read_as(
+            folder, lambda meta: cls(frame, max_failed_fraction=float(meta["max_failed_fraction"]))
+        )
 
 
 def build_image_index(
@@ -164,7 +145,7 @@ def build_image_index(
     outcomes = _run(distinct, cache=cache, settings=settings)
     index = ImageIndex(
         frame=rows.join(_table(outcomes), on="source", how="left", maintain_order="left").select(
-            list(SCHEMA)
+            IMAGE_INDEX_TABLE.names
         ),
         max_failed_fraction=settings.max_failed_fraction,
     )
@@ -316,8 +297,8 @@ def _table(outcomes: Mapping[str, _Outcome]) -> pl.DataFrame:
                 )
             case _Failure(reason):
                 rows.append({"source": source, "status": "failed", "error": reason})
-    columns = {name: kind for name, kind in SCHEMA.items() if name != "snapshot_id"}
-    return pl.from_dicts(rows, schema=columns)
+    columns = [name for name in IMAGE_INDEX_TABLE.names if name != "snapshot_id"]
+    return pl.from_dicts(rows, schema=IMAGE_INDEX_TABLE.schema_of(columns))
 
 
 def _report(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> None:

@@ -75,7 +75,7 @@ def last_training(
         if found is None:
             continue
         checkpoint, labels, meta = found
-        if meta.target_type != target.target_type or _query(meta) != query:
+        if meta.target_type != target.target_type or meta.query != query:
             continue
         if _has_ended(instance, event.run_id):
             return Training(checkpoint=checkpoint, labels=labels, at=event.at)
@@ -122,14 +122,6 @@ def _training(
     except ArtifactMissingError:
         return None
     return checkpoint, labels, ExportMeta.load(manifest.folder)
-
-
-def _query(meta: "ExportMeta") -> LabelQuery:
-    return LabelQuery(
-        label_source=meta.label_source,
-        min_rating_count=meta.min_rating_count,
-        curator_sessions=meta.curator_sessions,
-    )
 
 
 def _has_ended(instance: DagsterInstance, run_id: str) -> bool:

@@ -1,0 +1,142 @@
+"""The tables of the store, each declared here and nowhere else.
+
+A new column of the table webcams is one entry in `WEBCAM_COLUMNS`: it is read from the database,
+stored with the labels, and travels through the manifests into evaluation and, with `sliced_as`, into
+the slices of the report. Columns that are added to a table are not `needed`, so that what was stored
+before stays readable.
+"""
+
+import polars as pl
+
+from webcam_ml.contracts._ratings import STAR_COLUMNS
+from webcam_ml.contracts._tables import Column, Table
+
+SNAPSHOT_ID = Column("snapshot_id", pl.Int64)
+WEBCAM_ID = Column("webcam_id", pl.Int64)
+LABEL_SOURCE = Column("label_source", pl.String)
+LABEL_VALUE = Column("label_value", pl.Float64)
+RATING_COUNT = Column("rating_count", pl.Int64)
+IMAGE = Column("image_path_or_url", pl.String)
+PHASE = Column("phase", pl.String, needed=False, sliced_as="phase")
+CAPTURED_AT = Column("captured_at", pl.String, needed=False)
+SPLIT = Column("split", pl.String)
+STARS = tuple(Column(name, pl.Int64) for name in STAR_COLUMNS)
+
+# What the database says of a webcam. Each is the text column of the table webcams that has the name
+# without "webcam_".
+WEBCAM_COLUMNS = (
+    Column("webcam_title", pl.String, needed=False),
+    Column("webcam_source", pl.String, needed=False, sliced_as="webcam source"),
+)
+
+LABELS_TABLE = Table(
+    (
+        SNAPSHOT_ID,
+        WEBCAM_ID,
+        LABEL_SOURCE,
+        LABEL_VALUE,
+        RATING_COUNT,
+        IMAGE,
+        PHASE,
+        CAPTURED_AT,
+        Column("cached_rating", pl.Float64, needed=False),
+        Column("fresh_rating", pl.Float64),
+        *STARS,
+        *WEBCAM_COLUMNS,
+    ),
+    made_by="labels_raw",
+)
+
+MANIFEST_TABLE = Table(
+    (
+        SNAPSHOT_ID,
+        WEBCAM_ID,
+        LABEL_SOURCE,
+        LABEL_VALUE,
+        Column("target_label", pl.Float64),
+        SPLIT,
+        IMAGE,
+        PHASE,
+        CAPTURED_AT,
+        RATING_COUNT,
+    ),
+    made_by="manifest_full",
+)
+
+DETAILS_TABLE = Table((SNAPSHOT_ID, *WEBCAM_COLUMNS, *STARS), made_by="manifest_full")
+
+IMAGE_INDEX_TABLE = Table(
+    (
+        SNAPSHOT_ID,
+        Column("source", pl.String),
+        Column("status", pl.String),
+        Column("error", pl.String),
+        Column("sha256", pl.String),
+        Column("bytes", pl.Int64, needed=False),
+        Column("width", pl.Int64, needed=False),
+        Column("height", pl.Int64, needed=False),
+        Column("format", pl.String, needed=False),
+    ),
+    made_by="image_index",
+)
+
+NEAR_DUPLICATES_TABLE = Table(
+    (
+        Column("webcam_a", pl.Int64),
+        Column("webcam_b", pl.Int64),
+        Column("snapshot_a", pl.Int64),
+        Column("snapshot_b", pl.Int64),
+        Column("sha256_a", pl.String),
+        Column("sha256_b", pl.String),
+        Column("correlation", pl.Float64),
+        Column("split_a", pl.String),
+        Column("split_b", pl.String),
+    ),
+    made_by="image_index",
+)
+
+PLACEHOLDERS_TABLE = Table(
+    (
+        Column("sha256", pl.String),
+        Column("webcams", pl.Int64),
+        Column("snapshots", pl.Int64),
+        SNAPSHOT_ID,
+    ),
+    made_by="image_index",
+)
+
+PREDICTIONS_TABLE = Table(
+    (
+        SNAPSHOT_ID,
+        WEBCAM_ID,
+        SPLIT,
+        Column("target", pl.Float64),
+        Column("raw_score", pl.Float64),
+        Column("kind", pl.String),
+    ),
+    made_by="checkpoint",
+)
+
+RELABEL_QUEUE_TABLE = Table(
+    (
+        Column("position", pl.Int64),
+        SNAPSHOT_ID,
+        WEBCAM_ID,
+        Column("webcam_title", pl.String, needed=False),
+        PHASE,
+        CAPTURED_AT,
+        SPLIT,
+        Column("prediction_kind", pl.String),
+        Column("human_rating", pl.Float64),
+        RATING_COUNT,
+        Column("ai_rating", pl.Float64),
+        Column("expected_rating", pl.Float64),
+        Column("direction", pl.String),
+        Column("expected_correction", pl.Float64),
+        Column("abs_diff", pl.Float64),
+        Column("priority", pl.Float64),
+        IMAGE,
+    ),
+    made_by="disagreement_report",
+    quote_style="non_numeric",
+)
