@@ -439,7 +439,7 @@ def test_a_folder_that_holds_no_index_is_refused(cache, tmp_path, name, content)
     saved(build(pictures(tmp_path / "p", 1), cache), tmp_path / "stored")
     path = tmp_path / "stored" / name
     path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(WebcamMLError, match="materialize image_index"):
+    with pytest.raises(WebcamMLError, match="Materialize image_index"):
         ImageIndex.load(tmp_path / "stored")
 
 
