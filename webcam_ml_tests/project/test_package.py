@@ -89,7 +89,15 @@ def test_from_the_wheel_to_a_live_model(bin_folder: Path, tmp_path: Path) -> Non
     assert where.startswith(str(bin_folder.parent))
     version = run(bin_folder / "webcam-ml", "--version", cwd=project)
     assert version == f"webcam-ml {webcam_ml.__version__}\n"
-    run(bin_folder / "webcam-ml", "demo-data", "--folder", "demo", cwd=project)
+    run(
+        bin_folder / "webcam-ml",
+        "demo-data",
+        "--folder",
+        "demo",
+        "--image-width",
+        "160",
+        cwd=project,
+    )
     variables = {
         "DAGSTER_HOME": str(project),
         "DATABASE_URL": f"sqlite:///{project}/demo/labels.sqlite",
