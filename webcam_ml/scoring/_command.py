@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from webcam_ml.scoring._decode import ImageError
+from webcam_ml.scoring._image_error import ImageError
 from webcam_ml.scoring._score import WebcamMetadata
 from webcam_ml.scoring._scorer import ImageSource, ScoredImage, Scorer
 

@@ -14,46 +14,23 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from webcam_ml.errors import WebcamMLError
 from webcam_ml.limits import MAX_PIXELS
+from webcam_ml.scoring._gif import FirstFrame
+from webcam_ml.scoring._image_error import ImageError, check_pixels
+from webcam_ml.scoring._jpeg import decode_jpeg
+from webcam_ml.scoring._orientation import exif_orientation, turned
+from webcam_ml.scoring._png import critical_png
 
-Reason = Literal[
-    "empty",  # no bytes at all
-    "not_an_image",  # HTML, SVG, text, anything without the signature of an image format
-    "unsupported",  # an image, but of a format or a kind that is not read here
-    "too_many_pixels",
-    "truncated",  # the file ends before its pixels do
-    "damaged",  # the signature fits, the content does not
-    "unreadable",  # the operating system does not give the file
-]
-
-
-class ImageError(WebcamMLError):
-    """One image that cannot be used; the fault is the file's and ends with it.
-
-    Attributes:
-        reason: The category, for counting (see `Reason`).
-        detail: The sentence for the person who looks at this one file.
-    """
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason: Reason = reason
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return self.detail
+_PixelsAndExif = tuple[NDArray[np.uint8], bytes]
 
 
 @dataclass(frozen=True)
@@ -112,40 +89,45 @@ def decode_image_with_info(
         ImageError: The file cannot be used; its `reason` is one of `Reason`.
     """
     name = _format_of(data)
-    try:
-        if name == "WEBP":
-            _check_webp_header(data, max_pixels)
-        with _OPENERS[name](BytesIO(data)) as image:
-            check_pixels(*image.size, max_pixels)
-            # Pillow would turn transparency into an alpha channel of the palette, and warn.
-            image.info.pop("transparency", None)
-            image.load()
-            orientation = _exif_orientation(image.info.get("exif", b""))
-            pixels = _orient(_rgb(image), orientation)
-    except ImageError:
-        raise
-    except _DECODER_FAULTS as fault:
-        raise _judge(fault, name, data) from fault
+    pixels, exif = _DECODERS[name](data, max_pixels)
+    pixels = turned(pixels, exif_orientation(exif))
     height, width, _ = pixels.shape
     return pixels, ImageInfo(width=width, height=height, format=name)
 
 
-class _PlainJpeg(JpegImageFile):
-    """A JPEG file whose EXIF block nobody parses while it is opened.
-
-    Pillow looks there for a resolution, which no one here needs, and warns about malformed blocks.
-    """
-
-    def getexif(self) -> Image.Exif:
-        return Image.Exif()
+def _decode_png(data: bytes, max_pixels: int) -> _PixelsAndExif:
+    file, exif = critical_png(data, max_pixels)
+    return _decode_by(PngImageFile, file, "PNG")[0], exif
 
 
-_OPENERS: dict[str, Callable[[BytesIO], ImageFile]] = {
-    "JPEG": _PlainJpeg,
-    "PNG": PngImageFile,
-    "WEBP": WebPImageFile,
-    "GIF": GifImageFile,
+def _decode_gif(data: bytes, max_pixels: int) -> _PixelsAndExif:
+    first = FirstFrame(data, max_pixels)
+    return first.on_canvas(_decode_by(GifImageFile, first.file, "GIF")[0]), b""
+
+
+def _decode_webp(data: bytes, max_pixels: int) -> _PixelsAndExif:
+    _check_webp_header(data, max_pixels)
+    return _decode_by(WebPImageFile, data, "WebP")
+
+
+# None of them takes more than some seconds for a file within the limits, whatever is in it: they
+# spend Python's time on few things, and C's on pixels and bytes. Nothing could end them half-way.
+_DECODERS: dict[str, Callable[[bytes, int], _PixelsAndExif]] = {
+    "JPEG": decode_jpeg,
+    "PNG": _decode_png,
+    "WEBP": _decode_webp,
+    "GIF": _decode_gif,
 }
+
+
+def _decode_by(opener: Callable[[BytesIO], ImageFile], data: bytes, name: str) -> _PixelsAndExif:
+    try:
+        with opener(BytesIO(data)) as image:
+            image.load()
+            return _rgb(image), image.info.get("exif", b"")
+    except _DECODER_FAULTS as fault:
+        raise _judge(fault, name) from fault
+
 
 # What Pillow's decoders raise on damaged files (found by mutating 200,000 of them, and by reading).
 # `Warning` is for processes that run with -W error; `MemoryError` is how some decoders report
@@ -209,23 +191,8 @@ def _describe(data: bytes) -> str:
         return "this looks like JSON or XML"
     if any(signature.startswith(data) for signature, _ in _SIGNATURES):
         return f"these are only {len(data)} bytes"
-    return f"this starts with the bytes {data[:8].hex(' ')}"
-
-
-def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Refuse a size that no picture has or that is over the limit.
-
-    Raises:
-        ImageError: The reason is ``damaged`` or ``too_many_pixels``.
-    """
-    if width < 1 or height < 1:
-        raise ImageError("damaged", f"the header says {width}×{height} pixels")
-    if width * height > max_pixels:
-        raise ImageError(
-            "too_many_pixels",
-            f"{width}×{height} is {width * height / 1e6:.1f} megapixels; "
-            f"at most {max_pixels / 1e6:.1f} are decoded",
-        )
+    # Whoever may name the file need not be someone who may read it, so none of it is shown.
+    return "this looks like text" if head.isascii() and b"\x00" not in head else "unknown content"
 
 
 def _check_webp_header(data: bytes, max_pixels: int) -> None:
@@ -248,7 +215,7 @@ def _check_webp_header(data: bytes, max_pixels: int) -> None:
     check_pixels(width, height, max_pixels)
 
 
-def _judge(fault: Exception, name: str, data: bytes) -> ImageError:
+def _judge(fault: Exception, name: str) -> ImageError:
     """Turn what Pillow raised into a category and a sentence."""
     if isinstance(fault, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return ImageError("too_many_pixels", f"the {name} file declares a frame of absurd size")
@@ -257,34 +224,8 @@ def _judge(fault: Exception, name: str, data: bytes) -> ImageError:
         sign in said
         for sign in ("truncated", "requires a buffer", "no more images", "incomplete checksum")
     ):
-        return ImageError(
-            "truncated", f"the {name} file ends too early, after {len(data):,} bytes ({fault})"
-        )
+        return ImageError("truncated", f"the {name} file ends too early ({fault})")
     return ImageError("damaged", f"the {name} file cannot be decoded ({fault})")
-
-
-def _exif_orientation(exif: bytes) -> int:
-    """Read the orientation (1 to 8) from an EXIF block; 1 where there is none or it makes no sense.
-
-    Only tag 0x0112 of the first directory counts, as in browsers and in libvips. Pillow's own
-    reader also takes it from XMP, and warns about blocks that are damaged elsewhere. Layout:
-    TIFF 6.0, section 2.
-    """
-    block = exif.removeprefix(b"Exif\x00\x00")
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
-        return 1
-    try:
-        (directory,) = struct.unpack_from(order + "I", block, 4)
-        (entries,) = struct.unpack_from(order + "H", block, directory)
-        for index in range(entries):
-            at = directory + 2 + 12 * index
-            tag, kind, count, value = struct.unpack_from(order + "HHIH", block, at)
-            if (tag, kind, count) == (0x0112, 3, 1):
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass  # the block ends before the tag: nothing was said about orientation
-    return 1
 
 
 _PIXELS_AT_ONCE = 2**16
@@ -308,25 +249,3 @@ def _rgb(image: ImageFile) -> NDArray[np.uint8]:
         else:
             pixels[top:bottom] = np.asarray(rows if rows.mode == "RGB" else rows.convert("RGB"))
     return pixels
-
-
-def _orient(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Turn and mirror stored pixels into the picture as meant (Exif 2.32, table of tag 0x0112)."""
-    match orientation:
-        case 2:
-            turned = pixels[:, ::-1]
-        case 3:
-            turned = pixels[::-1, ::-1]
-        case 4:
-            turned = pixels[::-1]
-        case 5:
-            turned = pixels.swapaxes(0, 1)
-        case 6:
-            turned = pixels[::-1].swapaxes(0, 1)
-        case 7:
-            turned = pixels[::-1, ::-1].swapaxes(0, 1)
-        case 8:
-            turned = pixels[:, ::-1].swapaxes(0, 1)
-        case _:
-            turned = pixels
-    return np.ascontiguousarray(turned)

@@ -21,13 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.limits import MAX_PIXELS, available_cores
-from webcam_ml.scoring._decode import (
-    ImageError,
-    ImageInfo,
-    check_pixels,
-    decode_image_with_info,
-)
+from webcam_ml.limits import MAX_BYTES, MAX_PIXELS, available_cores
+from webcam_ml.scoring._decode import ImageInfo, decode_image_with_info
+from webcam_ml.scoring._files import NotARegularFileError, open_regular_file
+from webcam_ml.scoring._image_error import ImageError, check_pixels
 from webcam_ml.scoring._model import OnnxModel
 from webcam_ml.scoring._onnx_file import ModelError
 from webcam_ml.scoring._score import BASELINE_VERSION, Score, WebcamMetadata, baseline_score
@@ -286,12 +283,22 @@ def _checked_array(pixels: NDArray[np.uint8], max_pixels: int) -> NDArray[np.uin
 
 def _read_file(path: str | os.PathLike[str]) -> bytes:
     try:
-        # A device or a pipe could go on for ever.
-        if not Path(path).is_file():
-            raise ImageError("unreadable", "there is no such file")
-        return Path(path).read_bytes()
+        file, status = open_regular_file(Path(path))
+        with file:
+            if status.st_size > MAX_BYTES:
+                raise ImageError(
+                    "too_many_bytes",
+                    f"{status.st_size:,} bytes; pictures of at most {MAX_BYTES:,} are read",
+                )
+            return file.read(status.st_size)
+    except FileNotFoundError as fault:
+        raise ImageError("unreadable", "there is no such file") from fault
+    except NotARegularFileError as fault:
+        raise ImageError("unreadable", str(fault)) from fault
     except OSError as fault:
         raise ImageError("unreadable", f"the file cannot be read: {fault.strerror}") from fault
+    except ValueError as fault:
+        raise ImageError("unreadable", f"this is not a path ({fault})") from fault
 
 
 def _fetched(fetch: Callable[[], bytes]) -> bytes:
