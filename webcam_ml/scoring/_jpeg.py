@@ -9,7 +9,6 @@ EXIF block.
 """
 
 import re
-import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +21,9 @@ from webcam_ml.scoring._image_error import ImageError, check_pixels
 MAX_SCANS = 64
 """libjpeg's own progressive files have 10 scans, 18 with four inks; a sequential one at most 4."""
 
+# 512 of the longest ones fill 32 MB; millions of short ones would keep Python busy.
+MAX_SEGMENTS = 10_000
+
 # Cameras pad their last scan with a few zeros, of which libjpeg warns as of any left-over bytes.
 MAX_PADDING = 16
 
@@ -33,7 +35,7 @@ _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
 _KNOWN = frozenset((*range(0xC0, 0xF0), 0x01, 0xFE))
 _MARKER = re.compile(rb"\xff+([^\x00\xff])?", re.DOTALL)
 # In entropy-coded data 0xFF stands before 0x00 or a restart marker; anything else ends them.
-_END_OF_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 
@@ -82,7 +84,7 @@ def _walk(data: bytes) -> _Markers:
     precision = process = scans = 0
     exif = b""
     at, end = 2, None
-    while True:
+    for _ in range(MAX_SEGMENTS):
         # Between segments nothing but fill bytes may stand; behind a scan its data have been passed.
         found = _MARKER.match(data, at)
         stop = found.end() if found else at
@@ -98,9 +100,7 @@ def _walk(data: bytes) -> _Markers:
             continue
         if code not in _KNOWN or code == _SOI:
             raise ImageError("damaged", "the JPEG file has a marker that no segment begins with")
-        if at + 2 > len(data):
-            break
-        (length,) = struct.unpack_from(">H", data, at)
+        length = int.from_bytes(data[at : at + 2])
         content = data[at + 2 : at + length]
         at += max(length, 2)
         if code in _FRAMES and not process:
@@ -116,9 +116,9 @@ def _walk(data: bytes) -> _Markers:
                     "again, baseline or with an ordinary progressive script of some ten scans",
                 )
             behind = _END_OF_SCAN.search(data, at)
-            if behind is None:
-                break
-            at = behind.start()
+            at = behind.start() if behind else len(data)
+    else:
+        raise ImageError("damaged", f"the JPEG file has more than {MAX_SEGMENTS:,} segments")
     return _Markers(precision, process, scans, exif, end)
 
 
