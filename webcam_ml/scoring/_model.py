@@ -8,6 +8,7 @@ contract. A model that fails any of this never gets to speak; what happens inste
 import hashlib
 import json
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar, cast
@@ -18,11 +19,18 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from webcam_ml.contracts import TARGETS, TargetType
+from webcam_ml.scoring._files import NotARegularFileError, open_regular_file
 from webcam_ml.scoring._onnx_file import ModelError, check_self_contained
 from webcam_ml.scoring._score import BASELINE_VERSION
 
 META_NAME = "model.meta.json"
 META_SCHEMA_VERSION = 1
+MAX_META_BYTES = 2**20
+MAX_MODEL_BYTES = 2**31
+"""What a protocol buffer can hold, and so the largest ONNX file without others beside it."""
+
+RUN_SECONDS = 30.0
+"""After so long a run is ended; a 33-megapixel picture takes about one second on a slow core."""
 
 _T = TypeVar("_T")
 
@@ -89,7 +97,7 @@ class OnnxModel:
         """
         # Resolved once: a promotion may swing the link between reading the two files.
         file = _resolve(Path(path))
-        data = _read(file)
+        data = _read(file, max_bytes=MAX_MODEL_BYTES)
         described = _verify(data, file.with_name(META_NAME)) if verify else None
         check_self_contained(data)
         session = _start(data, file, threads)
@@ -123,10 +131,17 @@ class OnnxModel:
                 "a batch is uint8 [batch, height, width, 3] and not empty; "
                 f"this one is {batch.dtype} {list(batch.shape)}"
             )
+        options = onnxruntime.RunOptions()
+        watch = threading.Timer(RUN_SECONDS, setattr, (options, "terminate", True))
+        watch.daemon = True
+        watch.start()
         try:
-            (raw_scores,) = self._session.run(["raw_score"], {"image": batch})
+            (raw_scores,) = self._session.run(["raw_score"], {"image": batch}, options)
         except _RUNTIME_FAULTS as fault:
-            raise ModelError(f"{self.model_version} failed while running: {fault}") from fault
+            said = f"ended after {RUN_SECONDS:g} seconds" if options.terminate else str(fault)
+            raise ModelError(f"{self.model_version} failed while running: {said}") from fault
+        finally:
+            watch.cancel()
         if raw_scores.shape != batch.shape[:1]:
             raise ModelError(
                 f"{self.model_version} gave raw_score {list(raw_scores.shape)} "
@@ -147,9 +162,17 @@ def _resolve(path: Path) -> Path:
     return file
 
 
-def _read(file: Path) -> bytes:
+def _read(file: Path, *, max_bytes: int) -> bytes:
     try:
-        return file.read_bytes()
+        opened, status = open_regular_file(file)
+        with opened:
+            if status.st_size > max_bytes:
+                raise ModelError(
+                    f"{file} has {status.st_size:,} bytes; at most {max_bytes:,} are read"
+                )
+            return opened.read(status.st_size)
+    except NotARegularFileError as fault:
+        raise ModelError(f"{file} cannot be read: {fault}") from fault
     except OSError as fault:
         raise ModelError(f"{file} cannot be read: {fault.strerror}") from fault
 
@@ -162,9 +185,11 @@ def _verify(data: bytes, meta_file: Path) -> _Identity:
             f"copy {META_NAME} together with the model"
         )
     try:
-        meta = json.loads(_read(meta_file))
+        meta = json.loads(_read(meta_file, max_bytes=MAX_META_BYTES))
     except ValueError as fault:
         raise ModelError(f"{meta_file} is not JSON: {fault}") from fault
+    except RecursionError as fault:
+        raise ModelError(f"{meta_file} is no metadata of a model: it is nested too deep") from fault
     if not isinstance(meta, dict):
         raise ModelError(f"{meta_file} holds no JSON object")
     version = _entry(meta, "schema_version", int)
