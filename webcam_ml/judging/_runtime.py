@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
+from threading import Event, Lock, Timer
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,6 +27,10 @@ from webcam_ml.scoring import scoring_environment
 SERVED_PICTURES = 8
 # Rounding to six decimals is half a millionth; the stored number is a bound on this grid.
 STORED_STEP = 1e-5
+
+
+# For one picture, and for the start of the process with the first. Its model's runs end earlier.
+ANSWER_SECONDS = 120.0
 
 
 class RuntimeFailedError(WebcamMLError):
@@ -95,12 +99,22 @@ class RuntimeProcess:
         process = self._process = self._process or self._start()
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the process was started without pipes")
+        too_late = Event()
+
+        def end() -> None:
+            too_late.set()
+            process.kill()
+
+        watch = Timer(ANSWER_SECONDS, end)
+        watch.start()
         try:
             process.stdin.write(HEADER.pack(kind, len(content)) + content)
             process.stdin.flush()
             line = process.stdout.readline()
         except BrokenPipeError:
             line = b""
+        finally:
+            watch.cancel()
         if not line:
             process.wait()
             # What nobody read would be written once more when the pipe is closed at the end.
@@ -109,6 +123,8 @@ class RuntimeProcess:
             said = self._errors.read_text(errors="replace").strip().splitlines()
             # What is stored says the same wherever the store is.
             last = said[-1].replace(f"{self._model.path.parent}{os.sep}", "") if said else "silence"
+            if too_late.is_set():
+                last = f"no answer after {ANSWER_SECONDS:g} seconds"
             self._gave_up = f"the scoring process of {self._model.model_version} gave up: {last}"
             raise RuntimeFailedError(self._gave_up)
         answer: dict[str, Any] = json.loads(line)

@@ -20,7 +20,11 @@ Reason = Literal[
     "incomplete_download",  # the connection ended before the body did
     "bad_redirect",  # too many, to nowhere, or to another scheme than http(s)
     "forbidden_address",  # not a public address (see `ImageSettings.allow_private_addresses`)
+    "outside_local_root",  # a local file elsewhere than `ImageSettings.local_root`
+    "quota_exceeded",  # HTTP 402
     "too_many_bytes",
+    "video_stream",  # an answer without end: a camera's live stream
+    "unsupported_encoding",  # compressed in a way that nobody asked for and that is not read
     "unsupported_source",  # neither a path nor a URL that can be understood
     "not_a_file",  # a folder, a device, a pipe
     "storage_error",  # the disk or the driver of a storage system failed

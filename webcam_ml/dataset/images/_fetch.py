@@ -7,7 +7,6 @@ it is moderate, and the rule that a host which fails for everyone is not asked 5
 
 import os
 import random
-import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from webcam_ml.dataset.images._failure import ImageFetchError
 from webcam_ml.dataset.images._settings import ImageSettings
 from webcam_ml.dataset.images._sources import LocalFile, StoredObject, parse_source, place_of
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.scoring import NotARegularFileError, open_regular_file
 
 if TYPE_CHECKING:
     from webcam_ml.dataset.images._http import HttpClient
@@ -28,6 +28,9 @@ _LONGEST_RETRY_AFTER_SECONDS = 30.0
 # So many images of one place in a row, each after all its attempts. Sources come in no order (see
 # `build_image_index`), so on a host that is only half bad a row of eight is one in 256.
 _FAILURES_BEFORE_GIVING_UP = 8
+
+# Not the picture's fault but the host's will: after eight, it will not change its mind for the ninth.
+_REFUSALS = frozenset({"access_denied", "quota_exceeded"})
 
 # fsspec drivers that connect to a host out of the URL, by themselves: no check of the address.
 _DRIVERS_TO_ANY_HOST = frozenset(
@@ -95,7 +98,10 @@ class Fetcher:
                 fetched = self._fetch_once(text)
             except ImageFetchError as failure:
                 if not failure.temporary:
-                    self._places.answered(place)
+                    if failure.reason in _REFUSALS:
+                        self._places.failed(place, failure)
+                    else:
+                        self._places.answered(place)
                     raise
                 pause = _pause_after(attempt, failure)
                 if attempt == self._settings.attempts or pause is None:
@@ -111,7 +117,7 @@ class Fetcher:
     def _fetch_once(self, text: str) -> Fetched:
         source = parse_source(text)
         if isinstance(source, LocalFile):
-            return _read_file(source.path, self._settings.max_bytes)
+            return _read_file(source.path, self._settings)
         if isinstance(source, StoredObject):
             return Fetched(_read_object(source, self._settings))
         return Fetched(
@@ -208,19 +214,21 @@ class _Places:
                 self._given_up[place] = failure
 
 
-def _read_file(path: Path, max_bytes: int) -> Fetched:
+def _read_file(path: Path, settings: ImageSettings) -> Fetched:
     try:
-        # Opening a pipe would wait for ever, reading a device would never end.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ImageFetchError("not_a_file", "this is not a regular file")
-        with path.open("rb") as file:
-            before = FileStamp.of(os.fstat(file.fileno()))
-            if before.size > max_bytes:
+        if settings.local_root is not None:
+            path = _within(path, Path(settings.local_root))
+        file, status = open_regular_file(path)
+        with file:
+            before = FileStamp.of(status)
+            if before.size > settings.max_bytes:
                 raise ImageFetchError(
-                    "too_many_bytes", f"{before.size:,} bytes; max_bytes is {max_bytes:,}"
+                    "too_many_bytes", f"{before.size:,} bytes; max_bytes is {settings.max_bytes:,}"
                 )
-            content = file.read(max_bytes + 1)
+            content = file.read(before.size)
             after = FileStamp.of(os.fstat(file.fileno()))
+    except NotARegularFileError as fault:
+        raise ImageFetchError("not_a_file", str(fault)) from fault
     except (FileNotFoundError, NotADirectoryError) as fault:
         raise ImageFetchError("not_found", "no such file") from fault
     except PermissionError as fault:
@@ -234,6 +242,16 @@ def _read_file(path: Path, max_bytes: int) -> Fetched:
     if before != after or len(content) != before.size:
         raise ImageFetchError("storage_error", "the file changed while it was read", temporary=True)
     return Fetched(content, before)
+
+
+def _within(path: Path, root: Path) -> Path:
+    """Resolve a path, links included, and refuse one that leads out of a folder."""
+    resolved = path.resolve(strict=True)
+    if not resolved.is_relative_to(root.resolve()):
+        raise ImageFetchError(
+            "outside_local_root", "this file is not below the folder that local_root names"
+        )
+    return resolved
 
 
 def _read_object(source: StoredObject, settings: ImageSettings) -> bytes:

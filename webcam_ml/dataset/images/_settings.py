@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.limits import MAX_PIXELS
+from webcam_ml.limits import MAX_BYTES, MAX_PIXELS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class ImageSettings:
         concurrency: How many images are fetched at the same time.
         allow_private_addresses: Whether http(s) may lead to loopback, link-local, private and other
             addresses that are not public. For cameras and stores in one's own network.
+        local_root: The folder outside which no local file is read, links followed; None reads any
+            that the user who runs this may read.
 
     Raises:
         WebcamMLError: A value makes no sense; the message names it.
@@ -28,11 +30,12 @@ class ImageSettings:
 
     max_failed_fraction: float = 0.05
     timeout_seconds: float = 30.0
-    max_bytes: int = 32 * 2**20
+    max_bytes: int = MAX_BYTES
     max_pixels: int = MAX_PIXELS
     attempts: int = 3
     concurrency: int = 8
     allow_private_addresses: bool = False
+    local_root: str | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.max_failed_fraction < 1.0:
