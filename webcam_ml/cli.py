@@ -50,9 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fetch(url: str) -> bytes:
-    from webcam_ml.dataset.images import ImageSettings, fetch_bytes
+    from webcam_ml.dataset.images import ImageFetchError, ImageSettings, fetch_bytes
 
-    return fetch_bytes(url, ImageSettings())
+    try:
+        return fetch_bytes(url, ImageSettings())
+    except ImageFetchError as error:
+        if error.reason == "forbidden_address":
+            raise WebcamMLError(
+                "this is no address of the public internet, and only those are fetched from here; "
+                "save the picture (curl -o picture.jpg URL) and score the file"
+            ) from error
+        raise
 
 
 if __name__ == "__main__":

@@ -89,6 +89,10 @@ class ImagesConfig(Config):
         default=ImageSettings.allow_private_addresses,
         description="Whether http(s) may reach loopback, link-local and private addresses.",
     )
+    local_root: str | None = Field(
+        default=ImageSettings.local_root,
+        description="Folder outside which no local file is read, links followed; none: anywhere.",
+    )
 
     def settings(self) -> ImageSettings:
         """Build the limits."""
@@ -100,6 +104,7 @@ class ImagesConfig(Config):
             attempts=self.attempts,
             concurrency=self.concurrency,
             allow_private_addresses=self.allow_private_addresses,
+            local_root=self.local_root,
         )
 
 

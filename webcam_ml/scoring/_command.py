@@ -33,7 +33,8 @@ def add_score_command(
         help="score images with the model that AI_SCORING_MODE and AI_ONNX_MODEL_PATH name",
         description=(
             "Print one JSON object a line, in the order of the images: rawScore (0-1), aiRating "
-            "(1-5) and modelVersion. As in the application, if the environment's model cannot be "
+            "(1-5) and modelVersion, or error for an image that could not be scored. "
+            "As in the application, if the environment's model cannot be "
             "used the score is that of baseline-v1, which knows nothing of the picture, and the "
             "reason is on stderr; with --model that is an error. Of a binary model, aiRating is a "
             "probability on the star scale, not an estimate of the rating. The exit code is 1 if "
@@ -74,6 +75,8 @@ def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int
         if asked
         else Scorer.from_env(threads=arguments.threads)
     )
+    if not asked:
+        print(_who_speaks(scorer), file=sys.stderr)
     webcam = WebcamMetadata(
         view_count=arguments.view_count, rating=arguments.rating, phase=arguments.phase
     )
@@ -91,16 +94,32 @@ def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int
         if isinstance(result, ImageError):
             failed += 1
             print(f"{clear}{_shown(source)}: {result.reason}: {result}", file=sys.stderr)
+            # A line for it too, so that line n is picture n.
+            print(json.dumps({"error": result.reason}), flush=True)
             continue
         if asked and result.path != "onnx":
             failed += 1
             print(f"{clear}{_shown(source)}: {result.fallback_reason}", file=sys.stderr)
+            print(json.dumps({"error": "model_failed"}), flush=True)
             continue
         line: dict[str, object] = dict(result.score.to_dict())
         if arguments.details:
             line |= _details(source, result, scorer)
         print(clear + json.dumps(line), flush=True)
     return 1 if failed else 0
+
+
+def _who_speaks(scorer: Scorer) -> str:
+    """Say in a line which mode runs and why; what follows on stdout looks the same in all."""
+    if scorer.model is not None:
+        return f"scoring with {scorer.model.model_version} ({scorer.model.path})"
+    if scorer.fallback_reason is not None:
+        return f"scoring with baseline-v1 instead of a model: {scorer.fallback_reason}"
+    return (
+        "scoring with baseline-v1, which knows nothing of the picture: AI_SCORING_MODE is not onnx. "
+        "To use the live model, give --model …/production/binary/model.onnx, or source the "
+        "scorer.env beside it; after the first promotion source it again"
+    )
 
 
 def _image(source: str, fetch: Callable[[str], bytes]) -> ImageSource:

@@ -48,7 +48,8 @@ def critical_png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
             palette = content
         elif kind == b"IHDR" and not header and len(content) == 13:
             header = content
-            check_pixels(*struct.unpack_from(">II", content), max_pixels)
+            width, height = struct.unpack_from(">II", content)
+            check_pixels(width, height, max_pixels)
         else:
             raise ImageError("damaged", "the PNG file has a critical chunk that nobody expects")
     if not header or not pieces:

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Self
 from webcam_ml.dataset.images._cache import FileStamp
 from webcam_ml.dataset.images._failure import ImageFetchError
 from webcam_ml.dataset.images._settings import ImageSettings
-from webcam_ml.dataset.images._sources import LocalFile, StoredObject, parse_source, place_of
+from webcam_ml.dataset.images._sources import (
+    LocalFile,
+    StoredObject,
+    parse_source,
+    place_of,
+    scheme_of,
+)
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.scoring import NotARegularFileError, open_regular_file
 
@@ -98,7 +104,7 @@ class Fetcher:
                 fetched = self._fetch_once(text)
             except ImageFetchError as failure:
                 if not failure.temporary:
-                    if failure.reason in _REFUSALS:
+                    if failure.reason in _REFUSALS and _is_web(text):
                         self._places.failed(place, failure)
                     else:
                         self._places.answered(place)
@@ -169,6 +175,10 @@ def stamp_of(path: Path) -> FileStamp | None:
         return FileStamp.of(path.stat())
     except (OSError, ValueError):
         return None
+
+
+def _is_web(text: str) -> bool:
+    return scheme_of(text) in ("http", "https")
 
 
 def _pause_after(attempt: int, failure: ImageFetchError) -> float | None:

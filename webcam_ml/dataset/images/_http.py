@@ -14,6 +14,7 @@ import ipaddress
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ import httpcore
 import httpx
 
 from webcam_ml.dataset.images._failure import ImageFetchError, Reason
+from webcam_ml.dataset.images._http_answer import beginning_of, said_by
+from webcam_ml.dataset.images._sources import printable
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -30,6 +33,13 @@ _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 15.0  # between two pieces of an answer
 _MAX_REDIRECTS = 5
 _KEEP_ALIVE_SECONDS = 30.0
+_LASTING: dict[int, Reason] = {
+    401: "access_denied",
+    402: "quota_exceeded",
+    403: "access_denied",
+    404: "not_found",
+    410: "not_found",
+}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 
 # When the request of this thread must be over, on the monotonic clock. A connection outlives its
@@ -132,39 +142,76 @@ class HttpClient:
             headers = httpx.Headers(response.headers)
             if response.status in (301, 302, 303, 307, 308) and "location" in headers:
                 return _parse(headers["location"], reason="bad_redirect", base=url)
-            _require_success(response.status, headers)
-            return _read_body(response, headers, max_bytes)
+            if not 200 <= response.status < 300:
+                raise _failure_of(response.status, headers, said_by(beginning_of(response)))
+            _require_an_end(headers)
+            return _decompress(_read_body(response, headers, max_bytes), headers, max_bytes)
 
 
 def _parse(text: str, *, reason: Reason, base: httpx.URL | None = None) -> httpx.URL:
     try:
         url = httpx.URL(text) if base is None else base.join(text)
     except httpx.InvalidURL as fault:
-        raise ImageFetchError(reason, f"malformed URL ({fault})") from fault
+        raise ImageFetchError(reason, f"malformed URL ({printable(str(fault))})") from fault
     if "%" in url.host:
-        raise ImageFetchError(reason, f"malformed URL ({url.host} is no host)")
+        raise ImageFetchError(reason, f"malformed URL ({printable(url.host)} is no host)")
     if url.scheme not in ("http", "https") or not url.host:
         raise ImageFetchError(reason, f"{url.scheme or 'no scheme'}: is not http(s) with a host")
     return url
 
 
-def _require_success(status: int, headers: httpx.Headers) -> None:
-    if 200 <= status < 300:
-        return
-    detail = f"HTTP {status}"
-    if status in (404, 410):
-        raise ImageFetchError("not_found", detail)
-    if status in (401, 403):
-        raise ImageFetchError("access_denied", detail)
+def _failure_of(status: int, headers: httpx.Headers, said: str) -> ImageFetchError:
+    detail = f"HTTP {status}" + (f": {said}" if said else "")
+    if status in _LASTING:
+        return ImageFetchError(_LASTING[status], detail)
     if status == 408:
-        raise ImageFetchError("timeout", detail, temporary=True)
+        return ImageFetchError("timeout", detail, temporary=True)
     wait = _seconds_to_wait(headers.get("retry-after"))
+    if wait is not None:
+        detail += f" (asks to wait {wait:,.0f} seconds)"
     if status == 429:
-        raise ImageFetchError("too_many_requests", detail, temporary=True, retry_after=wait)
+        return ImageFetchError("too_many_requests", detail, temporary=True, retry_after=wait)
     if status >= 500:
         passing = status in (500, 502, 503, 504)
-        raise ImageFetchError("server_error", detail, temporary=passing, retry_after=wait)
-    raise ImageFetchError("http_error", detail)
+        return ImageFetchError("server_error", detail, temporary=passing, retry_after=wait)
+    return ImageFetchError("http_error", detail)
+
+
+def _require_an_end(headers: httpx.Headers) -> None:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/x-mixed-replace" or kind.startswith("video/"):
+        raise ImageFetchError(
+            "video_stream",
+            f"the answer is a live stream ({printable(kind)}) and no picture; cameras that have one "
+            "give a single picture under another address, often snapshot.jpg",
+        )
+
+
+def _decompress(body: bytes, headers: httpx.Headers, max_bytes: int) -> bytes:
+    """Undo what a host did although it was asked for the plain file."""
+    coding = headers.get("content-encoding", "identity").strip().lower()
+    if coding in ("", "identity"):
+        return body
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise ImageFetchError(
+            "unsupported_encoding",
+            f"the host compressed the answer with {printable(coding)[:40]} although it was asked "
+            "not to; gzip and deflate are read",
+        )
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by the header
+    try:
+        plain = unpacker.decompress(body, max_bytes + 1)
+    except zlib.error as fault:
+        raise ImageFetchError(
+            "incomplete_download", f"the compressed answer cannot be read ({fault})", temporary=True
+        ) from fault
+    if len(plain) > max_bytes:
+        raise _too_large("the compressed answer holds more", max_bytes)
+    if not unpacker.eof:
+        raise ImageFetchError(
+            "incomplete_download", "the compressed answer ends too early", temporary=True
+        )
+    return plain
 
 
 def _seconds_to_wait(retry_after: str | None) -> float | None:

@@ -62,7 +62,11 @@ def scheme_of(text: str) -> str | None:
 
 
 def place_of(text: str) -> str:
-    """Name where a source lives: its host, its bucket, or its folder; never a password."""
+    """Name where a source lives: its host, its bucket, or its folder; printable, no password."""
+    return printable(_place_of(text))
+
+
+def _place_of(text: str) -> str:
     scheme = scheme_of(text)
     if scheme is None:
         return str(Path(text).parent)
@@ -80,15 +84,22 @@ def place_of(text: str) -> str:
     return host if scheme in ("http", "https") else f"{scheme}://{host}"
 
 
+def printable(text: str) -> str:
+    """Escape what is not printable: a source or a host's answer may not steer a terminal or a log."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 def shown(text: str) -> str:
-    """Return a source as it may appear in logs: without user, password, and query with its tokens."""
+    """Return a source as it may appear in logs: printable, without user, password and query."""
     if scheme_of(text) in (None, "file", "local"):
-        return text
+        return printable(text)
     place = place_of(text)
     if place == _MALFORMED:
         return "a malformed URL"
     prefix = place if "://" in place else f"{scheme_of(text)}://{place}"
-    return prefix + urlsplit(text).path
+    return printable(prefix + urlsplit(text).path)
 
 
 def _path_of_file_url(text: str) -> Path:
@@ -99,6 +110,6 @@ def _path_of_file_url(text: str) -> Path:
     if parts.netloc not in ("", "localhost"):
         raise ImageFetchError(
             "unsupported_source",
-            f"{parts.netloc} names another machine; a local file is file:///path",
+            f"{printable(parts.netloc)} names another machine; a local file is file:///path",
         )
     return Path(unquote(parts.path))

@@ -1,0 +1,53 @@
+"""What a host says in words when it refuses: the sentence out of JSON, XML, a page or plain text."""
+
+import json
+import re
+
+import httpcore
+
+from webcam_ml.dataset.images._sources import printable
+
+_MOST_BYTES = 16_384
+_MOST_SHOWN = 200
+_TITLE = re.compile(r"<(title|message)[^>]*>(.*?)</", re.IGNORECASE | re.DOTALL)
+
+
+def beginning_of(response: httpcore.Response) -> bytes:
+    """Read the first 16 kB of an answer, or what comes of them."""
+    body = bytearray()
+    try:
+        for piece in response.iter_stream():
+            body += piece
+            if len(body) >= _MOST_BYTES:
+                break
+    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
+        pass  # the status has come, and it is what counts
+    return bytes(body[:_MOST_BYTES])
+
+
+def said_by(body: bytes) -> str:
+    """Find the sentence for people: printable, of one line, at most 200 characters; or nothing."""
+    if b"\x00" in body:
+        return ""
+    text = body.decode(errors="replace").strip()
+    if text.startswith(("{", "[")):
+        text = _message_in(text)
+    elif text.startswith("<"):
+        found = _TITLE.search(text)
+        text = found[2] if found else ""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= _MOST_SHOWN else line[: _MOST_SHOWN - 1] + "…"
+
+
+def _message_in(text: str) -> str:
+    """Take ``error.message``, ``message`` or ``error`` out of JSON (Google, Firebase, most others)."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    for _ in range(3):
+        if isinstance(value, list):
+            value = value[0] if value else ""
+        if isinstance(value, dict):
+            value = next((value[key] for key in ("error", "message", "detail") if key in value), "")
+    return value if isinstance(value, str) else ""
