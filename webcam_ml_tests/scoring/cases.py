@@ -1,0 +1,170 @@
+"""Pictures as the field sends them: whole, damaged, and made to keep a decoder busy."""
+
+import random
+import re
+import struct
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from webcam_ml_tests.scoring.pictures import encoded, jpeg_with_app1, photograph, png_chunk
+
+PHOTO = photograph(120, 160)
+END = b"\xff\xd9"
+TAG = 0x0112
+PNG_HEADER = 33  # signature and IHDR
+GIF_FRAME = b",\x00\x00\x00\x00"
+
+
+def orientation(kind: str, count: int = 1) -> bytes:
+    """A JPEG that asks to be turned by a quarter, in a tag of this type and count."""
+    number, form = {"BYTE": (1, "BBBB"), "SHORT": (3, "HH"), "LONG": (4, "I")}[kind]
+    values = (6,) + (0,) * (len(form) - 1)
+    block = b"II" + struct.pack("<HIHHHI" + form, 42, 8, 1, TAG, number, count, *values)
+    return jpeg_with_app1(encoded(PHOTO), b"Exif\x00\x00" + block)
+
+
+def with_chunk(chunk: bytes, *, behind_pixels: bool = False) -> bytes:
+    png = encoded(PHOTO, "PNG")
+    at = len(png) - 12 if behind_pixels else PNG_HEADER
+    return png[:at] + chunk + png[at:]
+
+
+def exif_chunk() -> bytes:
+    content = b"II" + struct.pack("<HIHHHIHH", 42, 8, 1, TAG, 3, 1, 6, 0)
+    return png_chunk(b"eXIf", content)
+
+
+def small_first_frame(left: int = 0, top: int = 0) -> bytes:
+    gif = encoded(Image.fromarray(PHOTO).quantize(16), "GIF")
+    frame = gif.index(GIF_FRAME)
+    head = gif[:6] + struct.pack("<HH", 200, 150) + gif[10:frame]
+    return head + b"," + struct.pack("<HH", left, top) + gif[frame + 5 :]
+
+
+def padded(count: int) -> bytes:
+    return encoded(PHOTO)[:-2] + bytes(count) + END
+
+
+def many_scans(scans: int) -> bytes:
+    """A progressive file with the last of its scans repeated."""
+    jpeg = encoded(PHOTO, progressive=True)
+    last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    return jpeg[:-2] + last * scans + END
+
+
+# What is whole, and must stay a picture with the pixels of `encoded(PHOTO)`.
+WHOLE: dict[str, Callable[[], bytes]] = {
+    "two end markers": lambda: encoded(PHOTO) + END,
+    "trailing bytes": lambda: encoded(PHOTO) + b"trailing" * 100,
+    "another picture behind": lambda: encoded(PHOTO) + encoded(PHOTO[::-1]),
+    "fill bytes": lambda: encoded(PHOTO)[:2] + b"\xff" * 1000 + encoded(PHOTO)[2:],
+    "zeros at the end": partial(padded, 6),
+    "orientation as long": partial(orientation, "LONG"),
+    "orientation as byte": partial(orientation, "BYTE"),
+    "orientation twice": partial(orientation, "SHORT", 2),
+}
+
+# Pictures that both decoders read, with equal pixels; the rule is the browsers'.
+ODD: dict[str, Callable[[], bytes]] = {
+    **{name: make for name, make in WHOLE.items() if name != "zeros at the end"},
+    "orientation as short": partial(orientation, "SHORT"),
+    "exif behind the pixels": lambda: with_chunk(exif_chunk(), behind_pixels=True),
+    "exif before the pixels": lambda: with_chunk(exif_chunk()),
+    "bad checksum of a text": lambda: with_chunk(png_chunk(b"tEXt", b"a\x00b")[:-4] + bytes(4)),
+    "bad checksum of a gamma": lambda: with_chunk(png_chunk(b"gAMA", bytes(4))[:-4] + b"oops"),
+    "small first frame": small_first_frame,
+    "small first frame elsewhere": partial(small_first_frame, 20, 10),
+    "first frame beyond the canvas": partial(small_first_frame, 100, 70),
+    "restart markers": lambda: encoded(PHOTO, restart_marker_rows=1),
+}
+
+
+def damage(jpeg: bytes, way: str, chance: random.Random) -> bytes:
+    """Spoil the last scan's data in one of seven ways."""
+    start, stop = jpeg.rindex(b"\xff\xda") + 20, len(jpeg) - 2
+    at = chance.randrange(start, stop - 60)
+    match way:
+        case "cut":
+            return jpeg[:at]
+        case "cut, closed by an end marker":
+            return jpeg[:at] + END
+        case "cut at a restart marker, closed by an end marker":
+            marks = [found.start() for found in re.finditer(rb"\xff[\xd0-\xd7]", jpeg[start:stop])]
+            return jpeg[: start + chance.choice(marks[:-1])] + END
+        case "bytes changed":
+            length = chance.randrange(1, 40)
+            return jpeg[:at] + chance.randbytes(length) + jpeg[at + length :]
+        case "bytes missing":
+            return jpeg[:at] + jpeg[at + chance.randrange(1, 50) :]
+        case "bytes zeroed":
+            length = chance.randrange(20, 60)
+            return jpeg[:at] + bytes(length) + jpeg[at + length :]
+        case "bytes inserted":
+            return jpeg[:at] + chance.randbytes(chance.randrange(1, 200)) + jpeg[at:]
+    raise ValueError(way)
+
+
+CUTS = (
+    "cut", "cut, closed by an end marker", "cut at a restart marker, closed by an end marker",
+)  # fmt: skip
+WAYS = (*CUTS, "bytes changed", "bytes missing", "bytes zeroed", "bytes inserted")
+
+
+def damaged(count: int) -> list[tuple[str, bytes]]:
+    """Make damaged JPEGs, each way in turn, of every kind of JPEG that cameras send."""
+    chance = random.Random(13)
+    kinds: list[dict[str, object]] = [
+        {"restart_marker_rows": 1},
+        {"restart_marker_blocks": 7, "subsampling": 1},
+        {"restart_marker_rows": 1, "quality": 95, "subsampling": 0},
+        {"restart_marker_blocks": 5, "optimize": True},
+    ]
+    free: list[dict[str, object]] = [{}, {"subsampling": 0}, {"progressive": True}, {"quality": 95}]
+    made = []
+    for number in range(count):
+        way = WAYS[number % len(WAYS)]
+        picture = photograph(90 + number % 60, 160 - number % 50, seed=number)
+        pool = kinds if "restart" in way or chance.random() < 0.3 else free
+        made.append((way, damage(encoded(picture, **chance.choice(pool)), way, chance)))
+    return made
+
+
+def grey_jpeg(precision: int) -> bytes:
+    """A JPEG whose header announces so many bits a sample."""
+    jpeg = bytearray(encoded(PHOTO))
+    jpeg[jpeg.index(b"\xff\xc0") + 4] = precision
+    return bytes(jpeg)
+
+
+def arithmetic_jpeg() -> bytes:
+    jpeg = bytearray(encoded(PHOTO))
+    jpeg[jpeg.index(b"\xff\xc0") + 1] = 0xC9
+    return bytes(jpeg)
+
+
+BUSY_SIZE = 4 * 2**20
+
+
+def busy() -> dict[str, bytes]:
+    """Files that would keep a decoder busy for longer than their size explains."""
+    jpeg, size = encoded(PHOTO), BUSY_SIZE
+    png = encoded(np.zeros((48, 64, 3), np.uint8), "PNG")
+    gif = encoded(Image.fromarray(PHOTO).quantize(16), "GIF")
+    frame = gif.index(GIF_FRAME)
+    return {
+        "fill bytes": jpeg[:2] + b"\xff" * size + jpeg[2:],
+        "fill bytes in the data": jpeg[:-2] + b"\xff" * size,
+        "restart markers": jpeg[:2] + b"\xff\xd0" * (size // 2) + jpeg[2:],
+        "empty comments": jpeg[:2] + b"\xff\xfe\x00\x02" * (size // 4) + jpeg[2:],
+        "scans": many_scans(2000),
+        "empty chunks": png[:33] + png_chunk(b"tEXt", b"") * (size // 12) + png[33:],
+        "empty data": png[:33] + png_chunk(b"IDAT", b"") * (size // 12) + png[33:],
+        "comment of pieces": (
+            gif[:frame] + b"\x21\xfe" + (b"\xff" + b"a" * 255) * (size // 256) + b"\x00"
+            + gif[frame:]
+        ),
+        "comments": gif[:frame] + b"\x21\xfe\x00" * (size // 3) + gif[frame:],
+    }  # fmt: skip

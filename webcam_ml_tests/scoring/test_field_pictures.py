@@ -1,0 +1,143 @@
+"""Pictures that the field sends: what is whole is read, of what is not nobody makes a number."""
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from webcam_ml.limits import MAX_BYTES
+from webcam_ml.scoring import ImageError, Scorer, decode_image
+from webcam_ml_tests.scoring import cases
+from webcam_ml_tests.scoring.pictures import encoded
+
+WHOLE = decode_image(encoded(cases.PHOTO))
+
+
+def reason_of(data: bytes) -> str | None:
+    try:
+        decode_image(data)
+    except ImageError as error:
+        return error.reason
+    return None
+
+
+@pytest.mark.parametrize("name", cases.WHOLE)
+def test_harmless_files_are_read_as_browsers_read_them(name: str) -> None:
+    np.testing.assert_array_equal(decode_image(cases.WHOLE[name]()), WHOLE)
+
+
+def test_an_orientation_of_one_short_is_applied() -> None:
+    turned = decode_image(cases.orientation("SHORT"))
+
+    np.testing.assert_array_equal(turned, np.rot90(WHOLE, k=-1))
+
+
+def test_exif_counts_in_front_of_a_pngs_pixels_and_not_behind() -> None:
+    before, behind = cases.ODD["exif before the pixels"](), cases.ODD["exif behind the pixels"]()
+
+    np.testing.assert_array_equal(decode_image(behind), cases.PHOTO)
+    np.testing.assert_array_equal(decode_image(before), np.rot90(cases.PHOTO, k=-1))
+
+
+@pytest.mark.parametrize("name", ["bad checksum of a text", "bad checksum of a gamma"])
+def test_a_damaged_ancillary_chunk_changes_nothing(name: str) -> None:
+    np.testing.assert_array_equal(decode_image(cases.ODD[name]()), cases.PHOTO)
+
+
+def test_a_damaged_critical_chunk_is_damage() -> None:
+    png = bytearray(encoded(cases.PHOTO, "PNG"))
+    png[len(png) - 13] ^= 1  # the last byte of IDAT's checksum
+
+    assert reason_of(bytes(png)) == "damaged"
+
+
+@pytest.mark.parametrize(("left", "top"), [(0, 0), (20, 10), (100, 70)])
+def test_a_small_first_frame_lies_on_a_black_canvas(left: int, top: int) -> None:
+    frame = decode_image(cases.small_first_frame())[:120, :160]
+    canvas = np.zeros((max(150, top + 120), max(200, left + 160), 3), np.uint8)
+    canvas[top : top + 120, left : left + 160] = frame
+
+    np.testing.assert_array_equal(decode_image(cases.small_first_frame(left, top)), canvas)
+
+
+def test_damaged_jpegs_are_failures_and_each_cut_is_one() -> None:
+    """What remains unnoticed is damage after which the file still is a valid one."""
+    unnoticed: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for way, data in cases.damaged(500):
+        reason = reason_of(data)
+        reasons[str(reason)] += 1
+        unnoticed[way] += reason is None
+
+    assert {way: unnoticed[way] for way in cases.CUTS} == dict.fromkeys(cases.CUTS, 0)
+    assert unnoticed.total() <= 40
+    assert set(reasons) <= {"None", "damaged", "truncated", "unsupported"}
+
+
+def test_more_zeros_than_a_camera_pads_with_are_damage() -> None:
+    assert reason_of(cases.padded(500)) == "damaged"
+    assert reason_of(encoded(cases.PHOTO)[:-2] + b"abc" * 4 + cases.END) == "damaged"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [(cases.grey_jpeg(12), "12-bit JPEG"), (cases.arithmetic_jpeg(), "arithmetic-coded")],
+    ids=["12 bits", "arithmetic"],
+)
+def test_jpegs_of_other_kinds_are_unsupported(data: bytes, says: str) -> None:
+    with pytest.raises(ImageError, match=says) as caught:
+        decode_image(data)
+
+    assert caught.value.reason == "unsupported"
+
+
+def test_too_many_scans_are_refused_before_any_is_decoded() -> None:
+    assert reason_of(cases.many_scans(2000)) == "too_many_scans"
+    assert reason_of(encoded(cases.PHOTO, progressive=True)) is None
+
+
+def test_no_file_keeps_a_decoder_busy(tmp_path: Path) -> None:
+    """Each of them took from half a minute to hours; all together may take one minute."""
+    for name, data in cases.busy().items():
+        (tmp_path / name).write_bytes(data)
+    script = """
+import pathlib, sys
+from webcam_ml.scoring import Scorer
+print(sum(1 for _ in Scorer(threads=1).score_many(sorted(pathlib.Path(sys.argv[1]).iterdir()))))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+
+    assert int(ran.stdout) == len(cases.busy())
+
+
+def test_errors_quote_nothing_of_a_file() -> None:
+    for data in (b"root:$6$secret:19000:0:99999:7:::\n", b"\x7fELF\x02secret" + bytes(9)):
+        with pytest.raises(ImageError) as caught:
+            decode_image(data)
+        assert "secret" not in str(caught.value)
+        assert data[:4].hex(" ") not in str(caught.value)
+
+
+def test_a_picture_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
+    sparse = tmp_path / "sparse.jpg"
+    with sparse.open("wb") as file:
+        file.truncate(40 * 2**30)
+
+    with pytest.raises(ImageError, match=f"at most {MAX_BYTES:,}") as caught:
+        Scorer().score(sparse)
+
+    assert caught.value.reason == "too_many_bytes"
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/proc/kmsg", "/proc"])
+def test_files_of_the_kernel_are_not_waited_for(path: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        Scorer().score(path)
+
+    assert caught.value.reason in ("unreadable", "empty")
