@@ -7,6 +7,7 @@ two runtimes came to disagree before.
 
 import hashlib
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -31,6 +32,7 @@ from webcam_ml.scoring import (
     baseline_score,
     decode_image,
 )
+from webcam_ml_tests.scoring import cases
 from webcam_ml_tests.scoring.models import VERSION, describe, tiny_model, write_model
 from webcam_ml_tests.scoring.pictures import (
     HTML,
@@ -82,6 +84,18 @@ def red_blue_swapped_profile() -> bytes:
     return srgb.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
 
 
+def with_wrong_checksum() -> bytearray:
+    png = bytearray(encoded(PHOTO, "PNG"))
+    png[-13] ^= 1
+    return png
+
+
+def spoilt(way: str) -> bytes:
+    """A photograph of which a part is missing, with restart markers, so that no damage spreads."""
+    jpeg = encoded(real_photo(0), restart_marker_rows=1)
+    return cases.damage(jpeg, way, random.Random(3))
+
+
 # Files are made when a test asks for them, not when pytest collects.
 # Of these both decoders make the same pixels, to the bit.
 ALIKE: dict[str, Callable[[], bytes]] = {
@@ -112,6 +126,7 @@ ALIKE: dict[str, Callable[[], bytes]] = {
         for orientation in range(1, 9)
         for kind in ("JPEG", "PNG", "WEBP")
     },
+    **cases.ODD,
 }
 
 # Of these they do not, as docs/runtime.md says.
@@ -126,6 +141,9 @@ BAD: dict[str, Callable[[], bytes]] = {
     "cut jpeg": lambda: encoded(real_photo(0))[:-3000],
     "cut png": lambda: encoded(real_photo(0), "PNG")[:-3000],
     "bomb": lambda: png_claiming(12_000, 9_000),
+    "scans": partial(cases.many_scans, 2000),
+    "critical chunk": lambda: bytes(with_wrong_checksum()),
+    **{f"spoilt: {way}": partial(spoilt, way) for way in cases.WAYS},
 }
 
 WEBCAMS: list[dict[str, object]] = [
@@ -227,7 +245,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     model_path = write_model(folder / "live", tiny_model())
     files = {}
     for name, make in (ALIKE | UNLIKE | BAD).items():
-        files[name] = folder / name.replace(" ", "_")
+        files[name] = folder / re.sub(r"\W", "_", name)
         files[name].write_bytes(make())
     environments = fallback_environments(folder, model_path)
     questions = {
@@ -304,7 +322,7 @@ def test_rounding_is_the_same_to_the_last_digit(answers: Answers) -> None:
     [
         ("mode only", "AI_ONNX_MODEL_PATH is not set"),
         ("missing", "no such file"),
-        ("folder", "illegal operation on a directory"),
+        ("folder", "is not a regular file"),
         ("tampered", "not the model that model.meta.json describes"),
         ("no meta", "model.meta.json"),
         ("meta of another", "not the model that model.meta.json describes"),

@@ -113,8 +113,8 @@ CUTS = (
 WAYS = (*CUTS, "bytes changed", "bytes missing", "bytes zeroed", "bytes inserted")
 
 
-def damaged(count: int) -> list[tuple[str, bytes]]:
-    """Make damaged JPEGs, each way in turn, of every kind of JPEG that cameras send."""
+def damaged(count: int) -> list[tuple[str, bytes, bytes]]:
+    """Make damaged JPEGs and what they were, each way in turn, of every kind that cameras send."""
     chance = random.Random(13)
     kinds: list[dict[str, object]] = [
         {"restart_marker_rows": 1},
@@ -128,7 +128,8 @@ def damaged(count: int) -> list[tuple[str, bytes]]:
         way = WAYS[number % len(WAYS)]
         picture = photograph(90 + number % 60, 160 - number % 50, seed=number)
         pool = kinds if "restart" in way or chance.random() < 0.3 else free
-        made.append((way, damage(encoded(picture, **chance.choice(pool)), way, chance)))
+        whole = encoded(picture, **chance.choice(pool))
+        made.append((way, damage(whole, way, chance), whole))
     return made
 
 
