@@ -1,16 +1,20 @@
 """One GET: what comes back, what ends it, and where it may not lead."""
 
+import gzip
 import ipaddress
+import re
 import shutil
 import socket
 import ssl
 import subprocess
+import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
 from webcam_ml.dataset.images import ImageFetchError, ImageSettings, fetch_bytes
+from webcam_ml.dataset.images._fetch import Fetcher
 from webcam_ml.dataset.images._http import HttpClient, is_public
 from webcam_ml_tests.dataset.images_server import (
     body,
@@ -384,3 +388,81 @@ def test_a_certificate_is_checked_against_the_name_and_not_the_address(
     tls_server.add("/a.jpg", body(PICTURE))
     assert fetch(tls_server.url("/a.jpg", scheme="https", host="localhost")) == PICTURE
     assert failure_of(tls_server.url("/a.jpg", scheme="https")).reason == "tls_error"
+
+
+def answering(code, content, **headers):
+    def answer(handler, _):
+        handler.send_response(code)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("code", "content", "says"),
+    [
+        (402, b'{"error": {"code": 402, "message": "Quota exceeded."}}', "HTTP 402: Quota exceeded."),
+        (400, b'{"error": {"message": "Invalid HTTP method/URL pair."}}', "Invalid HTTP method/URL"),
+        (403, b"<?xml?><Error><Message>Access denied.</Message></Error>", "403: Access denied."),
+        (500, b"<html><head><title>Oops\n here</title></head>", "HTTP 500: Oops here"),
+        (400, b"no \x1b[31msuch\x1b[0m camera", r"no \\x1b\[31msuch"),
+        (400, b"\x00binary", "^HTTP 400$"),
+        (400, b"[" * 16_000, "^HTTP 400$"),
+    ],
+)  # fmt: skip
+def test_the_hosts_own_sentence_is_shown(server, code, content, says):
+    failure = failure_of(server.add("/a", answering(code, content)), attempts=1)
+
+    assert re.search(says, str(failure)), str(failure)
+
+
+def test_how_long_a_host_asks_to_wait_is_said(server):
+    url = server.add("/a", answering(429, b"Slow down", Retry_After="3600"))
+
+    assert "HTTP 429: Slow down (asks to wait 3,600 seconds)" in str(failure_of(url))
+
+
+@pytest.mark.parametrize(
+    ("coding", "content"),
+    [("gzip", gzip.compress(PICTURE)), ("deflate", zlib.compress(PICTURE)), ("identity", PICTURE)],
+)
+def test_a_compressed_answer_is_read(server, coding, content):
+    assert fetch(server.add("/a", answering(200, content, Content_Encoding=coding))) == PICTURE
+
+
+@pytest.mark.parametrize(
+    ("coding", "content", "reason"),
+    [
+        ("br", b"abc", "unsupported_encoding"),
+        ("gzip", gzip.compress(PICTURE)[:-20], "incomplete_download"),
+        ("gzip", PICTURE, "incomplete_download"),
+        ("gzip", gzip.compress(bytes(10**7)), "too_many_bytes"),
+    ],
+)
+def test_a_compressed_answer_that_cannot_be_read_is_named(server, coding, content, reason):
+    url = server.add("/a", answering(200, content, Content_Encoding=coding))
+
+    assert failure_of(url, attempts=1, max_bytes=10**6).reason == reason
+
+
+def test_a_live_stream_is_named(server):
+    kind = "multipart/x-mixed-replace; boundary=frame"
+    failure = failure_of(server.add("/a", answering(200, b"--frame", Content_Type=kind)))
+
+    assert failure.reason == "video_stream"
+    assert "live stream" in str(failure)
+
+
+@pytest.mark.parametrize("code", [402, 403])
+def test_a_host_that_refuses_everybody_is_given_up(server, code):
+    urls = [server.add(f"/{number}", status(code)) for number in range(12)]
+    with Fetcher(ImageSettings(allow_private_addresses=True)) as fetcher:
+        for url in urls:
+            with pytest.raises(ImageFetchError):
+                fetcher.fetch(url)
+
+    assert server.requests.total() == 8

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webcam_ml.dataset.images import ImageFetchError
+from webcam_ml.dataset.images import ImageFetchError, ImageSettings, fetch_bytes
 from webcam_ml.dataset.images._sources import (
     LocalFile,
     StoredObject,
@@ -74,3 +74,39 @@ def test_neither_password_nor_token_is_ever_shown(scheme, port, path):
     text = f"{scheme}://user:SECRET@host{port}/{path}?token=SECRET#SECRET"
     assert "SECRET" not in shown(text)
     assert "SECRET" not in place_of(text)
+
+
+def test_nothing_is_read_outside_of_local_root(tmp_path):
+    root = tmp_path / "pictures"
+    root.mkdir()
+    (root / "a.jpg").write_bytes(b"inside")
+    (tmp_path / "secret").write_bytes(b"outside")
+    (root / "link.jpg").symlink_to(tmp_path / "secret")
+    settings = ImageSettings(local_root=str(root))
+
+    assert fetch_bytes(root / "a.jpg", settings) == b"inside"
+    assert fetch_bytes((root / "a.jpg").as_uri(), settings) == b"inside"
+    for path in (tmp_path / "secret", root / "link.jpg", root / ".." / "secret"):
+        with pytest.raises(ImageFetchError) as caught:
+            fetch_bytes(path, settings)
+        assert caught.value.reason == "outside_local_root"
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/proc"])
+def test_devices_and_folders_are_no_files(path):
+    with pytest.raises(ImageFetchError) as caught:
+        fetch_bytes(path, ImageSettings())
+
+    assert caught.value.reason == "not_a_file"
+
+
+def test_a_file_of_the_kernel_is_not_waited_for():
+    assert fetch_bytes("/proc/self/status", ImageSettings()) == b""
+
+
+@pytest.mark.parametrize(
+    "text", ["https://a.example/\x1b[2J\nERROR", "folder\n/\x1b]0;x", "a\x07://b"]
+)
+def test_what_is_not_printable_is_escaped(text):
+    assert shown(text).isprintable()
+    assert place_of(text).isprintable()

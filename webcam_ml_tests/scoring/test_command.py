@@ -87,6 +87,24 @@ def test_the_environment_chooses_the_model(
     assert versions == ["baseline-v1", VERSION]
 
 
+def test_stderr_says_who_speaks_and_why(
+    pictures: list[str],
+    model_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    score(pictures[0])
+    unset = capsys.readouterr().err
+    assert "baseline-v1, which knows nothing of the picture: AI_SCORING_MODE is not onnx" in unset
+    assert "scorer.env" in unset
+    monkeypatch.setenv("AI_SCORING_MODE", "onnx")
+    score(pictures[0])
+    assert "baseline-v1 instead of a model: AI_SCORING_MODE is onnx" in capsys.readouterr().err
+    monkeypatch.setenv("AI_ONNX_MODEL_PATH", model_path)
+    score(pictures[0])
+    assert capsys.readouterr().err == f"scoring with {VERSION} ({model_path})\n"
+
+
 def test_a_model_that_is_nowhere_gives_baseline_exit_0_and_the_reason(
     pictures: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -127,7 +145,7 @@ def test_a_named_model_that_fails_on_a_picture_gives_no_score_for_it(
     monkeypatch.setattr("webcam_ml.scoring.OnnxModel.score_array", fail)
     assert score(pictures[0], "--model", model_path) == 1
     printed = capsys.readouterr()
-    assert printed.out == ""
+    assert json.loads(printed.out) == {"error": "model_failed"}
     assert printed.err.endswith(f"{pictures[0]}: the model ran out of memory\n")
 
 
@@ -155,7 +173,8 @@ def test_bad_images_are_named_on_stderr_and_make_the_exit_code_1(
 
     printed = capsys.readouterr()
     assert code == 1
-    assert len(printed.out.splitlines()) == 2
+    lines = [json.loads(line) for line in printed.out.splitlines()]
+    assert [line.get("error") for line in lines] == [None, "not_an_image", "unreadable", None]
     about_page, about_missing = printed.err.splitlines()
     assert about_page.startswith(f"{page}: not_an_image: this looks like an HTML page")
     assert about_missing.startswith(f"{missing}: unreadable: ")
@@ -177,8 +196,9 @@ def test_urls_are_fetched_by_whoever_built_the_command_line(
     printed = capsys.readouterr()
     assert code == 1
     assert sorted(asked) == ["gs://bucket/dead.jpg", "https://cams.example/1.jpg"]
-    assert len(printed.out.splitlines()) == 2
-    assert printed.err == "gs://bucket/dead.jpg: unreadable: the host is dead\n"
+    lines = [json.loads(line) for line in printed.out.splitlines()]
+    assert [line.get("error") for line in lines] == [None, "unreadable", None]
+    assert printed.err.endswith("\ngs://bucket/dead.jpg: unreadable: the host is dead\n")
 
 
 def test_a_password_in_a_url_is_never_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,8 +210,11 @@ def test_a_password_in_a_url_is_never_printed(capsys: pytest.CaptureFixture[str]
 
     printed = capsys.readouterr()
     assert "hunter2" not in printed.out + printed.err
-    assert json.loads(printed.out)["source"] == "https://cams.example:8443/a.jpg?size=1"
-    assert printed.err.startswith("https://cams.example:8443/a.jpg?size=1: not_an_image")
+    assert (
+        json.loads(printed.out.splitlines()[0])["source"]
+        == "https://cams.example:8443/a.jpg?size=1"
+    )
+    assert "\nhttps://cams.example:8443/a.jpg?size=1: not_an_image" in printed.err
 
 
 def test_details_tell_who_spoke_about_what(

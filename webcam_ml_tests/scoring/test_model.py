@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.scoring import ModelError, OnnxModel
+from webcam_ml.scoring import ModelError, OnnxModel, Scorer
 from webcam_ml.scoring._onnx_file import check_self_contained
 from webcam_ml_tests.scoring.models import (
     SIDE,
@@ -24,7 +24,9 @@ from webcam_ml_tests.scoring.models import (
     weights,
     write_model,
 )
-from webcam_ml_tests.scoring.pictures import photograph
+from webcam_ml_tests.scoring.pictures import encoded, photograph
+
+PICTURE = encoded(photograph())
 
 
 def refused(path: Path, match: str, *, verify: bool = True) -> None:
@@ -163,6 +165,67 @@ def test_meta_that_does_not_fit_is_refused(
     refused(write_model(tmp_path, data, describe(data, **changes)), match)
 
 
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 100_000])
+def test_meta_that_is_nested_too_deep_is_refused(tmp_path: Path, text: str) -> None:
+    path = write_model(tmp_path, tiny_model())
+    (tmp_path / "model.meta.json").write_text(text)
+
+    refused(path, "nested too deep")
+    assert Scorer("onnx", model_path=path).score(PICTURE).model_version == "baseline-v1"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.meta.json"])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    path = write_model(tmp_path, tiny_model())
+    odd = tmp_path / name
+    odd.unlink()
+    os.mkfifo(odd)
+    refused(path, "not a regular file")
+    odd.unlink()
+    odd.symlink_to("/dev/zero")
+    refused(path, "not a regular file|is missing|no model")
+    odd.unlink()
+    with odd.open("wb") as file:
+        file.truncate(40 * 2**30)
+    refused(path, "at most .* are read")
+    assert Scorer("onnx", model_path=path).score(PICTURE).model_version == "baseline-v1"
+
+
+def test_a_loop_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webcam_ml.scoring._model.RUN_SECONDS", 0.5)
+    scorer = Scorer("onnx", model_path=write_model(tmp_path, endless_model()))
+
+    assert scorer.score(PICTURE).model_version == "baseline-v1"
+    assert str(scorer.fallback_reason).endswith("failed while running: ended after 0.5 seconds")
+
+
+def endless_model() -> onnx.ModelProto:
+    """The tiny model with a `Loop` in front of its score whose condition stays true."""
+    model = tiny_model()
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", [name], [name + "_next"]) for name in ("go_on", "value")],
+        "body",
+        [
+            value("iteration", TensorProto.INT64, []),
+            value("go_on", TensorProto.BOOL, []),
+            value("value", TensorProto.FLOAT, ["batch"]),
+        ],
+        [
+            value("go_on_next", TensorProto.BOOL, []),
+            value("value_next", TensorProto.FLOAT, ["batch"]),
+        ],
+    )
+    nodes = list(model.graph.node)
+    at = next(index for index, node in enumerate(nodes) if node.output[0] == "raw_score")
+    nodes[at].output[0] = "once"
+    nodes.insert(at + 1, helper.make_node("Loop", ["", "yes", "once"], ["raw_score"], body=body))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    return model
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null", "\xff"])
 def test_meta_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
     path = write_model(tmp_path, tiny_model())
@@ -195,12 +258,12 @@ def test_a_file_that_may_not_be_read_says_so(
     if os.geteuid():
         path.chmod(0)
     else:
-        monkeypatch.setattr(Path, "read_bytes", _refuse)
+        monkeypatch.setattr(os, "open", _refuse)
 
     refused(path, "cannot be read: Permission denied")
 
 
-def _refuse(_: Path) -> bytes:
+def _refuse(*_: object) -> int:
     raise PermissionError(13, os.strerror(13))
 
 
