@@ -109,6 +109,19 @@ def running_server() -> Iterator[PostgresServer]:
         server.cleanup()
 
 
+@contextmanager
+def any_text(postgres: PostgresServer) -> Iterator[str]:
+    """Yield the URL of a database that keeps whatever bytes it is sent, as old servers do."""
+    name = "any_text"
+    postgres.execute(
+        f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    try:
+        yield postgres.url(name)
+    finally:
+        postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One PostgreSQL server for the whole test session, started when a test first asks for it."""

@@ -14,13 +14,24 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import quote, quote_plus
 
-import psycopg2
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, SAWarning
+from sqlalchemy.exc import ArgumentError, SAWarning
 
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.labels._driver import (
+    CANNOT_OPEN,
+    DRIVER_ERRORS,
+    ENVIRONMENT_VARIABLE,
+    ROW_SECURITY,
+    connection_advice,
+    driver_said,
+    is_about_the_connection,
+    read_advice,
+    sqlite_file_advice,
+    write_advice,
+)
+from webcam_ml.printable import printable
 
-ENVIRONMENT_VARIABLE = "DATABASE_URL"
 POSTGRESQL_SCHEMES = frozenset({"postgres", "postgresql", "postgresql+psycopg2"})
 SQLITE_SCHEMES = frozenset({"sqlite", "sqlite+pysqlite"})
 
@@ -41,10 +52,6 @@ POSTGRESQL_CONNECTION: Mapping[str, str | int] = {
 }
 # How long a reader waits for a writer to finish its commit, in seconds.
 SQLITE_LOCK_TIMEOUT = 30.0
-
-# `_stream` uses the driver's own cursor, so its errors arrive bare as well.
-DRIVER_ERRORS = (DBAPIError, psycopg2.Error, sqlite3.Error)
-
 
 # The table by which a demo is told from real labels.
 DEMO_MARK = "webcam_ml_demo"
@@ -115,7 +122,8 @@ class LabelDatabase:
     def reading(self) -> Iterator[sa.Connection]:
         """Yield a connection inside one read-only transaction that sees one state of the data.
 
-        PostgreSQL: REPEATABLE READ, READ ONLY. SQLite: an explicit BEGIN on a file opened with
+        PostgreSQL: REPEATABLE READ, READ ONLY, and an error where row-level security would hide rows
+        from the user of the URL. SQLite: an explicit BEGIN on a file opened with
         `mode=ro`, which creates nothing.
 
         Raises:
@@ -124,13 +132,19 @@ class LabelDatabase:
         """
         connection = self._connect("ro")
         try:
-            if self._is_sqlite:
-                connection.exec_driver_sql("BEGIN")
+            # Rows that a policy hides would be missing without a word: PostgreSQL is to refuse.
+            connection.exec_driver_sql(
+                "BEGIN" if self._is_sqlite else "SET LOCAL row_security = off"
+            )
             yield connection
+        except UnicodeDecodeError as error:
+            connection.invalidate()
+            raise LabelDatabaseError(self._explain_undecodable(error)) from None
         except DRIVER_ERRORS as error:
+            role = self._role(connection) if ROW_SECURITY in str(error) else ""
             # After a failure there is nothing to roll back, and often nobody to tell.
             connection.invalidate()
-            raise LabelDatabaseError(self._explain_read(error)) from None
+            raise LabelDatabaseError(self._explain_read(error, role=role)) from None
         finally:
             connection.close()
 
@@ -183,7 +197,7 @@ class LabelDatabase:
             for table, columns in needed.items():
                 if not inspector.has_table(table):
                     raise LabelDatabaseError(self._explain_missing_table(inspector, table))
-                existing = [column["name"] for column in inspector.get_columns(table)]
+                existing = [printable(column["name"]) for column in inspector.get_columns(table)]
                 # SQLite does not mind the case of a name, PostgreSQL does.
                 known = {name.lower() for name in existing} if self._is_sqlite else set(existing)
                 missing = [name for name in columns if name not in known]
@@ -244,23 +258,41 @@ class LabelDatabase:
 
     def _explain_connect(self, error: Exception) -> str:
         said = self._said(error)
-        advice = _advice(said, CONNECTION_ADVICE, otherwise=f"Check {ENVIRONMENT_VARIABLE}.")
-        return f"Cannot open {self}: {said}. {advice}"
+        if CANNOT_OPEN in said:
+            return f"Cannot open {self}: {said}. {sqlite_file_advice(self._sqlite_path)}"
+        return f"Cannot open {self}: {said}. {connection_advice(said)}"
 
-    def _explain_read(self, error: Exception) -> str:
+    def _explain_read(self, error: Exception, *, role: str = "") -> str:
         said = self._said(error)
-        advice = _advice(
-            said, READ_ADVICE, otherwise="Nothing was stored; run it again when the database is up."
-        )
-        return f"Reading {self} failed: {said}. {advice}"
+        if CANNOT_OPEN in said:
+            advice = sqlite_file_advice(self._sqlite_path)
+        else:
+            advice = read_advice(said, lost=is_about_the_connection(error), role=printable(role))
+        return f"Reading {self} failed: {said}. Nothing was stored. {advice}"
 
     def _explain_write(self, error: Exception) -> str:
         said = self._said(error)
-        advice = _advice(said, WRITE_ADVICE, otherwise="Run it again when the database is up.")
+        advice = write_advice(said, lost=is_about_the_connection(error))
         return f"Writing to {self} failed, and nothing was written: {said}. {advice}"
 
+    def _explain_undecodable(self, error: UnicodeDecodeError) -> str:
+        return (
+            f"Reading {self} failed: it holds text that is not UTF-8 ({error.object[:60]!r}). Nothing "
+            "was stored. Write the text anew as UTF-8; a server with the encoding SQL_ASCII keeps "
+            "whatever it is sent."
+        )
+
+    def _role(self, connection: sa.Connection) -> str:
+        """Who reads, after a statement was refused: a login may act as another role."""
+        try:
+            connection.rollback()
+            return str(connection.scalar(sa.select(sa.func.current_user())))
+        except DRIVER_ERRORS:
+            return self._url.username or "of the URL"
+
     def _explain_missing_table(self, inspector: sa.Inspector, table: str) -> str:
-        there = sorted([*inspector.get_table_names(), *inspector.get_view_names()])
+        names = [*inspector.get_table_names(), *inspector.get_view_names()]
+        there = sorted(printable(name) for name in names)
         listed = f"It has: {', '.join(there)}." if there else "It has no tables at all."
         elsewhere: list[str] = []
         if not self._is_sqlite:
@@ -273,7 +305,8 @@ class LabelDatabase:
         if elsewhere:
             hint = (
                 f", but schema {elsewhere[0]} has one: put it on the search path, for example "
-                f"with ?options=-csearch_path%3D{elsewhere[0]} at the end of {ENVIRONMENT_VARIABLE}"
+                f"with ?options=-csearch_path%3D{elsewhere[0]} at the end of {ENVIRONMENT_VARIABLE} or, "
+                f"where a pooler refuses options, ALTER ROLE … SET search_path = {elsewhere[0]}, public"
             )
         return (
             f"{self} has no table {table}{hint}. {listed} "
@@ -281,71 +314,14 @@ class LabelDatabase:
         )
 
     def _said(self, error: Exception) -> str:
-        """What the driver said, on one line, without statement, parameters or password."""
-        cause: object = error
-        if isinstance(error, DBAPIError) and error.orig is not None:
-            cause = error.orig
-        text = " ".join(str(cause).split()) or type(cause).__name__
+        """What the driver said, without statement, parameters or password, fit to be shown."""
+        text = driver_said(error)
         secrets = {self._url.password, self._option("password"), self._option("sslpassword")}
         # The longest first, in case one is part of another.
         for secret in sorted(filter(None, secrets), key=len, reverse=True):
             for spelling in (secret, quote(secret, safe=""), quote_plus(secret)):
                 text = text.replace(spelling, "***")
-        return text.rstrip(". ")
-
-
-# What to do about what PostgreSQL, libpq or SQLite says, by a part of its words.
-CONNECTION_ADVICE: Mapping[str, str] = {
-    "password authentication failed": (
-        f"Check user and password in {ENVIRONMENT_VARIABLE}; characters such as @ : / # in them "
-        "must be percent-encoded (@ as %40)."
-    ),
-    "no password supplied": f"Add the password to {ENVIRONMENT_VARIABLE}: user:password@host.",
-    "does not exist": f"Check the names of database and user in {ENVIRONMENT_VARIABLE}.",
-    "could not translate host name": f"Check the host in {ENVIRONMENT_VARIABLE}.",
-    "Connection refused": (
-        f"Is the server running there? Check host and port in {ENVIRONMENT_VARIABLE}."
-    ),
-    "No such file or directory": (
-        f"Is the server running? Check the host in {ENVIRONMENT_VARIABLE}; without one, a local "
-        "socket is tried."
-    ),
-    "timeout expired": (
-        f"The host does not answer. Check host and port in {ENVIRONMENT_VARIABLE}, and firewalls."
-    ),
-    "invalid connection option": f"Check what follows the ? in {ENVIRONMENT_VARIABLE}.",
-}
-READ_ADVICE: Mapping[str, str] = {
-    "statement timeout": (
-        "The server gave up on the statement, not webcam-ml: raise statement_timeout for the user of "
-        f"the URL (?options=-cstatement_timeout%3D10min at the end of {ENVIRONMENT_VARIABLE}, or ALTER "
-        "ROLE), or run it again when the database is less busy."
-    ),
-    "permission denied": "Grant the user of the URL SELECT on the tables of the labels.",
-    "file is not a database": f"Check the path in {ENVIRONMENT_VARIABLE}.",
-    "database is locked": "Another program is writing to it; run it again when that is done.",
-}
-SNAPSHOT_DELETED = (
-    "A snapshot was deleted since its label was read: materialize labels_raw and what follows from it "
-    "again."
-)
-WRITE_ADVICE: Mapping[str, str] = {
-    "permission denied for sequence": (
-        "The table numbers its rows by a sequence of its own: grant the user of the URL USAGE on it."
-    ),
-    "permission denied": (
-        "Grant the user of the URL SELECT, INSERT and UPDATE on snapshot_ai_inferences."
-    ),
-    "readonly database": "Make the file and its folder writable.",
-    "read-only transaction": f"{ENVIRONMENT_VARIABLE} names a read-only copy: name the original.",
-    "foreign key": SNAPSHOT_DELETED,
-    "FOREIGN KEY": SNAPSHOT_DELETED,
-    "ON CONFLICT": (
-        "The table needs UNIQUE (snapshot_id, model_version), by which a second recording finds the "
-        "first."
-    ),
-    "database is locked": "Another program is writing to it; run it again when that is done.",
-}
+        return printable(text)
 
 
 def _parse(text: str) -> sa.URL:
@@ -374,11 +350,6 @@ def _parse(text: str) -> sa.URL:
 
 def _bad_url(problem: str) -> LabelDatabaseError:
     return LabelDatabaseError(f"The database URL {problem}. Write {EXAMPLES}.")
-
-
-def _advice(said: str, known: Mapping[str, str], *, otherwise: str) -> str:
-    """Return what to do about the first known symptom in the driver's words."""
-    return next((advice for symptom, advice in known.items() if symptom in said), otherwise)
 
 
 def _sqlite_opener(path: Path, mode: Mode) -> Callable[[], sqlite3.Connection]:

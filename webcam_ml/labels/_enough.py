@@ -61,10 +61,7 @@ def _reasons(labels: Labels) -> list[str]:
         (reason for reason in sentences if labels.drops[reason]),
         key=lambda reason: -labels.drops[reason],
     )
-    if not present:
-        rated = f"{counts.rated_snapshots:,} of {counts.snapshots:,} snapshots"
-        return [f"Only {rated} are rated, and no setting holds any back: collect more ratings."]
-    return [
+    reasons = [
         _capitalized(
             sentences[reason].format(
                 rated=f"{counts.rated_snapshots:,}", dropped=f"{labels.drops[reason]:,}"
@@ -72,6 +69,18 @@ def _reasons(labels: Labels) -> list[str]:
         )
         for reason in present
     ]
+    webcams = labels.frame["webcam_id"].n_unique()
+    if labels.frame.height >= LEAST_SNAPSHOTS and webcams < LEAST_WEBCAMS:
+        reasons.append(
+            f"Snapshots are enough, but more webcams are needed: rate some of {LEAST_WEBCAMS - webcams} "
+            "or more others."
+        )
+    elif not reasons:
+        rated = f"{counts.rated_snapshots:,} of {counts.snapshots:,} snapshots"
+        reasons.append(
+            f"Only {rated} are rated, and no setting holds any back: collect more ratings."
+        )
+    return reasons
 
 
 def _nobody_rated(labels: Labels) -> str:

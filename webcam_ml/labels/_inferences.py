@@ -128,8 +128,8 @@ def _read(connection: sa.Connection, model_version: str) -> pl.DataFrame:
     statement = (
         sa.select(
             table.snapshot_id,
-            sa.cast(table.raw_score, sa.Double),
-            sa.cast(table.ai_rating, sa.Double),
+            table.raw_score,
+            table.ai_rating,
         )
         .where(chosen)
         .order_by(table.snapshot_id)

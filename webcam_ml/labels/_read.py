@@ -18,6 +18,7 @@ from webcam_ml.contracts import LABELS_TABLE, STAR_COLUMNS, STARS, WEBCAM_COLUMN
 from webcam_ml.labels._captured_at import utc_text
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
 from webcam_ml.labels._enough import TooFewLabelsError, are_enough, require_enough
+from webcam_ml.labels._integrity import require_averages_on_scale, require_key, require_stars
 from webcam_ml.labels._labels import (
     DROP_REASONS,
     LabelCounts,
@@ -26,6 +27,7 @@ from webcam_ml.labels._labels import (
 from webcam_ml.labels._query import LabelQuery
 from webcam_ml.labels._sources import mean
 from webcam_ml.labels._stream import fetch
+from webcam_ml.labels._strict import shown
 from webcam_ml.labels._values import VALUE_COLUMNS, LabelValues
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,15 @@ RATINGS = sa.table(
     sa.column("user_session_id", sa.String),
     sa.column("rating"),
 )
+
+REPEATED_WEBCAMS = "Each of their snapshots would become several labels"
+REPEATED_SNAPSHOTS = "Each would become several labels"
+REPEATED_RATINGS = (
+    "One person rates a snapshot once: more ratings would seem to be behind a label than there are"
+)
+
+# What stands around a text by mistake: blanks, and the line ends of the tool that stored it.
+AROUND = " \t\r\n"
 
 # How an error shows other people's session ids: a few of them, cut short.
 SESSIONS_SHOWN = 5
@@ -79,21 +90,26 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
             connection,
             {table.name: table.columns.keys() for table in (SNAPSHOTS, RATINGS, WEBCAMS)},
         )
+        _require_keys(connection)
+        require_key(connection, [WEBCAMS.c.id], consequence=REPEATED_WEBCAMS)
         _require_known_sessions(connection, query, database=database)
         snapshots, cached, votes = _totals(connection)
         ratings = _read_ratings(connection, query, total=votes)
         rated = _read_rated_snapshots(connection, total=ratings["snapshot_id"].n_unique())
         webcams = _read_webcams(connection)
 
+    require_stars(ratings, table=RATINGS.name)
     cached_only = cached - rated["cached_rating"].count()
     candidates = _candidates(rated, ratings, webcams, query=query)
     del rated, ratings, webcams
+    labelled = candidates.filter(pl.col("drop").is_null())
+    _require_labels_on_scale(labelled, query)
     reasons = candidates.group_by("drop").len()
     dropped = dict(zip(reasons["drop"], reasons["len"], strict=True))
     dropped["unrated"] = snapshots - candidates.height
     histogram = candidates.group_by("rating_count").len().sort("rating_count")
     labels = Labels(
-        frame=candidates.filter(pl.col("drop").is_null()).select(LABELS_TABLE.names),
+        frame=labelled.select(LABELS_TABLE.names),
         query=query,
         drops={reason: dropped.get(reason, 0) for reason in DROP_REASONS},
         counts=LabelCounts(
@@ -132,16 +148,38 @@ def read_label_values(database: LabelDatabase, query: LabelQuery) -> LabelValues
         database.require_columns(
             connection, {table.name: table.columns.keys() for table in (SNAPSHOTS, RATINGS)}
         )
+        _require_keys(connection)
         _require_known_sessions(connection, query, database=database)
         rows = _read_narrow(connection, query)
+    require_stars(rows, table=RATINGS.name)
     rated = rows.unique("snapshot_id").join(
         _per_snapshot(rows, query), on="snapshot_id", how="left"
     )
     labelled = _judged(rated, query).filter(pl.col("drop").is_null())
+    _require_labels_on_scale(labelled, query)
     if are_enough(labelled):
         return LabelValues(labelled.select(VALUE_COLUMNS).sort("snapshot_id"))
     # Too few: reading them in full says why, with the counts, in the words of labels_raw.
     return LabelValues.of(read_labels(database, query))
+
+
+def _require_keys(connection: sa.Connection) -> None:
+    """Check the keys by which snapshots and ratings are joined and counted."""
+    require_key(connection, [SNAPSHOTS.c.id], consequence=REPEATED_SNAPSHOTS)
+    require_key(
+        connection,
+        [RATINGS.c.snapshot_id, RATINGS.c.user_session_id],
+        among=RATINGS.c.rating.is_not(None),
+        consequence=REPEATED_RATINGS,
+    )
+
+
+def _require_labels_on_scale(labelled: pl.DataFrame, query: LabelQuery) -> None:
+    """Check labels that come as averages; those of rating rows rest on stars that are checked."""
+    if query.takes_cached:
+        require_averages_on_scale(
+            labelled, table=SNAPSHOTS.name, column=SNAPSHOTS.c.calculated_rating.name
+        )
 
 
 def _read_narrow(connection: sa.Connection, query: LabelQuery) -> pl.DataFrame:
@@ -153,7 +191,7 @@ def _read_narrow(connection: sa.Connection, query: LabelQuery) -> pl.DataFrame:
             SNAPSHOTS.c.webcam_id,
             # Whether there is one is all that decides.
             sa.func.substr(_text(SNAPSHOTS.c.firebase_url), 1, 1),
-            sa.cast(SNAPSHOTS.c.calculated_rating, sa.Double),
+            SNAPSHOTS.c.calculated_rating,
         ),
         {
             **_ratings_schema(query),
@@ -174,7 +212,7 @@ def _read_ratings(connection: sa.Connection, query: LabelQuery, *, total: int) -
 
 
 def _ratings(query: LabelQuery) -> sa.Select[Any]:
-    statement = sa.select(RATINGS.c.snapshot_id, sa.cast(RATINGS.c.rating, sa.Double))
+    statement = sa.select(RATINGS.c.snapshot_id, RATINGS.c.rating)
     if query.curator_sessions:
         chosen = RATINGS.c.user_session_id.in_(query.curator_sessions)
         statement = statement.add_columns(sa.case((chosen, 1), else_=0))
@@ -195,7 +233,7 @@ def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFr
         _text(SNAPSHOTS.c.firebase_url),
         _text(SNAPSHOTS.c.phase),
         sa.cast(SNAPSHOTS.c.captured_at, sa.Text),
-        sa.cast(SNAPSHOTS.c.calculated_rating, sa.Double),
+        SNAPSHOTS.c.calculated_rating,
     ).where(SNAPSHOTS.c.id.in_(rated))
     schema: dict[str, type[pl.DataType]] = {
         "snapshot_id": pl.Int64,
@@ -214,7 +252,7 @@ def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFr
         snapshot_id, text = unreadable.select("snapshot_id", "captured_at").row(0)
         raise LabelDatabaseError(
             f"Table {SNAPSHOTS.name}: captured_at is no time stamp in {unreadable.height:,} of the "
-            f"rated rows; at id {snapshot_id} it is {text!r}. Write it like 2026-02-12 10:15:00, "
+            f"rated rows; at id {snapshot_id} it is {shown(text)}. Write it like 2026-02-12 10:15:00, "
             "in UTC, or leave it NULL."
         )
     return frame.with_columns(captured_at=captured_at)
@@ -235,8 +273,8 @@ def _read_webcams(connection: sa.Connection) -> pl.DataFrame:
 
 
 def _text(column: sa.ColumnClause[Any]) -> sa.ColumnElement[str | None]:
-    """Select a column as text without blanks around it, and NULL where nothing else is there."""
-    return sa.func.nullif(sa.func.trim(sa.cast(column, sa.Text)), "")
+    """Select a column as text without what surrounds it, and NULL where nothing else is there."""
+    return sa.func.nullif(sa.func.trim(sa.cast(column, sa.Text), AROUND), "")
 
 
 def _totals(connection: sa.Connection) -> tuple[int, int, int]:

@@ -1,12 +1,12 @@
 """From a statement to a data frame, block by block, the quickest way that each driver has.
 
 Either way only one block at a time is held as text or Python objects, and the rest as columns. What
-a statement asks belongs in `_read`.
+a statement asks belongs in `_read`; which values are refused, and in what words, in `_strict`.
 """
 
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -14,6 +14,16 @@ import psycopg2.extensions
 import sqlalchemy as sa
 
 from webcam_ml.labels._database import LabelDatabaseError
+from webcam_ml.labels._strict import (
+    Origin,
+    first_undecodable,
+    first_wrong,
+    numbers_of,
+    origins,
+    refusal,
+    undecodable,
+)
+from webcam_ml.printable import printable
 from webcam_ml.progress import track
 
 Schema = Mapping[str, type[pl.DataType]]
@@ -25,11 +35,10 @@ COPY_BLOCK_ROWS = 50_000
 # looks at them (its threshold is 700); blocks of 5,000 take half as long again.
 TUPLE_BLOCK_ROWS = 500
 
-PYTHON_TYPES: Mapping[type[pl.DataType], type] = {
-    pl.Int64: int,
-    pl.Float64: float,
-    pl.String: str,
-}
+# PostgreSQL's own numbers: bigint, smallint, integer, oid, real, double precision, numeric. What
+# they send is a number; what any other type sends is read as text first.
+NUMBER_TYPES = frozenset({20, 21, 23, 26, 700, 701, 1700})
+NOT_UTF8_IN_SQLITE = "Could not decode to UTF-8"
 
 
 def fetch(
@@ -39,24 +48,29 @@ def fetch(
 
     Args:
         connection: An open connection to PostgreSQL (psycopg2) or SQLite.
-        statement: What to select.
+        statement: What to select; the first column says in messages which row is meant. Numbers are
+            selected as they are: a cast in the database would make something of any text.
         schema: Names and types of the selected columns, in their order: Int64, Float64 or String.
         total: About how many rows there will be, for the progress that is shown.
         what: What the rows are, in a word or two.
 
     Raises:
-        LabelDatabaseError: A value does not fit the type of its column.
+        LabelDatabaseError: A value does not fit the type of its column, or a text is not UTF-8.
     """
     compiled = statement.compile(
         dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
     )
     driver = connection.connection.driver_connection
+    columns = origins(statement)
     if isinstance(driver, sqlite3.Connection):
-        rows = driver.execute(str(compiled), compiled.params)
-        frames = _in_blocks(rows, schema, total=total, what=what)
+        frames = _in_blocks(
+            driver, str(compiled), compiled.params, schema, columns, total=total, what=what
+        )
     else:
         assert isinstance(driver, psycopg2.extensions.connection)
-        frames = _copy(driver, str(compiled), compiled.params, schema, total=total, what=what)
+        frames = _copy(
+            driver, str(compiled), compiled.params, schema, columns, total=total, what=what
+        )
     return pl.concat([pl.DataFrame(schema=schema), *frames])
 
 
@@ -65,6 +79,7 @@ def _copy(
     statement: str,
     parameters: Mapping[str, object],
     schema: Schema,
+    columns: Sequence[Origin],
     *,
     total: int,
     what: str,
@@ -76,9 +91,13 @@ def _copy(
         what=f"reading {what}",
         unit=f"blocks of {COPY_BLOCK_ROWS:,} rows",
     )
-    parser = _CsvParser(schema, ticks, table=what)
     with driver.cursor() as cursor:
         query = cursor.mogrify(statement, parameters).decode()
+        # What COPY sends has no types.
+        cursor.execute(f"SELECT * FROM ({query}) AS typed LIMIT 0")
+        assert cursor.description is not None
+        types = [column.type_code for column in cursor.description]
+        parser = _CsvParser(schema, types, columns, ticks)
         cursor.copy_expert(f"COPY ({query}) TO STDOUT WITH (FORMAT csv)", parser)
     parser.finish_block()
     return parser.frames
@@ -87,11 +106,21 @@ def _copy(
 class _CsvParser:
     """What COPY writes to: it comes one whole row a call (libpq's promise), whatever is quoted."""
 
-    def __init__(self, schema: Schema, ticks: Iterator[int], *, table: str) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        types: Sequence[int],
+        columns: Sequence[Origin],
+        ticks: Iterator[int],
+    ) -> None:
         self.frames: list[pl.DataFrame] = []
         self._schema = schema
+        self._sent: Schema = {
+            name: dtype if code in NUMBER_TYPES else pl.String
+            for (name, dtype), code in zip(schema.items(), types, strict=True)
+        }
+        self._columns = columns
         self._ticks = ticks
-        self._table = table
         self._rows: list[bytes] = []
 
     def write(self, row: bytes) -> None:
@@ -103,46 +132,138 @@ class _CsvParser:
         if not self._rows:
             return
         text = b"".join(self._rows)
-        self._rows.clear()
         try:
-            frame = pl.read_csv(text, has_header=False, schema=self._schema)
+            frame = pl.read_csv(text, has_header=False, schema=self._sent)
         except pl.exceptions.ComputeError as error:
-            reason = str(error).splitlines()[0]
-            raise LabelDatabaseError(f"Table {self._table}: {reason}.") from None
-        self.frames.append(frame)
+            raise self._explain(text, error) from None
+        self._rows.clear()
+        self.frames.append(self._typed(frame))
         next(self._ticks, None)
+
+    def _typed(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Read as numbers what came as text and should be numbers."""
+        for place, (name, dtype) in enumerate(self._schema.items()):
+            texts = frame[name]
+            if texts.dtype == dtype:
+                continue
+            numbers = numbers_of(texts, dtype)
+            wrong = first_wrong(texts, numbers)
+            if wrong is not None:
+                raise refusal(
+                    self._columns[place],
+                    texts[wrong],
+                    dtype=dtype,
+                    row=self._columns[0],
+                    row_id=frame[wrong, 0],
+                )
+            frame = frame.with_columns(numbers)
+        return frame
+
+    def _explain(self, text: bytes, error: Exception) -> LabelDatabaseError:
+        """Find what polars could not read, in a block read again as nothing but text."""
+        schema = dict.fromkeys(self._schema, pl.String)
+        frame = pl.read_csv(text, has_header=False, schema=schema, encoding="utf8-lossy")
+        row = first_undecodable(self._rows)
+        if row is not None:
+            cells = frame.row(row)
+            place = next(i for i, cell in enumerate(cells) if cell and "\ufffd" in cell)
+            return LabelDatabaseError(
+                undecodable(
+                    self._columns[place], cells[place], row=self._columns[0], row_id=cells[0]
+                )
+            )
+        for place, (name, dtype) in enumerate(self._sent.items()):
+            if dtype is pl.String:
+                continue
+            wrong = first_wrong(frame[name], frame[name].cast(dtype, strict=False))
+            if wrong is not None:
+                return refusal(
+                    self._columns[place],
+                    frame[wrong, place],
+                    dtype=dtype,
+                    row=self._columns[0],
+                    row_id=frame[wrong, 0],
+                )
+        reason = printable(str(error).splitlines()[0])
+        return LabelDatabaseError(f"Table {self._columns[0].table}: {reason}.")
 
 
 def _in_blocks(
-    rows: sqlite3.Cursor, schema: Schema, *, total: int, what: str
+    driver: sqlite3.Connection,
+    statement: str,
+    parameters: Mapping[str, object],
+    schema: Schema,
+    columns: Sequence[Origin],
+    *,
+    total: int,
+    what: str,
 ) -> list[pl.DataFrame]:
+    rows = driver.execute(statement, parameters)
     blocks = track(
         iter(lambda: rows.fetchmany(TUPLE_BLOCK_ROWS), []),
         total=math.ceil(total / TUPLE_BLOCK_ROWS),
         what=f"reading {what}",
         unit=f"blocks of {TUPLE_BLOCK_ROWS:,} rows",
     )
-    return [
-        pl.DataFrame(
-            [
-                _column(name, values, dtype, table=what)
-                for (name, dtype), values in zip(
-                    schema.items(), zip(*block, strict=True), strict=True
-                )
-            ]
-        )
-        for block in blocks
-    ]
+    try:
+        return [_frame(block, schema, columns) for block in blocks]
+    except sqlite3.OperationalError as error:
+        if NOT_UTF8_IN_SQLITE not in str(error):
+            raise
+    raise LabelDatabaseError(_undecodable_row(driver, statement, parameters, columns))
+
+
+def _frame(
+    block: Sequence[tuple[object, ...]], schema: Schema, columns: Sequence[Origin]
+) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            _column(name, values, dtype, origin=origin, rows=block, row=columns[0])
+            for (name, dtype), values, origin in zip(
+                schema.items(), zip(*block, strict=True), columns, strict=True
+            )
+        ]
+    )
 
 
 def _column(
-    name: str, values: tuple[object, ...], dtype: type[pl.DataType], *, table: str
+    name: str,
+    values: tuple[object, ...],
+    dtype: type[pl.DataType],
+    *,
+    origin: Origin,
+    rows: Sequence[tuple[object, ...]],
+    row: Origin,
 ) -> pl.Series:
     try:
         return pl.Series(name, values, dtype=dtype)
     except TypeError:
-        expected = PYTHON_TYPES[dtype]
-    wrong = next(v for v in values if v is not None and not isinstance(v, expected))
-    raise LabelDatabaseError(
-        f"Table {table}: {name} holds {wrong!r}, which is no {dtype.__name__}."
-    )
+        pass  # Something among them is of another kind.
+    fitting = int if dtype is pl.Int64 else int | float
+    numbers: list[object] = []
+    for place, value in enumerate(values):
+        number = value
+        if isinstance(value, str) and dtype is pl.Float64:
+            number = numbers_of(pl.Series([value]), dtype).item()
+        if value is not None and not isinstance(number, fitting):
+            raise refusal(origin, value, dtype=dtype, row=row, row_id=rows[place][0])
+        numbers.append(number)
+    return pl.Series(name, numbers, dtype=dtype)
+
+
+def _undecodable_row(
+    driver: sqlite3.Connection,
+    statement: str,
+    parameters: Mapping[str, object],
+    columns: Sequence[Origin],
+) -> str:
+    """Run a statement again, texts as their bytes, to find the first that is not UTF-8."""
+    driver.text_factory = bytes
+    try:
+        for cells in driver.execute(statement, parameters):
+            place = first_undecodable(cells)
+            if place is not None:
+                return undecodable(columns[place], cells[place], row=columns[0], row_id=cells[0])
+    finally:
+        driver.text_factory = str
+    raise AssertionError("the same statement in one transaction gave other rows")

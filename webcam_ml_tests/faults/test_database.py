@@ -99,5 +99,5 @@ def test_a_server_that_is_restarted_while_labels_are_read_is_an_error_and_then_f
     postgres_server.start()
     connection.invalidate()
     connection.close()
-    assert "run it again when the database is up" in reading.refusal()
+    assert "Run it again when the database is up" in reading.refusal()
     assert read_labels(postgres.database, LabelQuery()).frame.equals(before.frame)
