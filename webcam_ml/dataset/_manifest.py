@@ -264,13 +264,27 @@ def require_usable_targets(manifest: Manifest) -> None:
             continue
         positives = int(rows["target_label"].sum())
         if positives in (0, rows.height):
-            values = manifest.frame["label_value"].to_list()
             raise UnusableTargetsError(
                 f"binary_threshold {meta.binary_threshold:g} leaves {positives:,} of {rows.height:,} "
-                f"{name} rows positive, so that split has one class. Labels run from "
-                f"{min(values):g} to {max(values):g} stars: set binary_threshold between them, or "
+                f"{name} rows positive, so that split has one class. {_other_thresholds(rows)}, or "
                 "rate more snapshots of other webcams"
             )
+
+
+def _other_thresholds(rows: pl.DataFrame) -> str:
+    """Say which thresholds would leave a split both classes, and how many rows positive."""
+    values = rows["label_value"]
+    left = {star: int((values >= star).sum()) for star in range(2, 6)}
+    useful = [f"{star} would leave {n:,}" for star, n in left.items() if 0 < n < rows.height]
+    if useful:
+        return f"Of the same rows {', '.join(useful)}: set binary_threshold accordingly"
+    low, high = min(values.to_list()), max(values.to_list())
+    if low == high:
+        return (
+            f"All of them are labelled {low:g} stars, so no threshold divides them: give the split "
+            "more webcams"
+        )
+    return f"Their labels run from {low:g} to {high:g} stars: set binary_threshold between them"
 
 
 def _require_ratings_on_scale(labels: Labels) -> None:

@@ -1,4 +1,4 @@
-"""Rows of a manifest whose pictures could be read, and how many could not."""
+"""Rows of a manifest that have a picture to learn from, and how many have none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,8 @@ class RowsWithPictures:
         frame: The manifest's columns, `sha256`, and `camera_id`: the same for webcams that the
             manifest takes for one camera, else webcam_id. What may not be torn apart (folds,
             resamples) goes by it.
-        left_out: How many rows have no readable picture, by reason.
+        left_out: How many rows have no usable picture, by reason; `placeholder` counts those that
+            show a card instead of what the webcam sees.
     """
 
     frame: pl.DataFrame
@@ -45,8 +46,8 @@ def rows_with_pictures(manifest: Manifest, index: ImageIndex) -> RowsWithPicture
     unknown = joined["status"].null_count()
     if unknown:
         raise ValueError(f"{unknown} rows of manifest_{manifest.part} are not in the image index")
-    failed = joined.filter(pl.col("status") != "ok")
+    without = joined.filter(pl.col("status") != "ok")
     return RowsWithPictures(
         frame=joined.filter(pl.col("status") == "ok").drop("status", "error"),
-        left_out=dict(failed.group_by("error").agg(pl.len()).sort("error").iter_rows()),
+        left_out=dict(without.group_by("error").agg(pl.len()).sort("error").iter_rows()),
     )

@@ -64,16 +64,17 @@ def open_database(url: str) -> Iterator[sa.Connection]:
     parsed = sa.make_url(url.strip())
     if parsed.drivername == "postgres":
         parsed = parsed.set(drivername="postgresql")
-    engine = sa.create_engine(parsed, poolclass=sa.NullPool)
-    if engine.dialect.name == "sqlite":
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    # A server that keeps any bytes (SQL_ASCII) would otherwise be sent ASCII only.
+    settings = {} if is_sqlite else {"client_encoding": "utf8"}
+    engine = sa.create_engine(parsed, poolclass=sa.NullPool, connect_args=settings)
+    if is_sqlite:
         _make_transactional(engine)
     try:
         with engine.begin() as connection:
             yield connection
-    except (sa.exc.OperationalError, sa.exc.ProgrammingError) as error:
-        reason = " ".join(str(error.orig).split())
-        if parsed.password:
-            reason = reason.replace(parsed.password, "***")
+    except sa.exc.DBAPIError as error:
+        reason = LabelDatabase(url).said(error)
         raise DemoDatabaseError(
             f"Cannot make a demo in the {name}: {reason}. Check --database-url, and that its user "
             "may create tables there."

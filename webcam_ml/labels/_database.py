@@ -257,13 +257,13 @@ class LabelDatabase:
         )
 
     def _explain_connect(self, error: Exception) -> str:
-        said = self._said(error)
+        said = self.said(error)
         if CANNOT_OPEN in said:
             return f"Cannot open {self}: {said}. {sqlite_file_advice(self._sqlite_path)}"
         return f"Cannot open {self}: {said}. {connection_advice(said)}"
 
     def _explain_read(self, error: Exception, *, role: str = "") -> str:
-        said = self._said(error)
+        said = self.said(error)
         if CANNOT_OPEN in said:
             advice = sqlite_file_advice(self._sqlite_path)
         else:
@@ -271,7 +271,7 @@ class LabelDatabase:
         return f"Reading {self} failed: {said}. Nothing was stored. {advice}"
 
     def _explain_write(self, error: Exception) -> str:
-        said = self._said(error)
+        said = self.said(error)
         advice = write_advice(said, lost=is_about_the_connection(error))
         return f"Writing to {self} failed, and nothing was written: {said}. {advice}"
 
@@ -313,7 +313,7 @@ class LabelDatabase:
             f"Does {ENVIRONMENT_VARIABLE} name the application's database?"
         )
 
-    def _said(self, error: Exception) -> str:
+    def said(self, error: Exception) -> str:
         """What the driver said, without statement, parameters or password, fit to be shown."""
         text = driver_said(error)
         secrets = {self._url.password, self._option("password"), self._option("sslpassword")}

@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
+from webcam_ml.contracts import HIGHEST_RATING, LOWEST_RATING, STARS
 from webcam_ml.labels._database import LabelDatabaseError
-from webcam_ml.labels._labels import HIGHEST_RATING, LOWEST_RATING, STARS
 
 
 def require_key(

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 
 from webcam_ml.labels._database import LabelDatabaseError
+from webcam_ml.printable import printable
 
 NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"
 # One way to write each, or two texts would be one id.
@@ -65,7 +66,7 @@ def refusal(
         row_id: what it says in this row.
     """
     kind = {pl.Int64: "whole number", pl.Float64: "number", pl.String: "text"}[dtype]
-    where = "" if origin == row else f" where {row.column} is {shown(row_id)}"
+    where = "" if origin == row else f" where {row.column} is {_id(row_id)}"
     return LabelDatabaseError(
         f"Table {origin.table}: {origin.column} is {shown(value)}{where}, which is no {kind}. "
         f"Nothing was read. {_advice(origin, value, kind)}"
@@ -76,7 +77,7 @@ def undecodable(origin: Origin, value: bytes | str, *, row: Origin, row_id: obje
     """Say which text is not UTF-8."""
     return (
         f"Table {origin.table}: {origin.column} is {shown(value)} where {row.column} is "
-        f"{shown(row_id)}, and that is not UTF-8. Nothing was read. Write the text anew as UTF-8: a "
+        f"{_id(row_id)}, and that is not UTF-8. Nothing was read. Write the text anew as UTF-8: a "
         "program with another encoding, Latin-1 for example, has stored it."
     )
 
@@ -86,6 +87,11 @@ def shown(value: object) -> str:
     if isinstance(value, str | bytes) and len(value) > CHARACTERS_SHOWN:
         return f"{value[:CHARACTERS_SHOWN]!r}…"
     return repr(value)
+
+
+def _id(value: object) -> str:
+    """Show what tells a row apart: as a number, also where it was read as text."""
+    return printable(str(value))[:CHARACTERS_SHOWN]
 
 
 def _advice(origin: Origin, value: object, kind: str) -> str:

@@ -17,7 +17,7 @@ from webcam_ml.orchestration.config import (
     DisagreementConfig,
     EvaluationConfig,
     ExportConfig,
-    ImagesConfig,
+    ImageIndexConfig,
     LabelsConfig,
     ManifestConfig,
 )
@@ -49,7 +49,7 @@ READS_TEST_SPLIT = {"reads": "test-split"}
 CHANGES_WHAT_IS_LIVE = {"changes": "live-model"}
 
 
-@asset(group_name=LABELS, owners=OWNERS, kinds={"postgres", "csv"}, tags=READS_DATABASE)
+@asset(group_name=LABELS, owners=OWNERS, kinds={"sql", "csv"}, tags=READS_DATABASE)
 @failing_with_a_sentence
 def labels_raw(
     config: LabelsConfig, label_database: LabelDatabaseResource
@@ -107,7 +107,7 @@ def build_split_asset(split: SplitName) -> AssetsDefinition:
 @asset(group_name=PICTURES, owners=OWNERS, kinds={"image"}, tags=READS_PICTURE_HOSTS)
 @failing_with_a_sentence
 def image_index(
-    config: ImagesConfig, workspace: Workspace, manifest_full: Manifest
+    config: ImageIndexConfig, workspace: Workspace, manifest_full: Manifest
 ) -> MaterializeResult[ComparedImages]:
     """Every picture of the manifest fetched once, verified and fingerprinted; failures listed."""
     from webcam_ml.dataset.duplicates import compare_images
@@ -117,7 +117,11 @@ def image_index(
         manifest_full.frame, cache=workspace.images, settings=config.settings()
     )
     compared = compare_images(
-        manifest_full.frame, index, images=workspace.images, cache=workspace.cache_folder
+        manifest_full.frame,
+        index,
+        images=workspace.images,
+        cache=workspace.cache_folder,
+        keep_placeholders=config.keep_placeholders,
     )
     return MaterializeResult(value=compared, metadata=presentation.of_images(compared))
 

@@ -8,6 +8,7 @@ from dagster import (
     AssetCheckResult,
     AssetChecksDefinition,
     AssetCheckSeverity,
+    AssetIn,
     MarkdownMetadataValue,
     asset_check,
 )
@@ -115,6 +116,41 @@ def images_readable(image_index: ImageIndex) -> AssetCheckResult:
     )
 
 
+@asset_check(asset="image_index", additional_ins={"manifest_full": AssetIn("manifest_full")})
+@failing_with_a_sentence
+def one_file_for_one_snapshot(image_index: ImageIndex, manifest_full: Manifest) -> AssetCheckResult:
+    """No two snapshots of a webcam have the same file."""
+    from webcam_ml.dataset.duplicates import find_same_file
+
+    same = find_same_file(manifest_full.frame, image_index)
+    different, both = same.with_different_labels(), same.with_both_classes()
+    return _result(
+        Verdict(
+            same.files.is_empty(),
+            f"Each of {same.compared:,} snapshots has a file of its own."
+            if same.files.is_empty()
+            else f"{same.snapshots:,} of {same.compared:,} snapshots share their file with another of "
+            f"the same webcam ({same.files.height:,} files). {different.height:,} of these files have "
+            f"different labels, over {int(different['snapshots'].sum()):,} snapshots; {both.height:,} "
+            "are of more than one class. Is firebase_url the address of a camera's current picture? "
+            "Store a picture for each snapshot.",
+            {
+                "snapshots compared": same.compared,
+                "snapshots that share a file": same.snapshots,
+                "files": same.files.height,
+                "files with different labels": different.height,
+                "snapshots of files with different labels": int(different["snapshots"].sum()),
+                "files of more than one class": both.height,
+            },
+        ),
+        severity=AssetCheckSeverity.WARN,
+        examples=presentation.preview(
+            same.files,
+            ("webcam_id", "snapshot_id", "snapshots", "labels", "lowest", "highest", "classes"),
+        ),
+    )
+
+
 @asset_check(asset="image_index")
 @failing_with_a_sentence
 def no_near_duplicates_across_splits(
@@ -126,10 +162,11 @@ def no_near_duplicates_across_splits(
     verdict = Verdict(
         across.is_empty(),
         f"No two webcams in different splits show the same picture ({image_index.snapshots:,} compared)."
+        + _placeholders(image_index)
         if across.is_empty()
         else f"{across.height:,} pairs of webcams in different splits show the same picture: the test "
         "rows among them are no test. merge_duplicate_webcams: true (manifest_full) keeps such "
-        "cameras in one split.",
+        "cameras in one split." + _placeholders(image_index),
         {
             "pairs of webcams across splits": across.height,
             "pairs of pictures across splits": int(across["pictures"].sum()),
@@ -142,6 +179,18 @@ def no_near_duplicates_across_splits(
     result = _result(verdict, severity=AssetCheckSeverity.WARN)
     pictures = presentation.of_near_duplicates(image_index, images=workspace.images)
     return result.with_metadata({**result.metadata, **pictures})
+
+
+def _placeholders(found: NearDuplicates) -> str:
+    """Say how many snapshots show a card instead of what their webcam sees."""
+    files = found.placeholders.height
+    if not files:
+        return ""
+    snapshots = int(found.placeholders["snapshots"].sum())
+    return (
+        f" {snapshots:,} snapshots show one of {files:,} placeholders (a picture of many webcams, or of "
+        "different times): they are left out, unless keep_placeholders: true (image_index) keeps them."
+    )
 
 
 @asset_check(asset="eval_report")
@@ -226,6 +275,7 @@ CHECKS: list[AssetChecksDefinition] = [
     no_webcam_in_two_splits,
     targets_usable,
     images_readable,
+    one_file_for_one_snapshot,
     no_near_duplicates_across_splits,
     enough_test_data,
     beats_trivial_baselines,

@@ -108,6 +108,15 @@ class ImagesConfig(Config):
         )
 
 
+class ImageIndexConfig(ImagesConfig):
+    """How pictures are fetched, and which of them count."""
+
+    keep_placeholders: bool = Field(
+        default=False,
+        description='Whether "camera offline" cards are trained and judged on like pictures.',
+    )
+
+
 class ManifestConfig(Config):
     """What the model is asked, and how webcams are divided; chosen here and nowhere else."""
 
@@ -379,7 +388,7 @@ class ComparisonConfig(Config):
 CONFIG_BY_ASSET: dict[str, type[Config]] = {
     "labels_raw": LabelsConfig,
     "manifest_full": ManifestConfig,
-    "image_index": ImagesConfig,
+    "image_index": ImageIndexConfig,
     "checkpoint": CheckpointConfig,
     "eval_report": EvaluationConfig,
     "onnx_model": ExportConfig,

@@ -15,6 +15,9 @@ from pydantic import ValidationError
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.orchestration.config import CONFIG_BY_ASSET, AssetConfig
 
+# Fields that take any text and end in evidence, reports or the ledger.
+FREE_TEXT = ("curator_sessions", "definition_change", "model_version")
+
 
 class RunConfigError(WebcamMLError):
     """The run config has entries that no asset understands, or values that make no sense."""
@@ -55,7 +58,7 @@ def judge_run_config(
 
 def fields_for(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a run config that has been judged says about an asset: the fields of its config."""
-    return _fields((run_config.get("ops") or {}).get(asset) or {})
+    return _fields({"config": config_of(asset, run_config)})
 
 
 def _fields(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,18 +86,96 @@ def _faults(name: str, entry: Any, assets: Collection[str]) -> Iterator[str]:
         yield f"ops: {name}: config: {fault}"
     if unknown:
         return
+    written = entry.get("config") or {}
+    refused = [field for field in FREE_TEXT if variables_in(written.get(field))]
+    for field in refused:
+        yield (
+            f"ops: {name}: config: {field}: a text that is stored with the model cannot come from the "
+            "environment, where passwords are: write it out"
+        )
+    if not refused:
+        yield from _value_faults(name, written, values)
+
+
+def _value_faults(
+    name: str, written: Mapping[str, Any], values: Mapping[str, Any]
+) -> Iterator[str]:
+    """Judge values; those from the environment are never shown, since a password may be there."""
     try:
-        config = config_class(**values)
+        config = CONFIG_BY_ASSET[name](**values)
     except ValidationError as error:
         for detail in error.errors():
+            found = f"found {detail['input']!r}"
+            if variables_in(_at(written, detail["loc"])):
+                found = f"found in the environment variable {_named(written, detail['loc'])} (not shown)"
             field = ".".join(str(part) for part in detail["loc"])
-            yield f"ops: {name}: config: {field}: {detail['msg']}, found {detail['input']!r}"
+            yield f"ops: {name}: config: {field}: {detail['msg']}, {found}"
         return
     assert isinstance(config, AssetConfig)
     try:
         config.settings()
     except WebcamMLError as error:
-        yield f"ops: {name}: config: {error}"
+        fault = str(error)
+        if variables := variables_in(written):
+            # The sentence may name any value.
+            fault = (
+                f"not right with what the environment has as {', '.join(sorted(variables))}, which is "
+                "not shown: write the value out to see why"
+            )
+        yield f"ops: {name}: config: {fault}"
+
+
+def variables_in(value: Any) -> set[str]:
+    """Name the environment variables that a part of a run config takes values from."""
+    if _is_from_environment(value):
+        return {str(value["env"])}
+    if isinstance(value, Mapping):
+        return set().union(*(variables_in(part) for part in value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*(variables_in(part) for part in value))
+    return set()
+
+
+def config_of(asset: str, run_config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give what a run config says under `config` of an asset, as it is written."""
+    return ((run_config.get("ops") or {}).get(asset) or {}).get("config") or {}
+
+
+def as_written(resolved: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Give config as it may be stored: where a value came from the environment, only its name.
+
+    Args:
+        resolved: The config that a step got, defaults filled in.
+        written: The same part of the run config.
+    """
+    kept = dict(resolved)
+    for field, value in written.items():
+        if isinstance(value, Mapping) and not _is_from_environment(value):
+            kept[field] = as_written(kept.get(field) or {}, value)
+        elif variables_in(value):
+            kept[field] = value
+    return kept
+
+
+def _at(written: Any, place: tuple[int | str, ...]) -> Any:
+    """Give the part of a config that a fault is about, as far as it is written."""
+    for part in place:
+        if _is_from_environment(written):
+            break
+        try:
+            written = written[part]
+        except (LookupError, TypeError):
+            break  # a default, or deeper than what was written
+    return written
+
+
+def _named(written: Any, place: tuple[int | str, ...]) -> str:
+    return ", ".join(sorted(variables_in(_at(written, place))))
+
+
+def _is_from_environment(value: Any) -> bool:
+    """Whether this is Dagster's way of naming an environment variable: ``{env: NAME}``."""
+    return isinstance(value, Mapping) and set(value) == {"env"}
 
 
 def _unknown_fields(values: Mapping[str, Any], config_class: type[Config]) -> Iterator[str]:
@@ -110,9 +191,13 @@ def _unknown_fields(values: Mapping[str, Any], config_class: type[Config]) -> It
 
 
 def _from_environment(value: Any) -> Any:
-    """Resolve Dagster's way of naming an environment variable: ``{env: NAME}``."""
-    if isinstance(value, Mapping) and set(value) == {"env"}:
+    """Resolve what names environment variables, also in groups and lists."""
+    if _is_from_environment(value):
         return os.environ.get(str(value["env"]))
+    if isinstance(value, Mapping):
+        return {field: _from_environment(part) for field, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_from_environment(part) for part in value]
     return value
 
 

@@ -21,7 +21,7 @@ from dagster import (
 import webcam_ml
 from webcam_ml.orchestration.downloads import OFFERED, offer
 from webcam_ml.orchestration.failures import as_dagster_failure
-from webcam_ml.orchestration.guard import judge_run_config
+from webcam_ml.orchestration.guard import as_written, config_of, judge_run_config
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
 from webcam_ml.orchestration.retraining.presence import at_work
 from webcam_ml.orchestration.values import value_type
@@ -139,6 +139,13 @@ class ArtifactIOManager(ConfigurableIOManager):
             )
         return self.workspace.store.find(asset, data_version)
 
+    def _config(self, context: OutputContext) -> dict[str, Any]:
+        """Give the config of the step as lineage.json keeps it: without values of the environment."""
+        run_config = context.step_context.dagster_run.run_config
+        return as_written(
+            resolved_config(context), config_of(context.asset_key.to_user_string(), run_config)
+        )
+
     def _provenance(
         self, context: OutputContext, inputs: Mapping[str, StoredArtifact]
     ) -> Provenance:
@@ -150,7 +157,7 @@ class ArtifactIOManager(ConfigurableIOManager):
             database = {**source.description, "demo": source.is_demo()}
         return Provenance(
             run_id=context.run_id,
-            config=resolved_config(context),
+            config=self._config(context),
             code_version=code_version(),
             libraries={name: metadata.version(name) for name in RECORDED_LIBRARIES},
             database=database,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dagster import MarkdownMetadataValue, MetadataValue
 
 from webcam_ml.contracts import target_of
+from webcam_ml.printable import printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,6 +102,7 @@ def of_images(images: "ComparedImages") -> Metadata:
         ),
         "pairs of webcams with the same picture": near_duplicates.webcam_pairs().height,
         "placeholders": near_duplicates.placeholders.height,
+        "snapshots left out as placeholders": index.left_out().height,
     }
 
 
@@ -341,7 +343,7 @@ def _cell(value: object) -> str:
         return _image(value)
     if isinstance(value, (int, float)):
         return f"{value:g}" if isinstance(value, float) else str(value)
-    text = " ".join(str(value).split())
+    text = printable(" ".join(str(value).split()))
     if len(text) > LONGEST_CELL:
         text = f"{text[:LONGEST_CELL]}…"
     return _MARKUP.sub(r"\\\1", text)

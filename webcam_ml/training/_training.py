@@ -271,7 +271,7 @@ def _require_learnable(
     for name, rows in (("train", train_rows), ("val", val_rows)):
         left_out = sum(rows.left_out.values())
         without = (
-            f" after {left_out} rows without a readable picture were left out" if left_out else ""
+            f" after {left_out} rows without a usable picture were left out" if left_out else ""
         )
         if rows.frame.is_empty():
             raise WebcamMLError(

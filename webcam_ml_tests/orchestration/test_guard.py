@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from dagster import Config
 
 from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.config import CONFIG_BY_ASSET
-from webcam_ml.orchestration.guard import RunConfigError, judge_run_config
+from webcam_ml.orchestration.guard import RunConfigError, as_written, judge_run_config
 from webcam_ml.project import CONFIGS
 
 NAMES = [key.to_user_string() for definition in ASSETS for key in definition.keys]
@@ -119,8 +120,49 @@ def test_values_from_the_environment_are_judged_as_what_they_are(
     monkeypatch.setenv("SEED", "7")
     assert judge_run_config(config, assets=NAMES, selected=None) == []
     monkeypatch.setenv("SEED", "seven")
-    with pytest.raises(RunConfigError, match=r"seed: .* found 'seven'"):
+    with pytest.raises(RunConfigError, match=r"seed: .* found in the environment variable SEED"):
         judge_run_config(config, assets=NAMES, selected=None)
+
+
+SECRET = "postgresql://ada:s3cret@db.example/sunset"
+FROM_ENVIRONMENT = {"env": "DATABASE_URL"}
+
+
+def _places() -> list[tuple[str, dict[str, object]]]:
+    """Every field of every asset, groups and lists included, taken from the environment."""
+    places: list[tuple[str, dict[str, object]]] = []
+    for asset, config_class in CONFIG_BY_ASSET.items():
+        for field, info in config_class.model_fields.items():
+            places.append((asset, {field: FROM_ENVIRONMENT}))
+            group = info.annotation
+            if isinstance(group, type) and issubclass(group, Config):
+                places += [
+                    (asset, {field: {part: FROM_ENVIRONMENT}}) for part in group.model_fields
+                ]
+            if info.annotation == list[str]:
+                places.append((asset, {field: [FROM_ENVIRONMENT]}))
+    return places
+
+
+@pytest.mark.parametrize(("asset", "values"), _places(), ids=str)
+def test_no_field_shows_or_takes_a_password_from_the_environment(
+    asset: str, values: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", SECRET)
+    with pytest.raises(RunConfigError) as caught:
+        judge_run_config({"ops": {asset: {"config": values}}}, assets=NAMES, selected=None)
+    for part in (SECRET, "s3cret", "postgresql"):
+        assert part not in str(caught.value)
+
+
+def test_what_is_stored_of_a_config_names_the_variable_instead_of_its_value() -> None:
+    resolved = {"seed": 7, "train_pct": 70, "images": {"attempts": 3, "timeout_seconds": 5.0}}
+    written = {"seed": {"env": "SEED"}, "images": {"attempts": {"env": "TRIES"}}}
+    assert as_written(resolved, written) == {
+        "seed": {"env": "SEED"},
+        "train_pct": 70,
+        "images": {"attempts": {"env": "TRIES"}, "timeout_seconds": 5.0},
+    }
 
 
 def test_a_weights_file_that_is_not_there_is_refused_before_anything_is_fetched() -> None:

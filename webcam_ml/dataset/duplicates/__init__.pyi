@@ -2,20 +2,25 @@ from ._fingerprint import fingerprint, fingerprints
 from ._groups import DuplicateWebcams, connected_webcams
 from ._matches import Matches, match_pictures
 from ._near_duplicates import (
+    PLACEHOLDER,
     ComparedImages,
     NearDuplicates,
     compare_images,
     find_duplicate_webcams,
 )
+from ._same_file import SameFile, find_same_file
 
 __all__ = [
+    "PLACEHOLDER",
     "ComparedImages",
     "DuplicateWebcams",
     "Matches",
     "NearDuplicates",
+    "SameFile",
     "compare_images",
     "connected_webcams",
     "find_duplicate_webcams",
+    "find_same_file",
     "fingerprint",
     "fingerprints",
     "match_pictures",

@@ -24,6 +24,7 @@ from webcam_ml.errors import WebcamMLError
 PAIRS_FILE = "near_duplicates.csv"
 PLACEHOLDERS_FILE = "placeholders.csv"
 META = Document("near_duplicates_meta.json", made_by="image_index")
+PLACEHOLDER = "placeholder"
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,15 +124,21 @@ class ComparedImages:
 
 
 def compare_images(
-    rows: pl.DataFrame, index: ImageIndex, *, images: ImageCache, cache: Path
+    rows: pl.DataFrame,
+    index: ImageIndex,
+    *,
+    images: ImageCache,
+    cache: Path,
+    keep_placeholders: bool = False,
 ) -> ComparedImages:
-    """Find the same picture under two webcams of a manifest.
+    """Find the same picture under two webcams of a manifest, and leave placeholders out.
 
     Args:
         rows: Of the manifest: snapshot_id, webcam_id, split, captured_at.
         index: Their pictures.
         images: Where the pictures are.
         cache: Root of the caches; fingerprints are kept there by the digest of the picture.
+        keep_placeholders: Whether snapshots that show a placeholder stay among the usable.
     """
     pictures, matches = _match(rows, index, images=images, cache=cache)
     splits = rows.select("webcam_id", "split").unique()
@@ -145,6 +152,8 @@ def compare_images(
             how="left",
             maintain_order="left",
         )
+    if not keep_placeholders and not matches.placeholders.is_empty():
+        index = index.without(matches.placeholders["sha256"], reason=PLACEHOLDER)
     return ComparedImages(
         index,
         NearDuplicates(

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -56,9 +56,10 @@ class ImageIndex:
 
     Attributes:
         frame: One row a snapshot, ordered by snapshot_id: snapshot_id, source (path or URL),
-            status (``ok`` or ``failed``), error (category of the failure, else null), and of ok
-            rows sha256 (the name in the `ImageCache`), bytes, width and height in pixels after
-            orientation, format.
+            status (``ok``, ``failed``, or ``left_out`` where the picture is there and shows nothing
+            of the webcam), error (category of the failure, or why it is left out; else null), and of
+            all but the failed rows sha256 (the name in the `ImageCache`), bytes, width and height in
+            pixels after orientation, format.
         max_failed_fraction: The share of failures that the run was allowed.
     """
 
@@ -69,8 +70,28 @@ class ImageIndex:
         """Return the rows whose image is there: what training and evaluation work on."""
         return self.frame.filter(pl.col("status") == "ok")
 
+    def without(self, digests: pl.Series, *, reason: str) -> Self:
+        """Leave out the rows that show some pictures.
+
+        Args:
+            digests: SHA-256 of these pictures.
+            reason: Why, in a word.
+        """
+        shows = pl.col("sha256").is_in(digests.implode())
+        return replace(
+            self,
+            frame=self.frame.with_columns(
+                status=pl.when(shows).then(pl.lit("left_out")).otherwise("status"),
+                error=pl.when(shows).then(pl.lit(reason)).otherwise("error"),
+            ),
+        )
+
+    def left_out(self) -> pl.DataFrame:
+        """Return the rows whose picture is there and is left out."""
+        return self.frame.filter(pl.col("status") == "left_out")
+
     def failed(self) -> pl.DataFrame:
-        """Return the rows that are left out."""
+        """Return the rows whose picture could not be had."""
         return self.frame.filter(pl.col("status") == "failed")
 
     @property
@@ -89,12 +110,13 @@ class ImageIndex:
     def save(self, folder: Path) -> None:
         """Write ``image_index.csv`` and ``image_index_meta.json``."""
         IMAGE_INDEX_TABLE.write(self.frame, folder / _INDEX_FILE)
-        usable = self.usable()
+        usable, left_out = self.usable(), self.left_out().height
         meta = {
             "counts": {
                 "snapshots": self.frame.height,
                 "ok": usable.height,
-                "failed": self.frame.height - usable.height,
+                "failed": self.failed().height,
+                **({"left_out": left_out} if left_out else {}),
                 "sources": self.frame["source"].n_unique(),
                 "images": usable["sha256"].n_unique(),
             },
