@@ -17,7 +17,7 @@ from webcam_ml.export import export_candidate
 from webcam_ml.features import OPSET, BackboneSpec
 from webcam_ml.judging import ComparisonSettings, compare_with_champion
 from webcam_ml.labels import LabelDatabase, LabelQuery, Labels, read_labels
-from webcam_ml.live import LiveModel, promote, were_live
+from webcam_ml.live import LiveModel, candidate_counter, promote, were_live
 from webcam_ml.store import Artifact, ArtifactStore, Provenance, StoredArtifact
 from webcam_ml.training import Checkpoint, TrainingSettings, train
 
@@ -86,13 +86,14 @@ def main() -> None:
     if extent == "quick":
         return
     compared = compare_with_champion(
-        stored["onnx_model"], report, splits["test"], index,
+        stored["onnx_model"], report, splits["val"], splits["test"], index,
         store=store, were_live=were_live(store, report.document.target_type),
-        settings=ComparisonSettings(), images=images, cache=cache,
+        count_candidate=candidate_counter(store, report.document.target_type),
+        settings=ComparisonSettings(), images=images,
     )  # fmt: skip
     keep(
         "champion_comparison", compared.comparison,
-        "onnx_model", "eval_report", "manifest_test", "image_index",
+        "onnx_model", "eval_report", "manifest_val", "manifest_test", "image_index",
     )  # fmt: skip
     promotion = promote(
         stored["onnx_model"], stored["champion_comparison"], store=store, run_id="script"

@@ -58,6 +58,7 @@ class Binary(Target):
     }
     competing = ("prior", "channel_means")
     main_plot = "roc_pr.png"
+    floor_setting = "min_auc"
     margin_setting = "max_auc_loss"
     words = ModelWords(
         raw_score="calibrated probability that people rate it at the threshold or above",

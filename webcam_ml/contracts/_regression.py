@@ -55,6 +55,7 @@ class Regression(Target):
     }
     competing = ("median", "channel_means")
     main_plot = "error_curve.png"
+    floor_setting = "min_spearman"
     margin_setting = "max_mae_gain"
     words = ModelWords(
         raw_score="predicted rating on the 0–1 scale, clamped",

@@ -131,6 +131,7 @@ class Target(ABC):
         constants: The baselines that say one constant, and what that is.
         competing: Baselines that compete in the primary metric.
         main_plot: The plot that shows how good the model is.
+        floor_setting: The setting that says how good one must be at least.
         margin_setting: The setting that says how much worse than the live model one may be.
         words, plot_words: What people read.
     """
@@ -156,6 +157,7 @@ class Target(ABC):
     constants: ClassVar[Mapping[str, str]]
     competing: ClassVar[tuple[str, ...]]
     main_plot: ClassVar[Literal["roc_pr.png", "error_curve.png"]]
+    floor_setting: ClassVar[str]
     margin_setting: ClassVar[str]
     words: ClassVar[ModelWords]
     plot_words: ClassVar[PlotWords]

@@ -169,7 +169,8 @@ def no_weak_slice(report: EvalReport) -> Verdict:
     """Judge whether some part of the test split is clearly worse than the whole.
 
     A slice of at least 30 rows is weak if the better end of its interval is still worse than the
-    whole by more than a margin (0.05 AUC, 0.2 stars of MAE).
+    whole by more than a margin (0.05 AUC, 0.2 stars of MAE). Slices that are too thin to judge are
+    named: of them nothing is known.
 
     Args:
         report: The evidence.
@@ -181,9 +182,13 @@ def no_weak_slice(report: EvalReport) -> Verdict:
         "judged": sum(one.weak is not None for one in slices),
         "weak": len(weak),
     }
+    thin = [f"{one.by} {one.group}" for one in slices if one.weak is None]
+    unknown = f" Too thin to judge: {', '.join(thin)}." if thin else ""
     if weak:
         which = "; ".join(f"{one.by} {one.group} ({one.reason})" for one in weak)
-        return Verdict(False, f"Weak where it matters: {which}.", numbers)
+        return Verdict(False, f"Weak where it matters: {which}.{unknown}", numbers)
     return Verdict(
-        True, f"None of {numbers['judged']} slices with enough rows is clearly weak.", numbers
+        True,
+        f"None of {numbers['judged']} slices with enough rows is clearly weak.{unknown}",
+        numbers,
     )

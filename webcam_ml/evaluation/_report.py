@@ -15,27 +15,40 @@ from webcam_ml.evaluation._plots import draw_plots
 from webcam_ml.evaluation._rows import split_rows
 
 DOCUMENT = Document("eval_report.json", made_by="eval_report", schema_version=SCHEMA_VERSION)
+PREDICTIONS_FILE = "predictions.csv"
+# What the report was measured on, row by row.
+PREDICTIONS_SCHEMA: Mapping[str, type[pl.DataType]] = {
+    "snapshot_id": pl.Int64,
+    "split": pl.String,
+    "target_label": pl.Float64,
+    "raw_score": pl.Float64,
+}
 
 
 @dataclass(frozen=True)
 class EvalReport:
-    """The artifact: eval_report.json and its plots.
+    """The artifact: eval_report.json, its plots, and the predictions that it was measured on.
 
     Attributes:
         document: What eval_report.json holds.
         plots: File name → PNG.
+        predictions: Validation and test rows with the columns of ``PREDICTIONS_SCHEMA``, ordered by
+            split and snapshot_id; None in a report that was stored before they were kept.
     """
 
     document: EvalDocument
     plots: Mapping[str, bytes]
+    predictions: pl.DataFrame | None = None
 
     def save(self, folder: Path) -> None:
-        """Write eval_report.json and the plots.
+        """Write eval_report.json, the predictions and the plots.
 
         Args:
             folder: An existing, empty folder.
         """
         DOCUMENT.write(folder, self.document.model_dump(mode="json"))
+        if self.predictions is not None:
+            self.predictions.write_csv(folder / PREDICTIONS_FILE, line_terminator="\n")
         for name, png in self.plots.items():
             (folder / name).write_bytes(png)
 
@@ -51,7 +64,9 @@ class EvalReport:
         """
         document = DOCUMENT.read_as(folder, EvalDocument.model_validate)
         plots = {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
-        return cls(document=document, plots=plots)
+        path = folder / PREDICTIONS_FILE
+        predictions = pl.read_csv(path, schema=PREDICTIONS_SCHEMA) if path.is_file() else None
+        return cls(document=document, plots=plots, predictions=predictions)
 
 
 def build_eval_report(
@@ -126,4 +141,7 @@ def build_eval_report(
         webcam_label_counts=webcam_label_counts,
         checkpoint=checkpoint,
     )
-    return EvalReport(document=document, plots=draw_plots(document, test))
+    measured = pl.concat([test.frame, validation.frame]).select(
+        pl.col(name).cast(kind) for name, kind in PREDICTIONS_SCHEMA.items()
+    )
+    return EvalReport(document=document, plots=draw_plots(document, test), predictions=measured)

@@ -1,35 +1,55 @@
-from ._compare import ComparisonResult, WasLive, compare_with_champion, from_demo
+from ._compare import (
+    ComparisonResult,
+    CountCandidate,
+    Counted,
+    WasLive,
+    compare_with_champion,
+    from_demo,
+)
 from ._evidence import (
     ASSET,
     COMPARISON_FILE,
+    EVIDENCE_SCHEMA,
     Comparison,
     Evidence,
     EvidenceError,
     Judged,
+    JudgedBy,
     Part,
     as_judged,
 )
-from ._gates import GATES, WARNINGS, Gate, judge
+from ._gates import DEFECTS, GATES, GATES_OF_SCHEMA, WARNINGS, Gate, judge
+from ._luck import allowed_error
+from ._pair import MAX_ROWS_OF_A_CAMERA
 from ._runtime import ModelFile
-from ._settings import MAX_REASON_LENGTH, ComparisonSettings, ComparisonSettingsError
+from ._settings import MAX_REASON_LENGTH, ComparisonSettings, ComparisonSettingsError, WeakSlice
 
 __all__ = [
     "ASSET",
     "COMPARISON_FILE",
+    "DEFECTS",
+    "EVIDENCE_SCHEMA",
     "GATES",
+    "GATES_OF_SCHEMA",
     "MAX_REASON_LENGTH",
+    "MAX_ROWS_OF_A_CAMERA",
     "WARNINGS",
     "Comparison",
     "ComparisonResult",
     "ComparisonSettings",
     "ComparisonSettingsError",
+    "CountCandidate",
+    "Counted",
     "Evidence",
     "EvidenceError",
     "Gate",
     "Judged",
+    "JudgedBy",
     "ModelFile",
     "Part",
     "WasLive",
+    "WeakSlice",
+    "allowed_error",
     "as_judged",
     "compare_with_champion",
     "from_demo",

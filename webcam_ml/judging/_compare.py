@@ -1,30 +1,31 @@
-"""From a candidate to evidence: what it and the live model score on the same frozen test rows."""
+"""From a candidate to evidence: what it and the live model score on the same frozen rows."""
 
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from webcam_ml.contracts import MANIFEST_TABLE, DocumentError, TargetType, target_of
+from webcam_ml.contracts import MANIFEST_TABLE, DocumentError, target_of
 from webcam_ml.dataset import SPLIT_NAMES, ExportMeta, Manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import EvalReport
 from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel, ModelMeta
+from webcam_ml.judging._changes import changes_between, training_facts
 from webcam_ml.judging._evidence import (
-    SCHEMA_VERSION,
+    EVIDENCE_SCHEMA,
     Candidate,
-    Change,
-    ChangeKind,
     Comparison,
     Evidence,
+    JudgedBy,
+    OnLiveLabels,
+    Pair,
     PairedMetric,
     ParityEvidence,
+    ReportAgreement,
     Rival,
     Serving,
     TestRows,
@@ -32,8 +33,10 @@ from webcam_ml.judging._evidence import (
     eval_report_sha256,
 )
 from webcam_ml.judging._gates import WARNINGS, judge
+from webcam_ml.judging._pair import ScoredRows, require_people_on_webcams
 from webcam_ml.judging._plot import draw_comparison
 from webcam_ml.judging._runtime import (
+    STORED_STEP,
     ModelFile,
     RuntimeFailedError,
     RuntimeProcess,
@@ -41,22 +44,14 @@ from webcam_ml.judging._runtime import (
     watch_serving,
 )
 from webcam_ml.judging._settings import ComparisonSettings
-from webcam_ml.metrics import (
-    Interval,
-    WebcamEstimate,
-    effective_webcams,
-    paired_difference,
-    webcam_estimate,
-)
+from webcam_ml.metrics import FloatArray, effective_webcams
 from webcam_ml.store import ArtifactStore, StoredArtifact
-from webcam_ml.training import TRAIN_SUMMARY
 
-Scores = NDArray[np.float64]
-
-TRAINING_FACTS = (
-    "strategy", "model_name", "weights", "image_size", "class_weight", "random_state",
-)  # fmt: skip
 STORED_DIGITS = 6
+CANDIDATE, RIVAL = "candidate", "rival"
+PROBE = "linear_probe"
+# Whose ratings count, and from how many stars on: what makes two sets of labels two.
+LABEL_DEFINITION = {"binary_threshold", "label_source", "curator_sessions", "min_rating_count"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +67,17 @@ class ComparisonResult:
     milliseconds: float | None
 
 
+class Counted(NamedTuple):
+    """Which candidate this is, from 1, since the line of the ledger that made the rival live."""
+
+    since_entry: int
+    candidate_number: int
+
+
+# From model_version, the model's SHA-256 and that of the pair's rows; the same pair keeps its number.
+CountCandidate = Callable[[str, str, str], Counted]
+
+
 @dataclass(frozen=True)
 class WasLive:
     """A model that is or was live, as far as a candidate is compared with it.
@@ -81,11 +87,13 @@ class WasLive:
         onnx_model: data_version of the stored version that it came from.
         quality: The primary metric on the test split of its day, larger is better; None if it was
             not measured.
+        judged_by: What it was judged by itself; None if that is not stored.
     """
 
     file: ModelFile
     onnx_model: str
     quality: float | None
+    judged_by: JudgedBy | None = None
 
     @property
     def version(self) -> str:
@@ -94,119 +102,86 @@ class WasLive:
 
 
 @dataclass(frozen=True)
-class _TestSet:
-    """Test rows with a picture, and how everything on them is measured."""
+class _Asking:
+    """A candidate with all that it is measured on and by."""
 
-    frame: pl.DataFrame
-    target_type: TargetType
-    bootstrap_samples: int
-    random_state: int
+    stored: StoredArtifact
+    exported: ExportedModel
+    labels: ExportMeta
+    rows: ScoredRows
     images: ImageCache
-    cache: Path
+    store: ArtifactStore
+    count_candidate: CountCandidate
 
     @property
-    def digests(self) -> list[str]:
-        return self.frame["sha256"].to_list()
+    def was_measured(self) -> bool:
+        return CANDIDATE in self.rows.scores
 
-    def prediction(self, raw_score: Scores) -> Scores:
-        return target_of(self.target_type).prediction(raw_score)
-
-    def estimate(self, metric: str, raw_score: Scores, threshold: float | None) -> WebcamEstimate:
-        return webcam_estimate(
-            metric,
-            self.frame["target_label"].to_numpy(),
-            self.prediction(raw_score),
-            webcam_id=self.frame["camera_id"].to_numpy(),
-            threshold=threshold,
-            bootstrap_samples=self.bootstrap_samples,
-            random_state=self.random_state,
-        )
-
-    def difference(
-        self, metric: str, scores: tuple[Scores, Scores], thresholds: tuple[float, float] | None
-    ) -> WebcamEstimate:
-        first, second = (self.prediction(one) for one in scores)
-        return paired_difference(
-            metric,
-            self.frame["target_label"].to_numpy(),
-            first,
-            second,
-            webcam_id=self.frame["camera_id"].to_numpy(),
-            thresholds=thresholds,
-            bootstrap_samples=self.bootstrap_samples,
-            random_state=self.random_state,
-        )
-
-    def without(self, cameras: frozenset[int]) -> tuple["_TestSet", NDArray[np.bool_]]:
-        kept = (~self.frame["camera_id"].is_in(list(cameras))).to_numpy()
-        return (
-            _TestSet(
-                self.frame.filter(pl.Series(kept, dtype=pl.Boolean)),
-                self.target_type,
-                self.bootstrap_samples,
-                self.random_state,
-                self.images,
-                self.cache,
-            ),
-            kept,
-        )
+    @property
+    def test(self) -> ScoredRows:
+        return self.rows.of_splits(["test"], but_cameras=())
 
 
 def compare_with_champion(
     candidate: StoredArtifact,
     eval_report: EvalReport,
+    manifest_val: Manifest,
     manifest_test: Manifest,
     image_index: ImageIndex,
     *,
     store: ArtifactStore,
     were_live: Sequence[WasLive],
+    count_candidate: CountCandidate,
     settings: ComparisonSettings | None = None,
     images: ImageCache,
-    cache: Path,
 ) -> ComparisonResult:
     """Measure a candidate beside the live model, and say what each gate makes of it.
 
-    Both score the pictures of the test split through the application's runtime in a fresh process.
-    A candidate that is live already is compared with the model before it, so that equal runs give
-    equal evidence. The difference is bounded by the webcam bootstrap of `paired_difference`.
+    Both score the pictures of validation and test, from their stored bytes, through the
+    application's runtime in a fresh process. A candidate that is live already is compared with the
+    model before it, so that equal runs give equal evidence. The difference is bounded by the webcam
+    bootstrap of `paired_difference`.
 
     Args:
         candidate: A stored version of onnx_model.
         eval_report: What was measured of its checkpoint.
+        manifest_val: The validation rows that the report is about.
         manifest_test: The test rows that the report is about.
         image_index: Pictures of the labels.
         store: Where the ancestors of all models are.
         were_live: The models of this target type whose promotions still hold, the live one last.
+        count_candidate: Records that this candidate is judged on a pair, and says which one it is.
         settings: Floors and margins; the defaults if None.
         images: Where the pictures are.
-        cache: Root of the caches; scores are kept there by model file and picture.
 
     Raises:
-        WebcamMLError: Candidate, report and test rows do not belong together, or what is known of
-            the live model is missing or damaged.
+        WebcamMLError: Candidate, report and rows do not belong together, a row is not of a webcam
+            or not rated by people, or what is known of the live model is missing or damaged.
     """
     settings = settings or ComparisonSettings()
     exported = candidate.load(ExportedModel)
     meta, document = exported.meta, eval_report.document
-    _require_same_origin(meta, eval_report, manifest_test)
+    _require_same_origin(meta, eval_report, manifest_val, manifest_test)
+    for manifest in (manifest_val, manifest_test):
+        require_people_on_webcams(manifest.frame, manifest.part)
     target_type, labels = meta.target_type, manifest_test.meta
     with_pictures = rows_with_pictures(manifest_test, image_index)
-    test = _TestSet(
-        with_pictures.frame,
+    rows = ScoredRows(
+        pl.concat([rows_with_pictures(manifest_val, image_index).frame, with_pictures.frame]),
         target_type,
         document.intervals.bootstrap_samples,
         document.intervals.random_state,
-        images,
-        cache,
+        {},
     )
     model = ModelFile(candidate.folder / MODEL_FILE, meta.model_version, exported.sha256)
-    scores, serving, milliseconds = _score_candidate(model, test)
+    rows, serving, milliseconds = _score_candidate(model, rows, images)
+    asking = _Asking(candidate, exported, labels, rows, images, store, count_candidate)
+    test, threshold = asking.test, meta.decision_threshold
     rivals = tuple(_before(were_live, meta.model_version))
     champion = rivals[-1] if rivals else None
     best = _best_ever(rivals, meta.model_version)
-    threshold = meta.decision_threshold
     evidence = Evidence(
-        schema_version=SCHEMA_VERSION,
+        schema_version=EVIDENCE_SCHEMA,
         target_type=target_type,
         primary_metric=document.primary_metric,
         candidate=Candidate(
@@ -217,18 +192,19 @@ def compare_with_champion(
             checkpoint_sha256=meta.digests.checkpoint,
             labels_sha256=meta.digests.labels,
             from_demo=from_demo(candidate),
-            metrics={}
-            if scores is None
-            else {
-                metric: test.estimate(metric, scores, threshold).interval()
+            metrics={
+                metric: test.estimate(metric, CANDIDATE, threshold).interval()
                 for metric in target_of(target_type).compared_metrics
-            },
+            }
+            if asking.was_measured
+            else {},
         ),
         test_split=TestRows(
             sha256=document.test_split.sha256,
-            rows=test.frame.height,
-            webcams=test.frame["camera_id"].n_unique(),
+            rows=test.rows,
+            webcams=test.n_cameras,
             left_out=dict(with_pictures.left_out),
+            scored_sha256=test.sha256,
         ),
         eval_report_sha256=eval_report_sha256(document),
         parity=ParityEvidence(
@@ -237,13 +213,14 @@ def compare_with_champion(
             at_most=exported.parity.at_most,
         ),
         serving=serving,
-        champion=None
+        report_agreement=_agreement(eval_report, rows),
+        champion=None if champion is None else _measure_champion(champion, asking),
+        best_ever_live=None if best is None else _measure_rival(best, asking)[0],
+        changes=[]
         if champion is None
-        else _measure_rival(champion, scores, threshold, test, labels=labels, store=store),
-        best_ever_live=None
-        if best is None
-        else _measure_rival(best, scores, threshold, test, labels=labels, store=store),
-        changes=[] if champion is None else list(_changes(candidate, labels, champion, store)),
+        else list(
+            changes_between(store.find("onnx_model", champion.onnx_model), candidate, labels, store)
+        ),
         settings=settings,
     )
     unjudged = Comparison(evidence=evidence, eval_document=document, verdicts={}, plot=b"")
@@ -262,7 +239,9 @@ def from_demo(stored: StoredArtifact) -> bool:
     return bool((stored.lineage.database or {}).get("demo", False))
 
 
-def _require_same_origin(meta: ModelMeta, report: EvalReport, manifest_test: Manifest) -> None:
+def _require_same_origin(
+    meta: ModelMeta, report: EvalReport, manifest_val: Manifest, manifest_test: Manifest
+) -> None:
     document = report.document
     test_sha256 = hashlib.sha256(manifest_test.to_csv()).hexdigest()
     pairs = {
@@ -270,6 +249,7 @@ def _require_same_origin(meta: ModelMeta, report: EvalReport, manifest_test: Man
         "test split of the report": (meta.digests.test_split, document.test_split.sha256),
         "test split": (meta.digests.test_split, test_sha256),
         "labels": (meta.digests.labels, manifest_test.meta.labels_sha256),
+        "labels of the validation split": (meta.digests.labels, manifest_val.meta.labels_sha256),
         "target type": (meta.target_type, manifest_test.meta.target_type),
     }
     for what, (of_model, found) in pairs.items():
@@ -304,78 +284,191 @@ def _best_ever(rivals: Sequence[WasLive], model_version: str) -> WasLive | None:
 
 
 def _score_candidate(
-    model: ModelFile, test: _TestSet
-) -> tuple[Scores | None, Serving, float | None]:
+    model: ModelFile, rows: ScoredRows, images: ImageCache
+) -> tuple[ScoredRows, Serving, float | None]:
     with RuntimeProcess(model) as runtime:
         try:
-            scores = score_in_runtime(
-                runtime, model.sha256, test.digests, images=test.images, cache=test.cache
-            )
+            scores = score_in_runtime(runtime, rows.digests, images=images)
         except RuntimeFailedError as error:
-            return None, Serving(pictures=0, at_most=None, reason=str(error)), None
-        expected = dict(zip(test.digests, scores.tolist(), strict=True))
-        return (scores, *watch_serving(runtime, model, expected, images=test.images))
+            return rows, Serving(pictures=0, at_most=None, reason=str(error)), None
+        expected = dict(zip(rows.digests, scores.tolist(), strict=True))
+        served = watch_serving(runtime, model, expected, images=images)
+        return (rows.with_scores(CANDIDATE, scores), *served)
 
 
-def _measure_rival(
-    rival: WasLive,
-    candidate_scores: Scores | None,
-    candidate_threshold: float | None,
-    test: _TestSet,
-    *,
-    labels: ExportMeta,
-    store: ArtifactStore,
-) -> Rival:
-    stored = store.find("onnx_model", rival.onnx_model)
-    # A camera that it knows under one id is known under the other.
-    seen = frozenset().union(
-        *(
-            labels.cameras(_webcams_of(store.find(name, stored.lineage.ancestors[name])))
-            for name in ("manifest_train", "manifest_val")
+def _agreement(report: EvalReport, rows: ScoredRows) -> ReportAgreement:
+    """Compare what the runtime scored with what the report was measured on, row by row."""
+    if report.predictions is None or CANDIDATE not in rows.scores:
+        return ReportAgreement(
+            rows=0,
+            rows_unlike=0,
+            at_most=None,
+            reason="the report was stored by a version that did not keep its predictions; "
+            "materialize eval_report and onnx_model again"
+            if report.predictions is None
+            else "the runtime scored nothing",
         )
+    found = rows.frame.select("snapshot_id", "split", "target_label").with_columns(
+        pl.Series("scored", rows.scores[CANDIDATE])
     )
-    shared, kept = test.without(seen)
+    both = found.join(report.predictions, on=["snapshot_id", "split", "target_label"], how="inner")
+    apart = (both["scored"] - both["raw_score"]).abs().max()
+    return ReportAgreement(
+        rows=both.height,
+        rows_unlike=found.height + report.predictions.height - 2 * both.height,
+        at_most=_bound(float(apart)) if isinstance(apart, float) else None,
+        reason=None if both.height else "the report is about other rows",
+    )
+
+
+def _bound(value: float) -> float:
+    """Round up to the grid on which bounds are stored: the same on all machines."""
+    return round(float(np.ceil(value / STORED_STEP) * STORED_STEP), 5)
+
+
+def _measure_champion(champion: WasLive, asking: _Asking) -> Rival:
+    """Measure the live model on test, and on the pair that decides."""
+    rival, rows = _measure_rival(champion, asking)
+    stored = asking.store.find("onnx_model", champion.onnx_model)
+    if CANDIDATE not in rows.scores:
+        return rival.model_copy(update={"judged_by": champion.judged_by})
+    pair = on_live_labels = None
+    if rows.rows:
+        difference = rows.primary_difference(CANDIDATE, RIVAL)
+        counted = asking.count_candidate(
+            asking.exported.meta.model_version, asking.exported.sha256, rows.sha256
+        )
+        pair = Pair(
+            splits=[name for name in SPLIT_NAMES if name in set(rows.frame["split"])],
+            sha256=rows.sha256,
+            since_entry=counted.since_entry,
+            candidate_number=counted.candidate_number,
+            rows=rows.rows,
+            webcams=rows.n_cameras,
+            positives=int(rows.positive.sum()),
+            webcams_with_a_positive=len(np.unique(rows.cameras[rows.positive])),
+            effective_webcams=round(difference.effective_webcams, 2),
+            difference=_stored(difference.value),
+            standard_error=_stored(difference.standard_error),
+            reason=difference.reason,
+            same_scores=rows.say_the_same(CANDIDATE, RIVAL),
+        )
+        on_live_labels = _on_live_labels(rows, stored, asking)
+    return rival.model_copy(
+        update={
+            "pair": pair,
+            "on_live_labels": on_live_labels,
+            "judged_by": champion.judged_by,
+        }
+    )
+
+
+def _on_live_labels(rows: ScoredRows, live: StoredArtifact, asking: _Asking) -> OnLiveLabels | None:
+    """Compare once more by the live model's labels, if they mean something else."""
+    differing = {
+        one.what
+        for one in changes_between(live, asking.stored, asking.labels, asking.store)
+        if one.kind == "definition"
+    }
+    if not differing & LABEL_DEFINITION:
+        return None
+    manifest = asking.store.find("manifest_full", live.lineage.ancestors["manifest_full"])
+    theirs = _columns_of(manifest, "snapshot_id", "target_label").rename(
+        {"target_label": "live_label"}
+    )
+    joined = rows.frame.join(theirs, on="snapshot_id", how="left", maintain_order="left")
+    both = rows.where(joined["live_label"].is_not_null().to_numpy())
+    relabelled = ScoredRows(
+        joined.drop_nulls("live_label").with_columns(target_label=pl.col("live_label")),
+        rows.target_type,
+        rows.bootstrap_samples,
+        rows.random_state,
+        both.scores,
+    )
+    if not relabelled.rows:
+        return None
+    return OnLiveLabels(
+        rows=relabelled.rows,
+        webcams=relabelled.n_cameras,
+        difference=relabelled.primary_difference(CANDIDATE, RIVAL).interval(),
+    )
+
+
+def _measure_rival(rival: WasLive, asking: _Asking) -> tuple[Rival, ScoredRows]:
+    """Measure a model that is or was live on test; give the rows of the pair besides, with scores.
+
+    A linear probe's threshold and calibration do not change the order of its scores, so cameras of
+    validation are as unseen by it as those of test. A fine-tuned model chose its epoch on them.
+    """
+    store, meta = asking.store, _meta_beside(rival.file)
+    stored = store.find("onnx_model", rival.onnx_model)
+    seen = {
+        # A camera that it knows under one id is known under the other.
+        part: frozenset(
+            asking.labels.cameras(
+                _columns_of(store.find(name, stored.lineage.ancestors[name]), "webcam_id")[
+                    "webcam_id"
+                ]
+            )
+        )
+        for part, name in (("train", "manifest_train"), ("val", "manifest_val"))
+    }
+    are_probes = all(
+        training_facts(one, store)["strategy"] == PROBE for one in (stored, asking.stored)
+    )
+    shared = asking.rows.of_splits(["test"], but_cameras=seen["train"] | seen["val"])
+    pair = (
+        asking.rows.of_splits(["val", "test"], but_cameras=seen["train"]) if are_probes else shared
+    )
+    metrics: dict[str, PairedMetric] = {}
+    if asking.was_measured and pair.rows:
+        pair = pair.with_scores(RIVAL, _score_rival(rival.file, pair, asking.images))
+        if shared.rows:
+            by_snapshot = dict(zip(pair.frame["snapshot_id"], pair.scores[RIVAL], strict=True))
+            shared = shared.with_scores(
+                RIVAL, np.array([by_snapshot[one] for one in shared.frame["snapshot_id"]])
+            )
+            mine, theirs = asking.exported.meta.decision_threshold, meta.decision_threshold
+            thresholds = None if mine is None or theirs is None else (mine, theirs)
+            metrics = {
+                metric: _pair_metric(metric, thresholds, shared)
+                for metric in target_of(shared.target_type).compared_metrics
+            }
+    test = asking.test
+    return (
+        Rival(
+            model_version=rival.version,
+            model_sha256=rival.file.sha256,
+            onnx_model=stored.data_version,
+            from_demo=from_demo(stored),
+            rows=shared.rows,
+            webcams=shared.n_cameras,
+            effective_webcams=round(effective_webcams(shared.cameras), 2),
+            rows_left_out=test.rows - shared.rows,
+            webcams_left_out=test.n_cameras - shared.n_cameras,
+            metrics=metrics,
+        ),
+        pair,
+    )
+
+
+def _columns_of(manifest: StoredArtifact, *names: str) -> pl.DataFrame:
+    """Read columns of a manifest that an earlier version may have written."""
+    manifest.verify()
+    return MANIFEST_TABLE.read(manifest.folder / f"{manifest.asset}.csv", *names)
+
+
+def _meta_beside(file: ModelFile) -> ModelMeta:
     try:
-        meta = ModelMeta.load(rival.file.path.parent)
+        return ModelMeta.load(file.path.parent)
     except DocumentError as error:
         raise WebcamMLError(
             f"The model to compare with cannot be read: {error}. `webcam-ml verify` says what else "
             "is damaged"
         ) from error
-    metrics: dict[str, PairedMetric] = {}
-    if candidate_scores is not None and shared.frame.height:
-        rival_scores = _score_rival(rival.file, shared)
-        thresholds = (
-            None
-            if candidate_threshold is None or meta.decision_threshold is None
-            else (candidate_threshold, meta.decision_threshold)
-        )
-        metrics = {
-            metric: _pair(metric, (candidate_scores[kept], rival_scores), thresholds, shared)
-            for metric in target_of(test.target_type).compared_metrics
-        }
-    return Rival(
-        model_version=rival.version,
-        model_sha256=rival.file.sha256,
-        onnx_model=stored.data_version,
-        from_demo=from_demo(stored),
-        rows=shared.frame.height,
-        webcams=shared.frame["camera_id"].n_unique(),
-        effective_webcams=round(effective_webcams(shared.frame["camera_id"].to_numpy()), 2),
-        rows_left_out=test.frame.height - shared.frame.height,
-        webcams_left_out=test.frame["camera_id"].n_unique() - shared.frame["camera_id"].n_unique(),
-        metrics=metrics,
-    )
 
 
-def _webcams_of(manifest: StoredArtifact) -> pl.Series:
-    """Read the webcams of a manifest that an earlier version may have written."""
-    manifest.verify()
-    path = manifest.folder / f"{manifest.asset}.csv"
-    return MANIFEST_TABLE.read(path, "webcam_id")["webcam_id"]
-
-
-def _score_rival(model: ModelFile, test: _TestSet) -> Scores:
+def _score_rival(model: ModelFile, rows: ScoredRows, images: ImageCache) -> FloatArray:
     """Score by a model that is or was live: what its digest names, or nothing."""
     found = (
         hashlib.sha256(model.path.read_bytes()).hexdigest() if model.path.is_file() else "nothing"
@@ -387,25 +480,20 @@ def _score_rival(model: ModelFile, test: _TestSet) -> Scores:
             "(`webcam-ml rollback`), which writes damaged files again from the store"
         )
     with RuntimeProcess(model) as runtime:
-        return score_in_runtime(
-            runtime, model.sha256, test.digests, images=test.images, cache=test.cache
-        )
+        return score_in_runtime(runtime, rows.digests, images=images)
 
 
-def _pair(
-    metric: str,
-    scores: tuple[Scores, Scores],
-    thresholds: tuple[float, float] | None,
-    test: _TestSet,
+def _pair_metric(
+    metric: str, thresholds: tuple[float, float] | None, rows: ScoredRows
 ) -> PairedMetric:
-    intervals: list[Interval] = [
-        test.estimate(metric, one, None if thresholds is None else thresholds[side]).interval()
-        for side, one in enumerate(scores)
-    ]
-    difference = test.difference(metric, scores, thresholds)
+    own, theirs = (
+        rows.estimate(metric, model, None if thresholds is None else thresholds[side]).interval()
+        for side, model in enumerate((CANDIDATE, RIVAL))
+    )
+    difference = rows.difference(metric, CANDIDATE, RIVAL, thresholds=thresholds)
     return PairedMetric(
-        candidate=intervals[0],
-        rival=intervals[1],
+        candidate=own,
+        rival=theirs,
         difference=difference.interval(),
         lower_bound=_stored(difference.lower_bound()),
         upper_bound=_stored(difference.upper_bound()),
@@ -415,56 +503,3 @@ def _pair(
 def _stored(value: float | None) -> float | None:
     # As in `Interval`; + 0.0 makes −0.0 plain.
     return None if value is None else round(value, STORED_DIGITS) + 0.0
-
-
-def _changes(
-    candidate: StoredArtifact, meta: ExportMeta, champion: WasLive, store: ArtifactStore
-) -> Iterator[Change]:
-    """Yield what differs between candidate and champion in definition, labels, data and training."""
-    stored = store.find("onnx_model", champion.onnx_model)
-    manifest = store.find("manifest_full", stored.lineage.ancestors["manifest_full"])
-    manifest.verify()
-    before = ExportMeta.load(manifest.folder)
-    sides = _facts_of_labels(before), _facts_of_labels(meta)
-    for (kind, what), old in sides[0].items():
-        new = sides[1][kind, what]
-        if old != new:
-            yield Change(kind=kind, what=what, champion=old, candidate=new)
-    trainings = _training_facts(stored, store), _training_facts(candidate, store)
-    for what, old in trainings[0].items():
-        if old != trainings[1][what]:
-            yield Change(kind="model", what=what, champion=old, candidate=trainings[1][what])
-
-
-def _facts_of_labels(meta: ExportMeta) -> dict[tuple[ChangeKind, str], float | int | str | None]:
-    split = meta.split_config
-    return {
-        ("definition", "binary_threshold"): meta.binary_threshold,
-        ("definition", "seed"): split.seed,
-        ("definition", "train_pct"): split.train_pct,
-        ("definition", "val_pct"): split.val_pct,
-        ("definition", "test_pct"): split.test_pct,
-        **{("labels", name): _plain(value) for name, value in meta.query.to_dict().items()},
-        **{("data", f"{name} rows"): meta.counts[name] for name in SPLIT_NAMES},
-        **{("data", f"{name} webcams"): meta.webcams[name] for name in SPLIT_NAMES},
-        ("data", "webcams merged into cameras"): len(meta.duplicate_webcams.camera_of)
-        if meta.duplicate_webcams
-        else 0,
-        ("data", "labels"): meta.labels_sha256,
-    }
-
-
-def _plain(value: object) -> float | int | str | None:
-    """Bring a setting to one value that a change can show."""
-    if value is None or isinstance(value, float | int | str):
-        return value
-    return ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value)
-
-
-def _training_facts(
-    model: StoredArtifact, store: ArtifactStore
-) -> dict[str, float | int | str | None]:
-    checkpoint = store.find("checkpoint", model.lineage.ancestors["checkpoint"])
-    checkpoint.verify()
-    summary = TRAIN_SUMMARY.read(checkpoint.folder)
-    return {name: summary.get(name) for name in TRAINING_FACTS}

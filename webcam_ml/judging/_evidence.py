@@ -18,12 +18,12 @@ from webcam_ml.evaluation import EvalDocument, EvalReport, Verdict
 from webcam_ml.judging._settings import ComparisonSettings
 from webcam_ml.metrics import Interval
 
-SCHEMA_VERSION: Literal[1] = 1
+EVIDENCE_SCHEMA: Literal[2] = 2
 COMPARISON_FILE = "champion_comparison.json"
 EVAL_REPORT_FILE = "eval_report.json"
 PLOT_FILE = "champion_comparison.png"
 ASSET = "champion_comparison"
-DOCUMENT = Document(COMPARISON_FILE, made_by=ASSET, schema_version=SCHEMA_VERSION)
+DOCUMENT = Document(COMPARISON_FILE, made_by=ASSET, schema_version=EVIDENCE_SCHEMA)
 
 ChangeKind = Literal["definition", "labels", "data", "model"]
 
@@ -73,7 +73,11 @@ class ParityEvidence(Part):
 
 
 class TestRows(Part):
-    """The frozen test split: digest of manifest_test.csv, rows with a picture, rows without."""
+    """The frozen test split: digest of manifest_test.csv, rows with a picture, rows without.
+
+    `scored_sha256` is the digest of the rows that were scored, see `rows_sha256`; None in evidence
+    of schema 1.
+    """
 
     __test__ = False
 
@@ -81,6 +85,25 @@ class TestRows(Part):
     rows: int
     webcams: int
     left_out: dict[str, int]
+    scored_sha256: str | None = None
+
+    @property
+    def missing(self) -> int:
+        """Rows of the split that were not scored."""
+        return sum(self.left_out.values())
+
+
+class ReportAgreement(Part):
+    """What the runtime scored beside the predictions that eval_report was measured on, row by row.
+
+    `rows` have both, `rows_unlike` only one of the two or another target; `at_most` bounds the
+    difference of raw_score; `reason` says why nothing could be compared.
+    """
+
+    rows: int
+    rows_unlike: int
+    at_most: float | None
+    reason: str | None
 
 
 class Serving(Part):
@@ -105,10 +128,54 @@ class PairedMetric(Part):
     upper_bound: float | None
 
 
+class Pair(Part):
+    """The rows that the verdict falls on, and the primary metric's difference on them.
+
+    Cameras that neither model has learned from: those of test, and of validation where both are
+    linear probes. A camera with many rows weighs no more than `MAX_ROWS_OF_A_CAMERA` of them.
+    `candidate_number` says which candidate this is since the live model went live, from 1, and
+    `since_entry` which line of the ledger that was. `same_scores` says that both models order all
+    rows alike (regression: rate them alike).
+    """
+
+    splits: list[str]
+    sha256: str
+    since_entry: int
+    candidate_number: int
+    rows: int
+    webcams: int
+    positives: int
+    webcams_with_a_positive: int
+    effective_webcams: float
+    difference: float | None
+    standard_error: float | None
+    reason: str | None
+    same_scores: bool
+
+
+class OnLiveLabels(Part):
+    """Candidate minus live model by the live model's labels, on rows that have both."""
+
+    rows: int
+    webcams: int
+    difference: Interval
+
+
+class JudgedBy(Part):
+    """What the live model itself was judged by when its evidence was made."""
+
+    settings: ComparisonSettings
+    rows: int
+    rows_missing: int
+
+
 class Rival(Part):
     """A model that is or was live, measured beside the candidate on test rows new to both.
 
-    Test webcams that are in the rival's train or validation split are left out and counted.
+    Test webcams that are in the rival's train or validation split are left out and counted. Of the
+    live model there are besides (not in evidence of schema 1): the `pair` that decides, None if no
+    row is left for it; `on_live_labels` where its labels mean something else than the candidate's;
+    and what it was `judged_by`, None if that is not stored any more.
     """
 
     model_version: str
@@ -121,13 +188,16 @@ class Rival(Part):
     rows_left_out: int
     webcams_left_out: int
     metrics: dict[str, PairedMetric]
+    pair: Pair | None = None
+    on_live_labels: OnLiveLabels | None = None
+    judged_by: JudgedBy | None = None
 
 
 class Change(Part):
     """Something that differs from the champion.
 
-    A change of the `definition` needs a reason; `labels` say whose ratings counted; `data` and
-    `model` are what every retrain changes.
+    A change of the `definition`, whose ratings count included, needs a reason; `data` and `model`
+    are what every retrain changes. (`labels` is what evidence of schema 1 calls whose ratings count.)
     """
 
     kind: ChangeKind
@@ -137,9 +207,12 @@ class Change(Part):
 
 
 class Evidence(Part):
-    """Everything in champion_comparison.json but the verdicts."""
+    """Everything in champion_comparison.json but the verdicts.
 
-    schema_version: Literal[1]
+    Schema 1 had no `report_agreement` and no pair; it is read and judged as it was then.
+    """
+
+    schema_version: Literal[1, 2]
     target_type: TargetType
     primary_metric: str
     candidate: Candidate
@@ -147,6 +220,7 @@ class Evidence(Part):
     eval_report_sha256: str
     parity: ParityEvidence
     serving: Serving
+    report_agreement: ReportAgreement | None = None
     champion: Rival | None
     best_ever_live: Rival | None
     changes: list[Change]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from webcam_ml.contracts import target_of
 from webcam_ml.figures import BLUE, DARK, GREY, ORANGE, clear_axis, new_figure, png
 from webcam_ml.judging._evidence import Evidence
+from webcam_ml.judging._luck import allowed_error, bound_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,10 +84,10 @@ def _draw_metrics(axis: "Axes", evidence: Evidence) -> None:
 
 def _draw_difference(axis: "Axes", evidence: Evidence) -> None:
     champion = evidence.champion
-    paired = None if champion is None else champion.metrics.get(evidence.primary_metric)
+    pair = None if champion is None else champion.pair
     axis.set_yticks([])
     axis.set_ylim(-1, 1)
-    if paired is None or paired.difference.value is None:
+    if pair is None or pair.difference is None:
         axis.set_xticks([])
         axis.text(
             0.5, 0.5, "nothing to compare with", ha="center", va="center", transform=axis.transAxes,
@@ -95,15 +96,20 @@ def _draw_difference(axis: "Axes", evidence: Evidence) -> None:
         return
     asked = target_of(evidence.target_type)
     higher, margin = asked.higher_is_better, asked.margin(evidence.settings)
-    bound = paired.lower_bound if higher else paired.upper_bound
     axis.axvline(0.0, color=GREY, linewidth=1)
     axis.axvline(margin, color=ORANGE, linewidth=1.6, linestyle="--", label="margin")
-    axis.plot([paired.difference.value], [0], marker="o", color=BLUE, markersize=8)
-    if bound is not None:
+    axis.plot([pair.difference], [0], marker="o", color=BLUE, markersize=8)
+    if pair.standard_error is not None:
+        error = allowed_error(pair.candidate_number)
+        bound = bound_of(pair, error, lower=higher)
         axis.plot(
-            [bound, paired.difference.value], [0, 0], color=BLUE, lw=2.4,
-            label=f"{'down' if higher else 'up'} to the one-sided 95 % bound",
+            [bound, pair.difference], [0, 0], color=BLUE, lw=2.4,
+            label=f"{'down' if higher else 'up'} to the one-sided {1 - error:.4%} bound",
         )  # fmt: skip
     axis.margins(x=0.25)
     side, name = "right" if higher else "left", asked.primary_metric_name
-    axis.set_title(f"{name}: candidate − live\nthe line must end {side} of the margin", fontsize=10)
+    axis.set_title(
+        f"{name}: candidate − live, on {pair.rows:,} pictures of {' and '.join(pair.splits)}\n"
+        f"the line must end {side} of the margin; candidate {pair.candidate_number}",
+        fontsize=10,
+    )

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import webcam_ml
-from webcam_ml.dataset.images import ArrayCache, ImageCache
+from webcam_ml.dataset.images import ImageCache
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging._evidence import Serving
 from webcam_ml.judging._runtime_child import HEADER
+from webcam_ml.progress import track
 from webcam_ml.scoring import scoring_environment
 
 SERVED_PICTURES = 8
@@ -156,37 +157,31 @@ class RuntimeProcess:
 
 
 def score_in_runtime(
-    runtime: RuntimeProcess,
-    sha256: str,
-    digests: Sequence[str],
-    *,
-    images: ImageCache,
-    cache: Path,
+    runtime: RuntimeProcess, digests: Sequence[str], *, images: ImageCache
 ) -> NDArray[np.float64]:
-    """Score pictures by the runtime, computing only what was not scored before by this file.
+    """Score pictures by the runtime, each from its stored bytes.
+
+    No cache is asked and none is filled: these scores decide what goes live, and whoever can write
+    a cache could otherwise write the verdict.
 
     Args:
         runtime: Holds the model.
-        sha256: Digest of the model file, under which scores are kept.
-        digests: SHA-256 of each picture.
-        images: Where the pictures are.
-        cache: Root of the caches.
+        digests: SHA-256 of each picture; one that occurs twice is scored once.
+        images: Where the pictures are; each is compared with its digest when it is read.
 
     Returns:
         raw_score of each picture, [pictures], in 0–1.
 
     Raises:
         RuntimeFailedError: The process could not score them.
+        DamagedImageError: A picture is not the one that its digest names.
     """
-    kept = ArrayCache(cache / "predictions" / f"{sha256[:24]}.sqlite", np.float32)
-    known, _ = kept.compute_missing(
-        digests,
-        lambda content: np.array([runtime.raw_score(content.tobytes())], np.float32),
-        # The runtime decodes for itself: what travels is the file.
-        decode=lambda digest: np.frombuffer(images.read(digest), np.uint8),
-        what="scores",
-    )
-    return np.array([float(known[digest][0]) for digest in digests])
+    distinct = sorted(set(digests))
+    scores = {
+        digest: runtime.raw_score(images.read(digest))
+        for digest in track(distinct, total=len(distinct), what="scores", unit="pictures")
+    }
+    return np.array([scores[digest] for digest in digests])
 
 
 def watch_serving(

@@ -1,7 +1,10 @@
+from ._chain import LedgerDamagedError
 from ._commands import add_release_commands
-from ._ledger import Ledger, LedgerDamagedError, LedgerEntry
+from ._judged import Refusal, read_refusals
+from ._layout import production_folder
+from ._ledger import Ledger, LedgerEntry
 from ._lineage_tree import lineage_tree
-from ._live import LiveModel, live_version, were_live
+from ._live import LiveModel, candidate_counter, live_version, were_live
 from ._promotion import (
     Promotion,
     PromotionRefused,
@@ -22,12 +25,16 @@ __all__ = [
     "Promotion",
     "PromotionRefused",
     "Pruned",
+    "Refusal",
     "add_release_commands",
+    "candidate_counter",
     "lineage_tree",
     "live_version",
+    "production_folder",
     "promote",
     "promote_override",
     "prune",
+    "read_refusals",
     "rollback",
     "stored_models",
     "verify",

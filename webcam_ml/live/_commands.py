@@ -6,6 +6,7 @@ Each command imports what it runs: naming the commands must not slow `webcam-ml 
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webcam_ml.contracts import TARGETS
@@ -13,6 +14,7 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.store import STORE_VARIABLE, ArtifactStore
 
 if TYPE_CHECKING:
+    from webcam_ml.live._judged import Refusal
     from webcam_ml.live._ledger import LedgerEntry
 
 Run = Callable[[argparse.Namespace], int]
@@ -38,8 +40,9 @@ def add_release_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
     add(
         "history",
         _history,
-        help="list every promotion and roll-back",
-        description="Print the ledger, the oldest line first, and what is live now.",
+        help="list every promotion, roll-back and refusal",
+        description="Print the ledger and the candidates that were refused, the oldest first, and "
+        "what is live now.",
     )
     back = add(
         "rollback",
@@ -65,13 +68,19 @@ def add_release_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
     )
     forward.add_argument("version", metavar="VERSION")
     forward.add_argument("--override", metavar="REASON", required=True, help="one line")
-    add(
+    verifying = add(
         "verify",
         _verify,
         help="prove that what is live is what was decided",
         description="Check ledger, links, live files, the files that they were made from down to "
         "the labels, and judge the evidence again. Offline, reads only; exit code 1 and a line for "
         "each file if something is wrong.",
+    )
+    verifying.add_argument(
+        "--head",
+        metavar="FILE",
+        type=Path,
+        help="a copy of ledger.head that was kept elsewhere: the ledger must have grown from it",
     )
     add(
         "lineage",
@@ -100,17 +109,24 @@ def _store() -> ArtifactStore:
 
 
 def _history(_: argparse.Namespace) -> int:
+    from webcam_ml.live._judged import read_refusals
     from webcam_ml.live._layout import live_link, production_folder
     from webcam_ml.live._ledger import Ledger
 
     store = _store()
     ledger = Ledger.read(production_folder(store))
+    refusals = read_refusals(production_folder(store))
+    lines_by_time = sorted(
+        [
+            *((entry.time, list(_lines_of(entry))) for entry in ledger.entries),
+            *((refusal.time, list(_lines_of_refusal(refusal))) for refusal in refusals),
+        ]
+    )
+    for line in (line for _, lines in lines_by_time for line in lines):
+        print(line)
     if not ledger.entries:
-        print(f"{store.root} has no history: no model was ever live.")
+        print(f"{store.root} has no live model: no model was ever live.")
         return 0
-    for entry in ledger.entries:
-        for line in _lines_of(entry):
-            print(line)
     for target_type in sorted({entry.target_type for entry in ledger.entries}):
         live = ledger.live(target_type)
         if live is not None:
@@ -125,12 +141,23 @@ def _lines_of(entry: "LedgerEntry") -> Iterator[str]:
     yield f"{entry.sequence:>4}  {entry.time[:19]}Z  {entry.action:<8}  {entry.version}{instead}"
     if entry.reason:
         yield f"      reason: {entry.reason}"
+    if entry.relaxed:
+        yield f"      RELAXED, judged by less than usual or before: {entry.relaxed}"
     for name, verdict in entry.verdicts.items():
         if name in ("quality_floor", "not_worse_than_champion") or not verdict.passed:
             yield f"      {name}: {'yes' if verdict.passed else 'NO'}. {verdict.reason}"
     count = entry.candidates_judged_on_test_split
     if count is not None and count > 1:
         yield f"      {count} models were judged on this test split until then"
+
+
+def _lines_of_refusal(refusal: "Refusal") -> Iterator[str]:
+    live = f" ({refusal.live or 'nothing'} stays live)"
+    yield f"   –  {refusal.time[:19]}Z  refused   {refusal.version}{live}"
+    for name, verdict in refusal.verdicts.items():
+        yield f"      {name}: NO. {verdict.reason}"
+    if not refusal.verdicts:
+        yield f"      {refusal.reason}"
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
@@ -154,20 +181,22 @@ def _promote(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(_: argparse.Namespace) -> int:
+def _verify(arguments: argparse.Namespace) -> int:
     from webcam_ml.live._layout import production_folder
     from webcam_ml.live._ledger import Ledger
     from webcam_ml.live._verify import verify
 
     store = _store()
-    problems = verify(store)
+    problems = verify(store, head=arguments.head)
     for problem in problems:
         print(problem, file=sys.stderr)
     if problems:
         return 1
     entries = Ledger.read(production_folder(store)).entries
+    compared = " It has grown from the copy of its head." if arguments.head else ""
     print(
-        f"verified: the ledger ({len(entries)} entries), what is live, and all that it was made from"
+        f"verified: the ledger ({len(entries)} entries), the count of judged candidates, what is "
+        f"live, and all that it was made from down to the labels.{compared}"
         if entries
         else f"{store.root} has no live model, so there is nothing to verify"
     )

@@ -6,40 +6,21 @@ many lines there are and the digest of the last. It is written last of all, so t
 one line behind means that a promotion was interrupted after its decision was recorded.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from webcam_ml.contracts import TargetType, require_known_version
-from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging import Judged, Part
+from webcam_ml.live._chain import NO_LINE, ChainedLine, LedgerDamagedError, digest_of, read_chain
 
 LEDGER_FILE = "ledger.jsonl"
 HEAD_FILE = "ledger.head"
-NO_LINE = "0" * 64
-SCHEMA_VERSION = 1
+LEDGER_SCHEMA: Literal[2] = 2
 
 Action = Literal["promote", "rollback", "override"]
-
-
-class LedgerDamagedError(WebcamMLError):
-    """The ledger is not what was written.
-
-    Attributes:
-        paths: The files of which one at least was changed.
-        what: What was found.
-    """
-
-    def __init__(self, path: Path, what: str, *, or_else: Path | None = None) -> None:
-        super().__init__(
-            f"{path} {what}. Nothing is promoted or rolled back on such a history: bring the file "
-            "back from a backup (`webcam-ml verify` says when it is whole again)"
-        )
-        self.paths = (path,) if or_else is None else (path, or_else)
-        self.what = what
 
 
 class AncestorRecord(Part):
@@ -50,12 +31,10 @@ class AncestorRecord(Part):
     lineage_sha256: str
 
 
-class LedgerEntry(Part):
+class LedgerEntry(ChainedLine):
     """One line: what went live, in place of what, on which evidence.
 
     Attributes:
-        sequence: Number of the line, from 1.
-        previous: SHA-256 of the line before; zeros for the first.
         time: When, ISO 8601 in UTC.
         action: `promote` (all gates passed), `rollback`, or `override` (a person decided).
         target_type: Which link moved.
@@ -69,10 +48,12 @@ class LedgerEntry(Part):
             until now, this one included: the more, the more of its verdicts are luck.
         reason: Of an override, a roll-back or a change of definition.
         run_id: The run that did it; None for a command.
+        schema_version: Says which gates there were, see `GATES_OF_SCHEMA`.
+        relaxed: Why the gates asked for less than usual or before; None if they did not.
     """
 
-    sequence: int
-    previous: str
+    known_schema: ClassVar[int] = LEDGER_SCHEMA
+
     time: str
     action: Action
     target_type: TargetType
@@ -84,10 +65,8 @@ class LedgerEntry(Part):
     candidates_judged_on_test_split: int | None
     reason: str | None
     run_id: str | None
-
-    def to_line(self) -> bytes:
-        """Serialise as one line, without the line break."""
-        return json.dumps(self.model_dump(mode="json"), allow_nan=False).encode()
+    schema_version: Literal[1, 2] = 1
+    relaxed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -112,41 +91,15 @@ class Ledger:
             LedgerDamagedError: A line was changed, moved, added or removed.
         """
         path = folder / LEDGER_FILE
-        try:
-            # The head first: a promotion in between then looks interrupted, not damaged.
-            head = _read_head(folder / HEAD_FILE)
-            data = path.read_bytes()
-        except FileNotFoundError:
-            data = b""
-        except OSError as error:
-            raise LedgerDamagedError(path, f"cannot be read ({error.strerror})") from error
-        lines = data.split(b"\n")
-        if lines.pop() != b"":
-            raise LedgerDamagedError(path, "does not end with a line break: its end is missing")
-        entries: list[LedgerEntry] = []
-        previous = NO_LINE
-        for number, line in enumerate(lines, start=1):
-            try:
-                content = json.loads(line)
-                require_known_version(content, SCHEMA_VERSION, source=f"line {number} of {path}")
-                entry = LedgerEntry.model_validate(content)
-            except (ValueError, AttributeError) as error:
-                raise LedgerDamagedError(
-                    path, f"has a line {number} that is no entry ({type(error).__name__})"
-                ) from error
-            if entry.previous != previous or entry.sequence != number:
-                raise LedgerDamagedError(
-                    path,
-                    f"breaks at line {number}: it does not follow from the line before, which was "
-                    "changed, moved or removed",
-                )
-            entries.append(entry)
-            previous = digest_of(line)
+        # The head first: a promotion in between then looks interrupted, not damaged.
+        head = _read_head(folder / HEAD_FILE)
+        entries, lines = read_chain(path, LedgerEntry)
+        previous = digest_of(lines[-1]) if lines else NO_LINE
         count, last = head
         if (count, last) == (len(entries), previous):
-            return cls(tuple(entries), tuple(lines))
+            return cls(entries, lines)
         if entries and (count, last) == (len(entries) - 1, entries[-1].previous):
-            return cls(tuple(entries), tuple(lines), interrupted=True)
+            return cls(entries, lines, interrupted=True)
         # Which of the two was changed cannot be told.
         raise LedgerDamagedError(
             path,
@@ -187,6 +140,23 @@ class Ledger:
         """Name the versions that were rolled back, and not brought back by a person since."""
         return self._replay(target_type)[1]
 
+    def reign(self, target_type: TargetType, version: str) -> int:
+        """Give the line since which a candidate's rival is, or was, the live model.
+
+        That is the last line of the target type; for a version that is live already, the last one
+        before it went live. 0 if there was none.
+        """
+        live = self.live(target_type)
+        until = live.sequence if live is not None and live.version == version else None
+        return max(
+            (
+                entry.sequence
+                for entry in self.entries
+                if entry.target_type == target_type and (until is None or entry.sequence < until)
+            ),
+            default=0,
+        )
+
     def introductions(self) -> Mapping[str, LedgerEntry]:
         """Give for every version that was ever live the first entry that brought it in."""
         found: dict[str, LedgerEntry] = {}
@@ -212,15 +182,10 @@ class Ledger:
         return tuple(standing), frozenset(withdrawn)
 
 
-def digest_of(line: bytes) -> str:
-    """SHA-256 of one line without its line break."""
-    return hashlib.sha256(line).hexdigest()
-
-
 def _read_head(path: Path) -> tuple[int, str]:
     try:
         head = json.loads(path.read_bytes())
-        require_known_version(head, SCHEMA_VERSION, source=path)
+        require_known_version(head, 1, source=path)
         return int(head["entries"]), str(head["sha256"])
     except FileNotFoundError:
         return 0, NO_LINE

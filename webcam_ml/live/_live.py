@@ -1,48 +1,80 @@
 """Which model is live, and what the asset production_model holds: the one a promotion made live."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from webcam_ml.contracts import Document, TargetType, target_of
 from webcam_ml.export import MODEL_FILE
-from webcam_ml.judging import ModelFile, WasLive
+from webcam_ml.judging import (
+    ASSET,
+    Comparison,
+    CountCandidate,
+    Counted,
+    EvidenceError,
+    JudgedBy,
+    ModelFile,
+    WasLive,
+)
+from webcam_ml.live._judged import Refusal, count_candidate
 from webcam_ml.live._layout import production_folder, version_folder
 from webcam_ml.live._ledger import Ledger, LedgerEntry
+from webcam_ml.live._production import changing_production
 from webcam_ml.live._promotion import Promotion
-from webcam_ml.store import ArtifactStore
+from webcam_ml.store import ArtifactDamagedError, ArtifactMissingError, ArtifactStore
 
 DOCUMENT = Document("production_model.json", made_by="production_model")
 
 
 @dataclass(frozen=True)
 class LiveModel:
-    """The model that is live for its target type.
+    """The model that is live for its target type, and the candidate that was refused, if one was.
 
     Attributes:
         target_type: `binary` or `regression`.
-        model_version: Its name.
+        model_version: Its name; None if no model is live.
         digests: SHA-256 of its files and of the test split it was judged on.
+        refused: The candidate that this decision was about and that does not go live; None if it
+            does.
+        refused_because: Why not.
     """
 
     target_type: str
-    model_version: str
+    model_version: str | None
     digests: Mapping[str, str]
+    refused: str | None = None
+    refused_because: str | None = None
 
     @classmethod
     def of(cls, promotion: Promotion) -> Self:
         """Take what is live from a promotion, without its time and run."""
-        entry = promotion.entry
+        return cls._of_entry(promotion.entry.target_type, promotion.entry)
+
+    @classmethod
+    def after_refusal(cls, refusal: Refusal, store: ArtifactStore) -> Self:
+        """Say what is live beside a candidate that was refused."""
+        live = Ledger.read(production_folder(store)).live(refusal.target_type)
+        return replace(
+            cls._of_entry(refusal.target_type, live),
+            refused=refusal.version,
+            refused_because=refusal.reason,
+        )
+
+    @classmethod
+    def _of_entry(cls, target_type: TargetType, entry: LedgerEntry | None) -> Self:
         return cls(
-            target_type=entry.target_type,
-            model_version=entry.version,
-            digests=dict(sorted(entry.digests.items())),
+            target_type=target_type,
+            model_version=None if entry is None else entry.version,
+            digests={} if entry is None else dict(sorted(entry.digests.items())),
         )
 
     def save(self, folder: Path) -> None:
         """Write production_model.json."""
-        DOCUMENT.write(folder, asdict(self))
+        content = asdict(self)
+        if self.refused is None:
+            del content["refused"], content["refused_because"]
+        DOCUMENT.write(folder, content)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -75,6 +107,7 @@ def were_live(store: ArtifactStore, target_type: TargetType) -> tuple[WasLive, .
             ),
             onnx_model=entry.lineage["onnx_model"].data_version,
             quality=_quality(entry),
+            judged_by=_judged_by(store, entry),
         )
         for entry in Ledger.read(production_folder(store)).standing(target_type)
     )
@@ -86,3 +119,43 @@ def _quality(entry: LedgerEntry) -> float | None:
     if not isinstance(value, int | float):
         return None
     return target_of(entry.target_type).quality(value)
+
+
+def _judged_by(store: ArtifactStore, entry: LedgerEntry) -> JudgedBy | None:
+    record = entry.lineage.get(ASSET)
+    if record is None:
+        return None  # by override, before it was compared with anything
+    try:
+        evidence = store.find(ASSET, record.data_version).load(Comparison).evidence
+    except (ArtifactMissingError, ArtifactDamagedError, EvidenceError):
+        return None  # `webcam-ml verify` tells
+    return JudgedBy(
+        settings=evidence.settings,
+        rows=evidence.test_split.rows,
+        rows_missing=evidence.test_split.missing,
+    )
+
+
+def candidate_counter(store: ArtifactStore, target_type: TargetType) -> CountCandidate:
+    """Give what a comparison asks for a candidate's number, see `judged.jsonl`.
+
+    Args:
+        store: Where the live models are.
+        target_type: Which of them the candidate is compared with.
+    """
+
+    def count(version: str, model_sha256: str, pair_sha256: str) -> Counted:
+        with changing_production(store) as production:
+            since = production.ledger.reign(target_type, version)
+            number = count_candidate(
+                production.folder,
+                store,
+                target_type=target_type,
+                since_entry=since,
+                version=version,
+                model_sha256=model_sha256,
+                pair_sha256=pair_sha256,
+            )
+        return Counted(since, number)
+
+    return count

@@ -29,6 +29,7 @@ from webcam_ml.contracts import TARGETS, TargetType
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel
 from webcam_ml.judging import Judged
+from webcam_ml.live._chain import LedgerDamagedError
 from webcam_ml.live._layout import (
     ENVIRONMENT_FILE,
     VERSION_FILES,
@@ -42,10 +43,10 @@ from webcam_ml.live._layout import (
 from webcam_ml.live._ledger import (
     HEAD_FILE,
     LEDGER_FILE,
+    LEDGER_SCHEMA,
     Action,
     AncestorRecord,
     Ledger,
-    LedgerDamagedError,
     LedgerEntry,
 )
 from webcam_ml.store import (
@@ -157,6 +158,7 @@ class Production:
         candidates_judged: int | None,
         reason: str | None,
         run_id: str | None,
+        relaxed: str | None = None,
     ) -> LedgerEntry:
         """Record a decision and make the version live; its folder must be there."""
         live = self.ledger.live(target_type)
@@ -174,6 +176,8 @@ class Production:
             candidates_judged_on_test_split=candidates_judged,
             reason=reason,
             run_id=run_id,
+            schema_version=LEDGER_SCHEMA,
+            relaxed=relaxed,
         )
         link = live_link(self.store, target_type)
         self._require_link_or_nothing(link)

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from webcam_ml.contracts import TargetType
@@ -13,12 +13,15 @@ from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel, ModelMeta
 from webcam_ml.judging import (
     ASSET,
     COMPARISON_FILE,
+    DEFECTS,
+    EVIDENCE_SCHEMA,
     MAX_REASON_LENGTH,
     Comparison,
     EvidenceError,
     as_judged,
     judge,
 )
+from webcam_ml.live._judged import Refusal, record_refusal, wrong_counts
 from webcam_ml.live._layout import version_folder
 from webcam_ml.live._ledger import AncestorRecord, LedgerEntry
 from webcam_ml.live._production import Production, changing_production, sha256_of
@@ -38,11 +41,19 @@ class PromotionRefused(WebcamMLError):  # noqa: N818  # not an error of the prog
 
     Attributes:
         verdicts: What the gates said, if it came to that.
+        refusal: What was written down, if the candidate was judged and the answer is no: a result.
+            None if it could not be judged, or is defective.
     """
 
-    def __init__(self, message: str, verdicts: Mapping[str, Verdict] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        verdicts: Mapping[str, Verdict] | None = None,
+        refusal: Refusal | None = None,
+    ) -> None:
         super().__init__(message)
         self.verdicts = dict(verdicts or {})
+        self.refusal = refusal
 
 
 @dataclass(frozen=True)
@@ -79,8 +90,9 @@ def promote(
         run_id: For the ledger.
 
     Raises:
-        PromotionRefused: The evidence is of other bytes or another test split, compares with a
-            model that is no longer live, a gate says no, or the version was rolled back.
+        PromotionRefused: The evidence is of other bytes or another test split, or compares with a
+            model that is no longer live; the file is defective; or, with a `refusal` that is
+            written down, a gate says no or the version was rolled back.
         ArtifactDamagedError: A stored file is not what was written.
         LedgerDamagedError: The ledger is not what was written.
         WebcamMLError: The production folder cannot be written.
@@ -94,27 +106,29 @@ def promote(
         live = ledger.live(meta.target_type)
         is_live = live is not None and live.version == meta.model_version
         _require_current(comparison, production, meta.target_type, meta.model_version)
+        if not is_live and meta.model_version not in ledger.withdrawn(meta.target_type):
+            _require_new_evidence(comparison, production, meta)
         verdicts = judge(comparison)
         failed = {name: one for name, one in verdicts.items() if not one.passed}
-        if failed:
-            reasons = " ".join(f"{name}: {one.reason}" for name, one in failed.items())
-            if is_live and live is not None:
-                raise PromotionRefused(
-                    f"{meta.model_version} is live already (line {live.sequence} of the ledger, "
-                    f"{live.action}), and stays so; the gates say no all the same. {reasons}",
-                    verdicts,
-                )
-            raise PromotionRefused(
-                f"{meta.model_version} does not go live. {reasons} A person may decide otherwise: "
-                f"webcam-ml promote {meta.model_version} --override REASON",
-                verdicts,
+        defects = " ".join(
+            f"{name}: {one.reason}" for name, one in failed.items() if name in DEFECTS
+        )
+        if defects:
+            raise PromotionRefused(f"{meta.model_version} is defective. {defects}", verdicts)
+        no = _why_not(meta.model_version, failed, production, meta.target_type)
+        if no is not None:
+            refusal = record_refusal(
+                production.folder,
+                target_type=meta.target_type,
+                version=meta.model_version,
+                model_sha256=exported.sha256,
+                live=None if live is None else live.version,
+                evidence=evidence.data_version,
+                verdicts=as_judged(failed),
+                reason=no,
+                run_id=run_id,
             )
-        if meta.model_version in ledger.withdrawn(meta.target_type):
-            raise PromotionRefused(
-                f"{meta.model_version} was rolled back, so it does not return by itself. If it "
-                f"should: webcam-ml promote {meta.model_version} --override REASON",
-                verdicts,
-            )
+            raise PromotionRefused(no, verdicts, refusal)
         if is_live and live is not None:
             _require_same_bytes(live, exported)
             production.restore_version(live)
@@ -129,6 +143,7 @@ def promote(
             verdicts=as_judged(verdicts),
             candidates_judged=_candidates_judged(store, comparison),
             reason=_reason(comparison),
+            relaxed=_relaxed(comparison),
             run_id=run_id,
         )
         logger.info("%s is live", meta.model_version)
@@ -252,6 +267,7 @@ def promote_override(
             verdicts=as_judged(verdicts),
             candidates_judged=None if found is None else _candidates_judged(store, found[1]),
             reason=reason,
+            relaxed=None if found is None else _relaxed(found[1]),
             run_id=run_id,
         )
 
@@ -326,6 +342,54 @@ def _require_current(
         f"{'no model' if rival is None else rival.version} is what it would replace now: another "
         f"promotion or roll-back came between. {COMPARE_AGAIN}"
     )
+
+
+def _require_new_evidence(comparison: Comparison, production: Production, meta: ModelMeta) -> None:
+    """Refuse evidence of an older version, and evidence whose count of candidates is not ours."""
+    found = comparison.evidence
+    if found.schema_version < EVIDENCE_SCHEMA:
+        raise PromotionRefused(
+            f"the evidence on {meta.model_version} was made by an older version of the program, "
+            f"which asked for less. {COMPARE_AGAIN}"
+        )
+    pair = None if found.champion is None else found.champion.pair
+    if pair is None:
+        return
+    now = production.ledger.reign(meta.target_type, meta.model_version)
+    if pair.since_entry != now:
+        raise PromotionRefused(
+            f"the evidence counts candidates since line {pair.since_entry} of the ledger, and line "
+            f"{now} is the last: another promotion or roll-back came between. {COMPARE_AGAIN}"
+        )
+    for path, what in wrong_counts(production.folder, production.store):
+        raise PromotionRefused(
+            f"how many candidates were judged cannot be told: {path} {what}. Bring the file back "
+            "from a backup (`webcam-ml verify` says when it is whole again)"
+        )
+
+
+def _why_not(
+    version: str,
+    failed: Mapping[str, Verdict],
+    production: Production,
+    target_type: TargetType,
+) -> str | None:
+    """Say why a candidate that was judged does not go live; None if it does."""
+    live = production.ledger.live(target_type)
+    override = f'webcam-ml promote {version} --override "REASON"'
+    if failed:
+        reasons = " ".join(f"{name}: {one.reason}" for name, one in failed.items())
+        if live is not None and live.version == version:
+            return (
+                f"{version} is live already (line {live.sequence} of the ledger, {live.action}), "
+                f"and stays so; the gates say no all the same. {reasons}"
+            )
+        return f"{version} does not go live. {reasons} A person may decide otherwise: {override}"
+    if version in production.ledger.withdrawn(target_type):
+        return (
+            f"{version} was rolled back, so it does not return by itself. If it should: {override}"
+        )
+    return None
 
 
 def _require_same_bytes(entry: LedgerEntry, exported: ExportedModel) -> None:
@@ -459,6 +523,17 @@ def _candidates_judged(store: ArtifactStore, comparison: Comparison) -> int:
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s is not counted: %s", stored.folder, error)
     return len(models)
+
+
+def _relaxed(comparison: Comparison) -> str | None:
+    """Give the reason why less was asked, if a gate says no without it."""
+    evidence = comparison.evidence
+    settings = replace(evidence.settings, relaxed_because="")
+    strict = replace(comparison, evidence=evidence.model_copy(update={"settings": settings}))
+    needed = any(
+        judge(strict)[name].passed != one.passed for name, one in judge(comparison).items()
+    )
+    return evidence.settings.relaxed_because if needed else None
 
 
 def _reason(comparison: Comparison) -> str | None:

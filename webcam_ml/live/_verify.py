@@ -1,6 +1,7 @@
 """`webcam-ml verify`: everything that is live, proved again from what is stored. Needs no network."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from os import W_OK, access
@@ -9,7 +10,17 @@ from pathlib import Path
 from filelock import FileLock
 
 from webcam_ml.contracts import TARGETS, DocumentError
-from webcam_ml.judging import ASSET, Comparison, EvidenceError, as_judged, judge
+from webcam_ml.judging import (
+    ASSET,
+    GATES_OF_SCHEMA,
+    Comparison,
+    EvidenceError,
+    Judged,
+    as_judged,
+    judge,
+)
+from webcam_ml.live._chain import LedgerDamagedError, digest_of
+from webcam_ml.live._judged import read_refusals, wrong_counts
 from webcam_ml.live._layout import (
     ENVIRONMENT_FILE,
     VERSION_FILES,
@@ -23,11 +34,10 @@ from webcam_ml.live._ledger import (
     HEAD_FILE,
     LEDGER_FILE,
     Ledger,
-    LedgerDamagedError,
     LedgerEntry,
 )
 from webcam_ml.live._production import LOCK_FILE, sha256_of
-from webcam_ml.live._promotion import LINEAGE_FILE
+from webcam_ml.live._promotion import LINEAGE_FILE, stored_versions
 from webcam_ml.store import (
     ArtifactDamagedError,
     ArtifactMissingError,
@@ -53,27 +63,69 @@ class Problem:
         return f"{self.path}: {self.what}"
 
 
-def verify(store: ArtifactStore) -> list[Problem]:
+def verify(store: ArtifactStore, *, head: Path | None = None) -> list[Problem]:
     """Check ledger, links, model files, all they were made from down to the labels, and verdicts.
 
     Reads only. Pictures are not part of the chain but their digests in image_index are.
 
     Args:
         store: Where the live models are.
+        head: A copy of ledger.head that was kept elsewhere: the ledger must be that one, or have
+            grown from it.
 
     Returns:
         What is wrong, in the order of the ledger; empty if all is well.
     """
     folder = production_folder(store)
     if not folder.exists():
-        return []
+        problems = list(_was_live(store, Ledger()))
+        return problems + ([] if head is None else list(_kept_head(folder, Ledger(), head)))
     # On a medium that cannot be written nobody promotes meanwhile.
     with FileLock(folder / LOCK_FILE) if access(folder, W_OK) else nullcontext():
         try:
             ledger = Ledger.read(folder)
+            problems = [] if head is None else list(_kept_head(folder, ledger, head))
+            problems += _problems(store, ledger)
+            problems += (Problem(*one) for one in wrong_counts(folder, store))
+            read_refusals(folder)
         except LedgerDamagedError as error:
-            return [Problem(path, f"{LEDGER_FILE} {error.what}") for path in error.paths]
-        return list(dict.fromkeys(_problems(store, ledger)))
+            return [Problem(path, f"{error.paths[0].name} {error.what}") for path in error.paths]
+        return list(dict.fromkeys(problems))
+
+
+def _kept_head(folder: Path, ledger: Ledger, head: Path) -> Iterator[Problem]:
+    """Compare with a copy of the head: whoever writes the folder cannot write that one too."""
+    try:
+        kept = json.loads(head.read_bytes())
+        count, digest = int(kept["entries"]), str(kept["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield Problem(head, f"cannot be read as a copy of {HEAD_FILE} ({error})")
+        return
+    if count > len(ledger.lines):
+        yield Problem(
+            folder / LEDGER_FILE,
+            f"has {len(ledger.lines)} lines, and had {count} when {head} was copied",
+        )
+    elif count and digest_of(ledger.lines[count - 1]) != digest:
+        yield Problem(folder / LEDGER_FILE, f"has another line {count} than when {head} was copied")
+
+
+def _was_live(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
+    """Compare with what production_model recorded: a model that was live is in the ledger."""
+    known = {entry.version for entry in ledger.entries}
+    for stored in stored_versions(store, "production_model"):
+        path = stored.folder / "production_model.json"
+        try:
+            version = json.loads(path.read_bytes())["model_version"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield Problem(path, f"cannot be read ({error})")
+            continue
+        if version is not None and version not in known:
+            yield Problem(
+                path,
+                f"says that {version} was live, and {production_folder(store) / LEDGER_FILE} does "
+                "not: the history is gone, or was begun anew",
+            )
 
 
 def _problems(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
@@ -84,12 +136,32 @@ def _problems(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
             f"the last promotion, of {ledger.entries[-1].version}, was interrupted; the next "
             "promotion or roll-back completes it (materialize production_model)",
         )
+    yield from _was_live(store, ledger)
     yield from _links(store, ledger)
     introduced = ledger.introductions()
     for version, entry in introduced.items():
         yield from _version_files(store, version, entry)
+    schema = 1
+    asked: frozenset[str] = frozenset()
     for entry in ledger.entries:
+        if entry.schema_version < schema:
+            yield Problem(
+                folder / LEDGER_FILE,
+                f"line {entry.sequence} claims to be of an older version of the program than the "
+                "line before it",
+            )
+        schema = max(schema, entry.schema_version)
         yield from _ancestry(store, entry)
+        asked |= GATES_OF_SCHEMA[schema]
+        unasked = sorted(asked - entry.verdicts.keys())
+        if entry.action == "promote":
+            if unasked:
+                yield Problem(
+                    folder / LEDGER_FILE,
+                    f"line {entry.sequence} promotes {entry.version} without a verdict of "
+                    f"{', '.join(unasked)}",
+                )
+            asked |= entry.verdicts.keys()
         yield from _verdicts(store, entry)
 
 
@@ -195,12 +267,32 @@ def _verdicts(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
     if found.candidate.model_sha256 != entry.digests["model.onnx"]:
         yield Problem(path, f"is evidence for another model than {entry.version}")
     verdicts = as_judged(judge(comparison))
+    if entry.action == "promote" and found.schema_version < entry.schema_version:
+        yield Problem(path, f"is of an older version than the decision on {entry.version}")
     for name, verdict in verdicts.items():
         if name not in entry.verdicts:
             continue  # a gate that is younger than this decision
+        recorded = entry.verdicts[name]
         if entry.action == "promote" and not verdict.passed:
             yield Problem(path, f"{entry.version} went live, and {name} says no: {verdict.reason}")
-        elif entry.verdicts[name].passed != verdict.passed:
+        elif recorded.passed != verdict.passed:
             yield Problem(
                 path, f"{name} now says otherwise than line {entry.sequence} of the ledger"
             )
+        for number, (then, now) in _other_numbers(recorded, verdict).items():
+            yield Problem(
+                production_folder(store) / LEDGER_FILE,
+                f"line {entry.sequence} says {number} {then} for {name} of {entry.version}, and "
+                f"from the evidence follows {now}",
+            )
+
+
+def _other_numbers(
+    recorded: Judged, found: Judged
+) -> Mapping[str, tuple[float | int | str | None, float | int | str | None]]:
+    """Give what was recorded otherwise; a number that came later, or is gone, proves nothing."""
+    return {
+        name: (value, found.numbers[name])
+        for name, value in recorded.numbers.items()
+        if name in found.numbers and found.numbers[name] != value
+    }

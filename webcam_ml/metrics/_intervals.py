@@ -171,6 +171,7 @@ class WebcamBootstrap:
         second: ArrayLike,
         *,
         thresholds: tuple[float, float] | None = None,
+        max_rows: float | None = None,
     ) -> WebcamEstimate:
         """Estimate how much a metric differs between two scorers on the same rows.
 
@@ -180,6 +181,8 @@ class WebcamBootstrap:
             first: [rows] predictions of the first scorer.
             second: [rows] predictions of the second scorer.
             thresholds: Decision thresholds of the two, for the binary metrics that need one.
+            max_rows: Rows of a webcam that has more weigh as much as this many together; None: each
+                row weighs 1.
 
         Returns:
             The metric of the first minus that of the second. Both are measured in each resample on
@@ -193,15 +196,18 @@ class WebcamBootstrap:
             make_sample(y_true, prediction, self.webcam_id, threshold=limit)
             for prediction, limit in zip((first, second), limits, strict=True)
         ]
-        measured = [measure(metric, sample) for sample in samples]
+        sizes = samples[0].rows_by_webcam
+        # The rows of a webcam weigh alike, so the weight of its rows is a weight of the webcam.
+        weight = np.ones(len(sizes)) if max_rows is None else np.minimum(1.0, max_rows / sizes)
+        measured = [measure(metric, sample, weight) for sample in samples]
         values = [one.value for one in measured if one.value is not None]
         reason = next((one.reason for one in measured if one.reason is not None), None)
-        replicates = [metric.compute(sample, self._weights) for sample in samples]
+        replicates = [metric.compute(sample, self._weights * weight) for sample in samples]
         return self._with_error(
             values[0] - values[1] if len(values) == len(samples) else None,
             IDENTITY,
             replicates[0] - replicates[1],
-            effective_webcams(self.webcam_id),
+            _kish(sizes * weight),
             reason,
         )
 
@@ -263,6 +269,10 @@ def effective_webcams(webcam_id: ArrayLike) -> float:
         webcam_id: [rows] the webcam of each row.
     """
     _, sizes = np.unique(np.asarray(webcam_id), return_counts=True)
+    return _kish(sizes.astype(np.float64))
+
+
+def _kish(sizes: FloatArray) -> float:
     return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
 
 
@@ -343,6 +353,7 @@ def paired_difference(
     thresholds: tuple[float, float] | None = None,
     bootstrap_samples: int = 2000,
     random_state: int,
+    max_rows: float | None = None,
 ) -> WebcamEstimate:
     """Estimate a metric of one scorer minus that of another, on the same rows.
 
@@ -358,6 +369,8 @@ def paired_difference(
         thresholds: Decision thresholds of the two, for the metrics that need one.
         bootstrap_samples: How many resamples of the webcams.
         random_state: Seed.
+        max_rows: Rows of a webcam that has more weigh as much as this many together; None: each
+            row weighs 1.
 
     Raises:
         ValueError: As for `webcam_estimate`.
@@ -365,4 +378,6 @@ def paired_difference(
     bootstrap = WebcamBootstrap(
         webcam_id, bootstrap_samples=bootstrap_samples, random_state=random_state
     )
-    return bootstrap.difference(_metric(metric), y_true, first, second, thresholds=thresholds)
+    return bootstrap.difference(
+        _metric(metric), y_true, first, second, thresholds=thresholds, max_rows=max_rows
+    )

@@ -487,9 +487,16 @@ def make_sample(
     )
 
 
-def measure(metric: Metric, sample: Sample) -> Measurement:
-    """Compute the plain value of one metric, or say why there is none."""
-    value = float(metric.compute(sample, np.ones((1, sample.n_webcams)))[0])
+def measure(metric: Metric, sample: Sample, weight: FloatArray | None = None) -> Measurement:
+    """Compute the plain value of one metric, or say why there is none.
+
+    Args:
+        metric: An entry of ``METRICS``.
+        sample: The rows.
+        weight: [webcams] how much each row of a webcam weighs; 1 if None.
+    """
+    weights = np.ones(sample.n_webcams) if weight is None else weight
+    value = float(metric.compute(sample, weights[np.newaxis])[0])
     if np.isnan(value):
         return Measurement(None, metric.undefined(sample))
     return Measurement(value)

@@ -22,6 +22,7 @@ from webcam_ml.orchestration.config import (
     ManifestConfig,
 )
 from webcam_ml.orchestration.failures import failing_with_a_sentence
+from webcam_ml.orchestration.last_words import say_last
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
 from webcam_ml.orchestration.values import (
     Checkpoint,
@@ -243,23 +244,26 @@ def champion_comparison(
     workspace: Workspace,
     onnx_model: StoredArtifact,
     eval_report: EvalReport,
+    manifest_val: Manifest,
     manifest_test: Manifest,
     image_index: ImageIndex,
 ) -> MaterializeResult[Comparison]:
     """The evidence for or against going live: the candidate beside the live model, gate by gate."""
     from webcam_ml.judging import compare_with_champion
-    from webcam_ml.live import were_live
+    from webcam_ml.live import candidate_counter, were_live
 
+    store, target_type = workspace.store, manifest_test.meta.target_type
     result = compare_with_champion(
         onnx_model,
         eval_report,
+        manifest_val,
         manifest_test,
         image_index,
-        store=workspace.store,
-        were_live=were_live(workspace.store, manifest_test.meta.target_type),
+        store=store,
+        were_live=were_live(store, target_type),
+        count_candidate=candidate_counter(store, target_type),
         settings=config.settings(),
         images=workspace.images,
-        cache=workspace.cache_folder,
     )
     return MaterializeResult(value=result.comparison, metadata=presentation.of_comparison(result))
 
@@ -272,12 +276,25 @@ def production_model(
     onnx_model: StoredArtifact,
     champion_comparison: StoredArtifact,
 ) -> MaterializeResult[LiveModel]:
-    """What is live. Every gate is judged again, from the stored evidence, for exactly these bytes."""
-    from webcam_ml.live import LiveModel, promote
+    """What is live. Every gate is judged again, from the stored evidence, for exactly these bytes.
 
-    promotion = promote(
-        onnx_model, champion_comparison, store=workspace.store, run_id=context.run_id
-    )
+    A candidate that is judged and refused is a result, not a failed run: what is live stays so.
+    """
+    from webcam_ml.live import LiveModel, PromotionRefused, promote
+
+    try:
+        promotion = promote(
+            onnx_model, champion_comparison, store=workspace.store, run_id=context.run_id
+        )
+    except PromotionRefused as no:
+        if no.refusal is None:
+            raise
+        context.log.warning(str(no))
+        say_last(str(no))
+        live = LiveModel.after_refusal(no.refusal, workspace.store)
+        return MaterializeResult(value=live, metadata=presentation.of_refusal(live, no.refusal))
+    entry = promotion.entry
+    say_last(f"{entry.version} {'is live' if promotion.is_new else 'was live already'}.")
     return MaterializeResult(
         value=LiveModel.of(promotion), metadata=presentation.of_promotion(promotion)
     )

@@ -8,6 +8,7 @@ from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.checks import CHECKS
 from webcam_ml.orchestration.io_manager import ArtifactIOManager
 from webcam_ml.orchestration.jobs import build_jobs
+from webcam_ml.orchestration.live_events import build_live_events_sensor
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
 from webcam_ml.orchestration.retraining.sensors import SECONDS_BETWEEN_TICKS, build_sensors
 
@@ -32,7 +33,10 @@ def build_definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
         jobs=build_jobs(),
-        sensors=build_sensors(names, seconds_between_ticks=seconds_between_ticks),
+        sensors=[
+            *build_sensors(names, seconds_between_ticks=seconds_between_ticks),
+            build_live_events_sensor(seconds_between_ticks),
+        ],
         resources={
             "workspace": workspace,
             "label_database": label_database,

@@ -1,21 +1,25 @@
 """Asset checks: each shows a verdict on what is stored, with the numbers behind it.
 
 A blocking check stops the run that contains it. It is no lock: whoever selects around it walks
-past, which is why domain functions refuse unusable input themselves.
+past, which is why domain functions refuse unusable input themselves. A check that says `Any` yields
+its result and then ends the run, which Dagster runs, though its types do not know.
 """
+
+from typing import Any
 
 from dagster import (
     AssetCheckResult,
     AssetChecksDefinition,
     AssetCheckSeverity,
     AssetIn,
+    Failure,
     MarkdownMetadataValue,
     asset_check,
 )
 
 from webcam_ml.dataset import SPLIT_NAMES
 from webcam_ml.evaluation import Verdict
-from webcam_ml.judging import GATES, WARNINGS
+from webcam_ml.judging import DEFECTS, GATES, WARNINGS
 from webcam_ml.orchestration import presentation
 from webcam_ml.orchestration.failures import failing_with_a_sentence
 from webcam_ml.orchestration.resources import Workspace
@@ -231,17 +235,17 @@ def no_weak_slice(eval_report: EvalReport) -> AssetCheckResult:
 
 @asset_check(asset="onnx_model", blocking=True)
 @failing_with_a_sentence
-def matches_torch(onnx_model: ExportedModel) -> AssetCheckResult:
+def matches_torch(onnx_model: ExportedModel) -> Any:
     """The exported file scores pictures as the trained network does."""
     parity = onnx_model.parity
-    return _result(
-        Verdict(
-            parity.passed,
-            f"On {parity.pictures} pictures raw_score differs from torch by at most "
-            f"{parity.at_most:g} (limit {parity.limit:g}).",
-            {"at most": parity.at_most, "limit": parity.limit, "pictures": parity.pictures},
-        )
+    verdict = Verdict(
+        parity.passed,
+        f"On {parity.pictures} pictures raw_score differs from torch by at most "
+        f"{parity.at_most:g} (limit {parity.limit:g}).",
+        {"at most": parity.at_most, "limit": parity.limit, "pictures": parity.pictures},
     )
+    yield _result(verdict)
+    _stop_if_defective(verdict, onnx_model.meta.model_version)
 
 
 def build_gate_check(name: str, *, blocking: bool) -> AssetChecksDefinition:
@@ -254,10 +258,19 @@ def build_gate_check(name: str, *, blocking: bool) -> AssetChecksDefinition:
         description={**GATES, **WARNINGS}[name].__doc__,
     )
     @failing_with_a_sentence
-    def gate_check(champion_comparison: Comparison) -> AssetCheckResult:
+    def gate_check(champion_comparison: Comparison) -> Any:
         verdict = {**GATES, **WARNINGS}[name](champion_comparison)
         severity = AssetCheckSeverity.ERROR if name in GATES else AssetCheckSeverity.WARN
-        return _result(verdict, severity=severity)
+        result = _result(verdict, severity=severity)
+        candidate = champion_comparison.evidence.candidate.model_version
+        if not verdict.passed and name in GATES:
+            asked = {"candidate": candidate}
+            if name not in DEFECTS:
+                asked["to let it go live all the same"] = presentation.override_command(candidate)
+            result = result.with_metadata({**asked, **result.metadata})
+        yield result
+        if name in DEFECTS:
+            _stop_if_defective(verdict, candidate)
 
     return gate_check
 
@@ -265,7 +278,11 @@ def build_gate_check(name: str, *, blocking: bool) -> AssetChecksDefinition:
 # Gates that other assets' checks show already, where their evidence is.
 SHOWN_ELSEWHERE = {"enough_test_data", "beats_trivial_baselines", "matches_torch"}
 GATE_CHECKS = [
-    *(build_gate_check(name, blocking=True) for name in GATES if name not in SHOWN_ELSEWHERE),
+    *(
+        build_gate_check(name, blocking=name in DEFECTS)
+        for name in GATES
+        if name not in SHOWN_ELSEWHERE
+    ),
     *(build_gate_check(name, blocking=False) for name in WARNINGS),
 ]
 
@@ -284,6 +301,14 @@ CHECKS: list[AssetChecksDefinition] = [
     matches_torch,
     *GATE_CHECKS,
 ]
+
+
+def _stop_if_defective(verdict: Verdict, candidate: str) -> None:
+    """End the run with the sentence: of a failed blocking check Dagster would tell the name alone."""
+    if not verdict.passed:
+        raise Failure(
+            description=f"{candidate} is defective. {verdict.reason}", allow_retries=False
+        )
 
 
 def _result(

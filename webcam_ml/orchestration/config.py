@@ -4,7 +4,7 @@ Rules live in the domain settings, so that a notebook and a run refuse the same 
 same words. No `from __future__ import annotations` here: Dagster reads the annotations.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from dagster import Config
 from pydantic import Field
@@ -15,7 +15,7 @@ from webcam_ml.dataset.images import ImageSettings
 from webcam_ml.disagreement import DisagreementSettings
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import BACKBONES, OPSET, BackboneSpec, require_weights
-from webcam_ml.judging import ComparisonSettings
+from webcam_ml.judging import ComparisonSettings, WeakSlice
 from webcam_ml.labels import LABEL_SOURCES, LabelQuery
 from webcam_ml.training import FineTuneSettings, TrainingSettings, find_machine
 
@@ -370,19 +370,38 @@ class ComparisonConfig(Config):
     )
     definition_change: str = Field(
         default=ComparisonSettings.definition_change,
-        description="Why threshold, seed or percentages differ from the live model's; goes into "
-        "the ledger. Empty: such a difference is refused.",
+        description="Why threshold, seed, percentages or whose ratings count differ from the live "
+        "model's; goes into the ledger. Empty: such a difference is refused.",
+    )
+    max_test_rows_missing: float = Field(
+        default=ComparisonSettings.max_test_rows_missing,
+        description="Largest share of the test rows whose pictures could not be read.",
+    )
+    weak_slice: str = Field(
+        default=ComparisonSettings.weak_slice,
+        description="block keeps out a model that is clearly weak on a part of the test pictures; "
+        "warn only says so.",
+    )
+    relaxed_because: str = Field(
+        default=ComparisonSettings.relaxed_because,
+        description="Why something here is looser than by default, or than what the live model was "
+        "judged by; goes into the ledger. Empty: what is looser is refused.",
     )
 
     def settings(self) -> ComparisonSettings:
-        """Build floors and margins."""
-        return ComparisonSettings(
+        """Build floors and margins; what is looser than by default needs its reason at once."""
+        settings = ComparisonSettings(
             min_auc=self.min_auc,
             min_spearman=self.min_spearman,
             max_auc_loss=self.max_auc_loss,
             max_mae_gain=self.max_mae_gain,
+            max_test_rows_missing=self.max_test_rows_missing,
+            weak_slice=cast(WeakSlice, self.weak_slice),
             definition_change=self.definition_change,
+            relaxed_because=self.relaxed_because,
         )
+        settings.require_reason_if_looser()
+        return settings
 
 
 CONFIG_BY_ASSET: dict[str, type[Config]] = {

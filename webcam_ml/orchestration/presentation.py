@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from webcam_ml.disagreement import DisagreementReport
     from webcam_ml.evaluation import EvalReport, Verdict
     from webcam_ml.export import ExportedModel
-    from webcam_ml.judging import ComparisonResult
+    from webcam_ml.judging import Comparison, ComparisonResult, Judged
     from webcam_ml.labels import Labels
-    from webcam_ml.live import Promotion
+    from webcam_ml.live import LiveModel, Promotion, Refusal
+    from webcam_ml.metrics import Interval
     from webcam_ml.training import TrainingResult
 
 PREVIEW_ROWS = 8
@@ -30,6 +31,8 @@ WORST_SHOWN = 10
 SMALL_SIDE = 160
 LARGEST_SMALL_BYTES = 4_000
 LONGEST_CELL = 100
+# Why a model may not go live is read to its end.
+LONGEST_SENTENCE = 2_000
 PNG_SIGNATURE = b"\x89PNG"
 
 # What Markdown may give a meaning to; a backslash before it takes the meaning away.
@@ -270,18 +273,58 @@ def of_comparison(result: "ComparisonResult") -> Metadata:
     """The candidate beside the live model, the verdict of each gate, and the plot."""
     comparison = result.comparison
     shown: Metadata = {
-        "metrics": table(comparison.table()),
-        "verdicts": table(
-            [
-                {"gate": name, "passed": "yes" if one.passed else "NO", "reason": one.reason}
-                for name, one in comparison.verdicts.items()
-            ]
-        ),
+        "metrics": table(_compared(comparison)),
+        "verdicts": verdict_table(comparison.verdicts),
         "comparison": picture(comparison.plot),
     }
     if result.milliseconds is not None:
         shown["milliseconds a picture"] = _rounded(result.milliseconds)
     return shown
+
+
+def _compared(comparison: "Comparison") -> list[dict[str, str]]:
+    """One row a metric, few enough columns that none is cut on a narrow page."""
+    champion = comparison.evidence.champion
+    paired = {} if champion is None else champion.metrics
+
+    def interval(one: "Interval") -> str:
+        if one.value is None:
+            return one.reason or "–"
+        if one.low is None or one.high is None:
+            return f"{one.value:.3f}"
+        return f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
+
+    return [
+        {
+            "metric (95 % interval)": name,
+            "candidate": interval(paired[name].candidate if name in paired else own),
+            **(
+                {
+                    "live model": interval(paired[name].rival),
+                    "difference": interval(paired[name].difference),
+                }
+                if name in paired
+                else {}
+            ),
+        }
+        for name, own in comparison.evidence.candidate.metrics.items()
+    ]
+
+
+def of_refusal(live: "LiveModel", refusal: "Refusal") -> Metadata:
+    """What is live all the same, which candidate was refused, and why."""
+    return {
+        "live": live.model_version or "no model",
+        "refused": refusal.version,
+        "refused because": MetadataValue.text(refusal.reason),
+        "to let it go live all the same": override_command(refusal.version),
+        "verdicts": verdict_table(refusal.verdicts),
+    }
+
+
+def override_command(model_version: str) -> str:
+    """What a person types who decides against the gates."""
+    return f'webcam-ml promote {model_version} --override "REASON"'
 
 
 def of_promotion(promotion: "Promotion") -> Metadata:
@@ -291,13 +334,18 @@ def of_promotion(promotion: "Promotion") -> Metadata:
         "live since": promotion.entry.time,
         "promoted now": promotion.is_new,
         "live path": MetadataValue.path(str(promotion.link)),
-        "verdicts": table(
-            [
-                {"gate": name, "passed": "yes" if one.passed else "NO", "reason": one.reason}
-                for name, one in promotion.verdicts.items()
-            ]
-        ),
+        "relaxed": promotion.entry.relaxed or "no",
+        "verdicts": verdict_table(promotion.verdicts),
     }
+
+
+def verdict_table(verdicts: Mapping[str, "Verdict | Judged"]) -> MarkdownMetadataValue:
+    """Show gates, those that say no first, with the whole sentence of each."""
+    rows = [
+        {"gate": f"{name}: {'yes' if one.passed else 'NO'}", "reason": one.reason}
+        for name, one in sorted(verdicts.items(), key=lambda item: item[1].passed)
+    ]
+    return table(rows, longest_cell=LONGEST_SENTENCE)
 
 
 def preview(frame: "pl.DataFrame", columns: tuple[str, ...]) -> MarkdownMetadataValue:
@@ -310,7 +358,9 @@ def counts_table(counts: Mapping[str, int], what: str) -> MarkdownMetadataValue:
     return table([{what: name, "count": count} for name, count in counts.items()])
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> MarkdownMetadataValue:
+def table(
+    rows: Sequence[Mapping[str, Any]], *, longest_cell: int = LONGEST_CELL
+) -> MarkdownMetadataValue:
     """Show rows as a Markdown table.
 
     Bytes are shown as the picture that they are. Text means itself: what comes from the database
@@ -322,7 +372,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> MarkdownMetadataValue:
     lines: list[list[Any]] = [header, ["---"] * len(header)]
     lines += [[row.get(name) for name in header] for row in rows]
     return MetadataValue.md(
-        "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+        "\n".join(
+            "| " + " | ".join(_cell(value, longest_cell) for value in line) + " |" for line in lines
+        )
     )
 
 
@@ -336,7 +388,7 @@ def _image(data: bytes) -> str:
     return f"![picture](data:image/{kind};base64,{base64.b64encode(data).decode()})"
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, longest: int) -> str:
     if value is None:
         return ""
     if isinstance(value, bytes):
@@ -344,8 +396,8 @@ def _cell(value: object) -> str:
     if isinstance(value, (int, float)):
         return f"{value:g}" if isinstance(value, float) else str(value)
     text = printable(" ".join(str(value).split()))
-    if len(text) > LONGEST_CELL:
-        text = f"{text[:LONGEST_CELL]}…"
+    if len(text) > longest:
+        text = f"{text[:longest]}…"
     return _MARKUP.sub(r"\\\1", text)
 
 

@@ -48,14 +48,16 @@ def project(live: Project, tmp_path: Path) -> Project:
 
 
 def production(project: Project) -> dict[str, bytes | str]:
-    """Every byte and link of what is live."""
+    """Every byte and link of what is live; what was refused is written down beside it."""
     root = project.artifacts / "production"
     return {
         str(path.relative_to(root)): str(path.readlink())
         if path.is_symlink()
         else path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if (path.is_symlink() or path.is_file()) and not path.name.endswith(".lock")
+        if (path.is_symlink() or path.is_file())
+        and not path.name.endswith(".lock")
+        and path.name != "refusals.jsonl"
     }
 
 
@@ -161,20 +163,20 @@ def test_the_job_that_evaluates_again_changes_nothing_that_is_live(project: Proj
 def test_impossible_floors_stop_at_the_gate_but_the_report_is_made(project: Project) -> None:
     before = production(project)
     report = project.artifacts / "disagreement_report"
-    output = project.fail("*", IMPOSSIBLE)
+    output = project.succeed("*", IMPOSSIBLE)
     assert "quality_floor" in output
     assert "disagreement_report unchanged" in output
     assert report.exists()
     assert production(project) == before
     # Past the check, straight to the goal:
-    alone = project.fail("production_model")
+    alone = project.succeed("production_model")
     assert REFUSED in alone
     assert "quality_floor" in alone
     assert production(project) == before
 
 
 def test_a_job_without_checks_is_refused(project: Project) -> None:
-    project.fail("champion_comparison", IMPOSSIBLE)
+    project.succeed("champion_comparison", IMPOSSIBLE)
     before = production(project)
     script = """
         from dagster import AssetSelection, DagsterInstance, Definitions, define_asset_job
@@ -186,9 +188,9 @@ def test_a_job_without_checks_is_refused(project: Project) -> None:
         result = definitions.resolve_job_def("unchecked").execute_in_process(
             instance=DagsterInstance.get(), raise_on_error=False
         )
-        assert not result.success
-        (event,) = result.get_step_failure_events()
-        print(event.event_specific_data.user_failure_data.description)
+        assert result.success
+        (event,) = result.asset_materializations_for_node("production_model")
+        print(event.metadata["refused because"].text)
         """
     result = project.run(sys.executable, "-c", textwrap.dedent(script))
     assert result.returncode == 0, result.stderr
@@ -197,7 +199,7 @@ def test_a_job_without_checks_is_refused(project: Project) -> None:
 
 
 def test_a_forged_check_result_is_refused(project: Project) -> None:
-    project.fail("champion_comparison", IMPOSSIBLE)
+    project.succeed("champion_comparison", IMPOSSIBLE)
     before = production(project)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -227,7 +229,7 @@ def test_a_forged_check_result_is_refused(project: Project) -> None:
     finally:
         server.terminate()
         server.wait(60)
-    assert REFUSED in project.fail("production_model")
+    assert REFUSED in project.succeed("production_model")
     assert production(project) == before
 
 

@@ -3,29 +3,44 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from webcam_ml import judging
 from webcam_ml.dataset import SplitConfig, TargetConfig, build_manifest
-from webcam_ml.dataset.images import ImageCache
+from webcam_ml.dataset.images import ArrayCache, ImageCache
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import EvalReport
 from webcam_ml.export import ExportedModel, score_pictures
 from webcam_ml.judging import (
+    MAX_ROWS_OF_A_CAMERA,
     Comparison,
     ComparisonSettings,
     EvidenceError,
+    ModelFile,
     compare_with_champion,
     judge,
 )
-from webcam_ml.live import promote_override, were_live
+from webcam_ml.judging._runtime import RuntimeProcess, score_in_runtime
+from webcam_ml.live import PromotionRefused, candidate_counter, promote_override, were_live
 from webcam_ml.store import ArtifactStore
 from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
 from webcam_ml_tests.live.models import Made, Works, make, make_world_of
 from webcam_ml_tests.world import World
+
+
+def beside(live: Live, world: World) -> dict[str, Any]:
+    """What a comparison takes beside the candidate and its rows."""
+    return {
+        "store": live.store,
+        "were_live": were_live(live.store, "binary"),
+        "count_candidate": candidate_counter(live.store, "binary"),
+        "images": world.images,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +69,134 @@ def test_the_numbers_are_those_of_the_model_files_on_the_same_rows(
 
 
 def test_scores_of_the_fresh_process_equal_those_of_this_one_to_the_bit(
-    made: dict[str, Made], tmp_path: Path, live: Live
+    made: dict[str, Made], tmp_path: Path, prepared: Live
 ) -> None:
     world = made["better"].world
-    live.works.compare(live.found["better"], world.cache)  # scored in the fresh process
     digests = world.rows("test").frame["sha256"].to_list()
-    kept = score_pictures(made["better"].exported, digests, images=world.images, cache=world.cache)
-    here = score_pictures(made["better"].exported, digests, images=world.images, cache=tmp_path)
-    np.testing.assert_array_equal(kept, here)
+    folder = prepared.found["better"]["onnx_model"].folder
+    exported = made["better"].exported
+    model = ModelFile(folder / "model.onnx", exported.meta.model_version, exported.sha256)
+    with RuntimeProcess(model) as runtime:
+        fresh = score_in_runtime(runtime, digests, images=world.images)
+    here = score_pictures(exported, digests, images=world.images, cache=tmp_path)
+    np.testing.assert_array_equal(fresh, here)
+
+
+def test_scores_written_into_the_cache_change_nothing(
+    live: Live, made: dict[str, Made], prepared: Live
+) -> None:
+    """With them an AUC of 1.000 was shown where .790 is true."""
+    world = made["better"].world
+    rows = world.rows("test").frame
+    for name in ("better", "first"):
+        sha256 = made[name].exported.sha256
+        for table in ("predictions", "features"):
+            forged = ArrayCache(world.cache / table / f"{sha256[:24]}.sqlite", np.float32)
+            perfect = dict(zip(rows["sha256"], rows["target_label"], strict=True))
+            forged.compute_missing(
+                rows["sha256"].to_list(),
+                lambda digest, perfect=perfect: np.array([perfect[digest]], np.float32),
+                decode=lambda digest: digest,
+                what="forged",
+            )
+    again = live.works.compare(live.found["better"], world.cache).load(Comparison)
+    assert again.evidence == prepared.evidence["better"].load(Comparison).evidence
+
+
+def test_a_report_on_other_scores_than_the_file_gives_is_a_defect(
+    live: Live, made: dict[str, Made]
+) -> None:
+    """As it would be if the cache of features had been written by somebody."""
+    better, world = made["better"], made["better"].world
+    assert better.report.predictions is not None
+    predictions = better.report.predictions.with_columns(
+        raw_score=pl.when(pl.int_range(pl.len()) == 7)
+        .then(1.0 - pl.col("raw_score"))
+        .otherwise(pl.col("raw_score"))
+    )
+    for report in (
+        replace(better.report, predictions=predictions),
+        replace(better.report, predictions=better.report.predictions[1:]),
+        replace(better.report, predictions=None),
+    ):
+        result = compare_with_champion(
+            live.found["better"]["onnx_model"], report, world.manifest.split("val"),
+            world.manifest.split("test"), world.index, **beside(live, world),
+        )  # fmt: skip
+        failed = [name for name, one in judge(result.comparison).items() if not one.passed]
+        assert failed == ["scores_match_report"]
+        live.evidence["better"] = live.works.put_evidence(result.comparison, live.found["better"])
+        with pytest.raises(PromotionRefused, match="is defective") as caught:
+            live.promote("better")
+        assert caught.value.refusal is None
+
+
+def test_the_pair_of_two_probes_is_validation_and_test_with_capped_cameras(
+    comparison: Comparison, made: dict[str, Made]
+) -> None:
+    world = made["better"].world
+    rows = pl.concat([world.rows(part).frame for part in ("val", "test")])
+    scores = [
+        score_pictures(
+            made[name].exported, rows["sha256"].to_list(), images=world.images, cache=world.cache
+        )
+        for name in ("better", "first")
+    ]
+    assert comparison.evidence.champion is not None
+    pair = comparison.evidence.champion.pair
+    assert pair is not None
+    assert (pair.splits, pair.rows, pair.candidate_number) == (["val", "test"], rows.height, 1)
+    size = rows.group_by("camera_id").len()
+    weight = rows.join(size, on="camera_id", how="left", maintain_order="left")["len"]
+    weight = np.minimum(1.0, MAX_ROWS_OF_A_CAMERA / weight.to_numpy())
+    target = rows["target_label"].to_numpy()
+    better, first = (roc_auc_score(target, one, sample_weight=weight) for one in scores)
+    assert pair.difference == pytest.approx(better - first, abs=2e-6)
+    assert "On test alone" in judge(comparison)["not_worse_than_champion"].reason
+
+
+def test_the_digest_of_the_evidence_covers_the_rows_that_were_scored(
+    live: Live, made: dict[str, Made], prepared: Live
+) -> None:
+    """A limit of size chose 102 of 151 test rows, and nothing in the evidence said which."""
+    better = made["better"]
+    few = replace(
+        better.world.index,
+        frame=better.world.index.frame.with_columns(
+            status=pl.when(pl.int_range(pl.len()) % 3 == 0)
+            .then(pl.lit("failed"))
+            .otherwise(pl.col("status")),
+            error=pl.when(pl.int_range(pl.len()) % 3 == 0)
+            .then(pl.lit("too large"))
+            .otherwise(pl.col("error")),
+        ),
+    )
+    result = compare_with_champion(
+        live.found["better"]["onnx_model"], better.report, better.world.manifest.split("val"),
+        better.world.manifest.split("test"), few, **beside(live, better.world),
+    )  # fmt: skip
+    before = prepared.evidence["better"].load(Comparison).evidence.test_split
+    found = result.comparison.evidence.test_split
+    assert found.sha256 == before.sha256
+    assert found.scored_sha256 != before.scored_sha256
+    verdict = judge(result.comparison)["no_test_rows_left_out"]
+    assert not verdict.passed
+    assert "too large" in verdict.reason
+
+
+def test_models_are_judged_on_webcams_and_ratings_of_people_alone(
+    live: Live, made: dict[str, Made]
+) -> None:
+    better, world = made["better"], made["better"].world
+    manifest = world.manifest.split("val")
+    judged = replace(
+        manifest, frame=manifest.frame.with_columns(label_source=pl.lit("a language model"))
+    )
+    with pytest.raises(WebcamMLError, match="not of a webcam or not rated by people"):
+        compare_with_champion(
+            live.found["better"]["onnx_model"], better.report, judged,
+            world.manifest.split("test"), world.index, **beside(live, world),
+        )  # fmt: skip
 
 
 def test_the_scoring_process_imports_nothing_but_the_runtime() -> None:
@@ -122,15 +257,13 @@ def test_parts_that_do_not_belong_together_are_refused(live: Live, made: dict[st
     world = made["better"].world
     with pytest.raises(WebcamMLError, match="checkpoint is"):
         compare_with_champion(
-            live.found["better"]["onnx_model"], made["first"].report, world.manifest.split("test"),
-            world.index, store=live.store, were_live=were_live(live.store, "binary"),
-            images=world.images, cache=world.cache,
+            live.found["better"]["onnx_model"], made["first"].report, world.manifest.split("val"),
+            world.manifest.split("test"), world.index, **beside(live, world),
         )  # fmt: skip
     with pytest.raises(WebcamMLError, match="test split is"):
         compare_with_champion(
             live.found["better"]["onnx_model"], made["better"].report, world.manifest.split("val"),
-            world.index, store=live.store, were_live=were_live(live.store, "binary"),
-            images=world.images, cache=world.cache,
+            world.manifest.split("val"), world.index, **beside(live, world),
         )  # fmt: skip
 
 
@@ -150,9 +283,8 @@ def test_a_file_that_the_runtime_refuses_is_evidence_too(live: Live, made: dict[
     candidate = live.works.put("onnx_model", broken, **{name: found[name] for name in names})
     world = better.world
     result = compare_with_champion(
-        candidate, better.report, world.manifest.split("test"), world.index,
-        store=live.store, were_live=were_live(live.store, "binary"),
-            images=world.images, cache=live.store.root.parent / "empty cache",
+        candidate, better.report, world.manifest.split("val"), world.manifest.split("test"),
+        world.index, **beside(live, world),
     )  # fmt: skip
     assert result.milliseconds is None
     reason = result.comparison.evidence.serving.reason
@@ -167,9 +299,8 @@ def test_pictures_come_from_the_cache_or_not_at_all(live: Live, made: dict[str, 
     with pytest.raises(WebcamMLError, match="materialize image_index again"):
         compare_with_champion(
             found["onnx_model"], found["eval_report"].load(EvalReport),
-            world.manifest.split("test"), world.index,
-            store=live.store, were_live=were_live(live.store, "binary"),
-            images=ImageCache(live.store.root / "nowhere"), cache=live.store.root / "nowhere",
+            world.manifest.split("val"), world.manifest.split("test"), world.index,
+            **(beside(live, world) | {"images": ImageCache(live.store.root / "nowhere")}),
         )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from webcam_ml.evaluation import EvalReport, evaluate_checkpoint
 from webcam_ml.export import ExportedModel, export_candidate, parity_pictures
 from webcam_ml.judging import Comparison, ComparisonSettings, compare_with_champion
 from webcam_ml.labels import Labels
-from webcam_ml.live import Promotion, promote, were_live
+from webcam_ml.live import Promotion, candidate_counter, promote, were_live
 from webcam_ml.store import Artifact, ArtifactStore, Provenance, StoredArtifact
 from webcam_ml.training import Checkpoint
 from webcam_ml_tests.world import World, make_labels, make_world
@@ -141,26 +141,27 @@ class Works:
         cache: Path,
         settings: ComparisonSettings | None = None,
     ) -> StoredArtifact:
-        """Make and store the evidence."""
+        """Make and store the evidence; of the cache only the pictures are used."""
         manifest_test = found["manifest_test"].load(Manifest)
         made_for = manifest_test.meta.target_type
         result = compare_with_champion(
             found["onnx_model"],
             found["eval_report"].load(EvalReport),
+            found["manifest_val"].load(Manifest),
             manifest_test,
             found["image_index"].load(ImageIndex),
             store=self.store,
             were_live=were_live(self.store, made_for),
+            count_candidate=candidate_counter(self.store, made_for),
             settings=settings,
             images=ImageCache(cache),
-            cache=cache,
         )
         return self.put_evidence(result.comparison, found)
 
     def put_evidence(
         self, comparison: Comparison, found: Mapping[str, StoredArtifact]
     ) -> StoredArtifact:
-        names = ("onnx_model", "eval_report", "manifest_test", "image_index")
+        names = ("onnx_model", "eval_report", "manifest_val", "manifest_test", "image_index")
         return self.put("champion_comparison", comparison, **{name: found[name] for name in names})
 
     def run(self, made: Made, settings: ComparisonSettings | None = None,

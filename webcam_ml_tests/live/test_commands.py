@@ -4,7 +4,14 @@ from pathlib import Path
 import pytest
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.live import add_release_commands, lineage_tree, prune, verify
+from webcam_ml.judging import ComparisonSettings
+from webcam_ml.live import (
+    PromotionRefused,
+    add_release_commands,
+    lineage_tree,
+    prune,
+    verify,
+)
 from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
 from webcam_ml_tests.live.models import DEMO, Made, Works
 
@@ -41,6 +48,38 @@ def test_history_tells_it_all(
     assert "it was the lens" in out
     assert "not_worse_than_champion: yes" in out
     assert f"live for binary: {better}" in out
+
+
+def test_history_tells_refusals_and_what_was_relaxed(
+    here: Live, made: dict[str, Made], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(PromotionRefused):
+        here.promote("shuffled")
+    lax = ComparisonSettings(min_auc=0.6, relaxed_because="labels of a new curator")
+    cache = made["better"].world.cache
+    here.evidence["better"] = here.works.compare(here.found["better"], cache, lax)
+    here.promote("better")
+    assert run("history") == 0
+    lines = capsys.readouterr().out.splitlines()
+    words = [line.split()[2:4] for line in lines if "Z  " in line]
+    assert words == [
+        ["promote", made["first"].version], ["refused", made["shuffled"].version],
+        ["promote", made["better"].version],
+    ]  # fmt: skip
+    assert any("not_worse_than_champion: NO. ROC AUC differs" in line for line in lines)
+    assert any("RELAXED" in line and "labels of a new curator" in line for line in lines)
+
+
+def test_verify_compares_with_a_head_that_was_kept_elsewhere(
+    here: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "head"
+    kept.write_bytes((here.production / "ledger.head").read_bytes())
+    assert run("verify", "--head", str(kept)) == 0
+    assert "grown from the copy" in capsys.readouterr().out
+    kept.write_text(kept.read_text().replace('"sha256": "', '"sha256": "0'))
+    assert run("verify", "--head", str(kept)) == 1
+    assert "another line 1" in capsys.readouterr().err
 
 
 def test_an_empty_store_has_no_history(

@@ -15,9 +15,12 @@ from webcam_ml.judging._gates import judge
 from webcam_ml.live import (
     Ledger,
     LedgerDamagedError,
+    LiveModel,
     PromotionRefused,
+    candidate_counter,
     promote,
     promote_override,
+    read_refusals,
     rollback,
     verify,
 )
@@ -71,12 +74,133 @@ def test_a_better_model_replaces_the_live_one_and_a_rollback_brings_that_back(
     ]  # fmt: skip
 
 
-def test_a_model_of_shuffled_labels_is_refused_and_live_files_stay_to_the_byte(live: Live) -> None:
+def but_refusals(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: content for name, content in files.items() if name != "refusals.jsonl"}
+
+
+def test_a_model_of_shuffled_labels_is_refused_and_live_files_stay_to_the_byte(
+    live: Live, made: dict[str, Made]
+) -> None:
     before = bytes_below(live.production)
     with pytest.raises(PromotionRefused, match="not_worse_than_champion") as caught:
         live.promote("shuffled")
-    assert bytes_below(live.production) == before
+    assert but_refusals(bytes_below(live.production)) == before
     assert set(caught.value.verdicts) == set(GATES)
+    # A second look at the same evidence is no second refusal.
+    with pytest.raises(PromotionRefused):
+        live.promote("shuffled")
+    (refusal,) = read_refusals(live.production)
+    assert refusal == caught.value.refusal
+    assert (refusal.version, refusal.live) == (made["shuffled"].version, made["first"].version)
+    assert {"quality_floor", "not_worse_than_champion"} <= set(refusal.verdicts)
+    assert f"webcam-ml promote {refusal.version} --override" in refusal.reason
+
+
+def test_a_refusal_says_what_is_live_and_what_was_refused(live: Live, tmp_path: Path) -> None:
+    with pytest.raises(PromotionRefused) as caught:
+        live.promote("shuffled")
+    assert caught.value.refusal is not None
+    told = LiveModel.after_refusal(caught.value.refusal, live.store)
+    assert (told.model_version, told.refused) == (
+        caught.value.refusal.live, caught.value.refusal.version,
+    )  # fmt: skip
+    told.save(tmp_path)
+    assert LiveModel.load(tmp_path) == told
+
+
+def test_what_a_promotion_stores_is_what_it_always_was(live: Live, tmp_path: Path) -> None:
+    LiveModel.of(live.promote("better")).save(tmp_path)
+    content = json.loads((tmp_path / "production_model.json").read_bytes())
+    assert list(content) == ["target_type", "model_version", "digests"]
+
+
+def test_every_candidate_is_counted_once_for_each_set_of_rows(
+    live: Live, made: dict[str, Made]
+) -> None:
+    """`better` and `shuffled` were judged while `first` was live."""
+
+    def number(name: str) -> int:
+        found = live.evidence[name].load(Comparison).evidence.champion
+        assert found is not None
+        assert found.pair is not None
+        return found.pair.candidate_number
+
+    assert [number(name) for name in ("better", "shuffled")] == [1, 2]
+    again = live.works.compare(live.found["better"], made["better"].world.cache)
+    assert again == live.evidence["better"]
+    count = candidate_counter(live.store, "binary")
+    better = made["better"].exported.sha256
+    # Neither one rating that changed by .01, nor another seed, begins anew.
+    assert count(made["better"].version, better, "e" * 64).candidate_number == 3
+    assert count(made["better"].version, better, "f" * 64).candidate_number == 4
+    live.promote("better")
+    since, first = count("another", "a" * 64, "f" * 64)
+    assert (since, first) == (2, 1)
+    rollback(live.store)
+    assert count("another", "a" * 64, "f" * 64) == (3, 1)
+    assert verify(live.store) == []
+
+
+@pytest.mark.parametrize("gone", ["file", "line"])
+def test_a_count_that_was_lowered_is_found_and_nothing_is_promoted_on_it(
+    live: Live, gone: str
+) -> None:
+    path = live.production / "judged.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.unlink()
+    if gone == "line":
+        path.write_bytes(lines[0])
+    assert any("candidate" in problem.what for problem in verify(live.store))
+    with pytest.raises(PromotionRefused, match="how many candidates were judged"):
+        live.promote("better")
+
+
+def test_a_lost_count_goes_on_from_what_the_evidence_knows(
+    live: Live, made: dict[str, Made]
+) -> None:
+    (live.production / "judged.jsonl").unlink()
+    count = candidate_counter(live.store, "binary")
+    assert count("another", "a" * 64, "f" * 64).candidate_number == 3
+    assert verify(live.store) == []
+    assert live.promote("better").is_new
+
+
+def test_evidence_that_calls_itself_the_first_candidate_is_refused(live: Live) -> None:
+    """Written by hand into the evidence of the second, which was judged at a smaller error."""
+    comparison = live.evidence["shuffled"].load(Comparison)
+    champion = comparison.evidence.champion
+    assert champion is not None
+    assert champion.pair is not None
+    forged = champion.model_copy(
+        update={"pair": champion.pair.model_copy(update={"candidate_number": 1})}
+    )
+    evidence = comparison.evidence.model_copy(update={"champion": forged})
+    with_comparison(live, "shuffled", replace(comparison, evidence=evidence))
+    with pytest.raises(PromotionRefused, match=r"says that it is candidate 1 .* says 2"):
+        live.promote("shuffled")
+
+
+def test_evidence_of_an_older_version_promotes_nothing_new(live: Live) -> None:
+    comparison = live.evidence["better"].load(Comparison)
+    evidence = comparison.evidence.model_copy(update={"schema_version": 1})
+    with_comparison(live, "better", replace(comparison, evidence=evidence))
+    with pytest.raises(PromotionRefused, match=r"older version of the program.*--select"):
+        live.promote("better")
+
+
+def test_what_was_relaxed_is_marked_in_the_ledger(live: Live, made: dict[str, Made]) -> None:
+    cache = made["better"].world.cache
+    lax = ComparisonSettings(max_auc_loss=0.5, min_auc=0.5)
+    live.evidence["better"] = live.works.compare(live.found["better"], cache, lax)
+    with pytest.raises(PromotionRefused, match=r"max_auc_loss 0\.5 instead of 0\.02"):
+        live.promote("better")
+    reasoned = replace(lax, relaxed_because="the old labels were noisy")
+    live.evidence["better"] = live.works.compare(live.found["better"], cache, reasoned)
+    assert live.promote("better").entry.relaxed == "the old labels were noisy"
+    # A reason that nothing needed is no relaxation.
+    rollback(live.store)
+    assert Ledger.read(live.production).entries[-1].relaxed is None
+    assert verify(live.store) == []
 
 
 def test_verdicts_that_were_stored_as_passed_convince_nobody(live: Live) -> None:
@@ -121,7 +245,7 @@ def test_a_comparison_with_a_model_that_is_no_longer_live_is_refused(
 ) -> None:
     live.promote("better")
     found = live.found["shuffled"]
-    lenient = ComparisonSettings(min_auc=0.5)
+    lenient = ComparisonSettings(min_auc=0.5, relaxed_because="a drill")
     against_better = live.works.compare(found, made["first"].world.cache, lenient)
     rollback(live.store)
     with pytest.raises(PromotionRefused, match=r"came between.*--select"):
@@ -218,7 +342,7 @@ def test_a_model_that_is_live_by_override_stays_and_is_told_what_the_gates_say(
     with pytest.raises(PromotionRefused, match=said) as refused:
         live.promote("shuffled")
     assert not refused.value.verdicts["quality_floor"].passed
-    assert bytes_below(live.production) == before
+    assert but_refusals(bytes_below(live.production)) == before
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "x" * 501])

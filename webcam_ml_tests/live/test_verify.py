@@ -1,12 +1,15 @@
+import hashlib
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from webcam_ml.evaluation import Verdict
 from webcam_ml.judging import Comparison
-from webcam_ml.live import PromotionRefused, promote_override, rollback, verify
+from webcam_ml.live import LiveModel, PromotionRefused, promote_override, rollback, verify
 from webcam_ml.store import ArtifactStore, StoredArtifact
 from webcam_ml_tests.live.fixtures import Live, flip
 from webcam_ml_tests.live.models import Made
@@ -98,9 +101,95 @@ def test_a_gate_that_would_say_no_today_is_reported(live: Live, made: dict[str, 
     commit(live, made["shuffled"], live.evidence["shuffled"])
     problems = verify(live.store)
     assert {problem.path for problem in problems} == {
-        live.evidence["shuffled"].folder / "champion_comparison.json"
+        live.evidence["shuffled"].folder / "champion_comparison.json",
+        live.production / "ledger.jsonl",
     }
     assert any("quality_floor says no" in problem.what for problem in problems)
+
+
+def rewritten(live: Live, change: Callable[[dict[str, Any]], None]) -> None:
+    """The last line of the ledger changed by somebody who knows how chain and head are made."""
+    path = live.production / "ledger.jsonl"
+    lines = path.read_bytes().splitlines()
+    entry = json.loads(lines[-1])
+    change(entry)
+    lines[-1] = json.dumps(entry).encode()
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    head = {"entries": len(lines), "sha256": hashlib.sha256(lines[-1]).hexdigest()}
+    (live.production / "ledger.head").write_text(json.dumps(head) + "\n")
+
+
+def test_numbers_that_do_not_follow_from_the_evidence_are_found(live: Live) -> None:
+    live.promote("better")
+
+    def better(entry: dict[str, Any]) -> None:
+        entry["verdicts"]["quality_floor"]["numbers"]["value"] = 0.99
+
+    rewritten(live, better)
+    (problem,) = verify(live.store)
+    assert "says value 0.99 for quality_floor" in problem.what
+
+
+@pytest.mark.parametrize("schema", [2, 1])
+def test_a_line_with_fewer_gates_than_there_were_is_found(live: Live, schema: int) -> None:
+    live.promote("better")
+
+    def fewer(entry: dict[str, Any]) -> None:
+        del entry["verdicts"]["not_worse_than_champion"]
+        entry["schema_version"] = schema
+
+    rewritten(live, fewer)
+    said = " ".join(problem.what for problem in verify(live.store))
+    assert "without a verdict of not_worse_than_champion" in said
+    assert ("older version of the program" in said) is (schema == 1)
+
+
+def test_a_history_that_is_gone_is_found_by_what_production_model_recorded(
+    live: Live, made: dict[str, Made]
+) -> None:
+    live.works.put(
+        "production_model", LiveModel.of(live.promote("better")),
+        onnx_model=live.found["better"]["onnx_model"],
+        champion_comparison=live.evidence["better"],
+    )  # fmt: skip
+    assert verify(live.store) == []
+    shutil.rmtree(live.production)
+    (problem,) = verify(live.store)
+    assert f"says that {made['better'].version} was live" in problem.what
+
+
+def test_a_kept_head_finds_a_consistent_new_history(live: Live, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes((live.production / "ledger.head").read_bytes())
+    live.promote("better")
+    # The ledger has grown from the line that was kept.
+    assert verify(live.store, head=kept) == []
+    later = tmp_path / "later"
+    later.write_bytes((live.production / "ledger.head").read_bytes())
+
+    def another(entry: dict[str, Any]) -> None:
+        entry["time"] = "2020-01-01T00:00:00+00:00"
+
+    rewritten(live, another)
+    assert verify(live.store) == []
+    (problem,) = verify(live.store, head=later)
+    assert "another line 2" in problem.what
+    shutil.rmtree(live.production)
+    assert any("had 2" in problem.what for problem in verify(live.store, head=later))
+    (unreadable,) = verify(live.store, head=tmp_path / "nowhere")
+    assert unreadable.path == tmp_path / "nowhere"
+
+
+@pytest.mark.parametrize("name", ["judged.jsonl", "refusals.jsonl"])
+def test_a_changed_line_beside_the_ledger_is_found(live: Live, name: str) -> None:
+    with pytest.raises(PromotionRefused):
+        live.promote("shuffled")
+    path = live.production / name
+    changed = path.read_bytes().replace(b'"time": "2', b'"time": "3')
+    path.unlink()
+    path.write_bytes(changed)
+    (problem,) = verify(live.store)
+    assert problem.path == path
 
 
 def test_a_gate_that_was_added_later_does_not_undo_a_decision(

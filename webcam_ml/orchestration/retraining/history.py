@@ -19,7 +19,7 @@ from dagster import (
 )
 
 from webcam_ml.dataset import TargetConfig
-from webcam_ml.judging import GATES
+from webcam_ml.judging import DEFECTS, GATES
 from webcam_ml.labels import LabelQuery
 from webcam_ml.orchestration.retraining.presence import Presence, presence
 from webcam_ml.store import ArtifactMissingError, ArtifactStore, StoredArtifact
@@ -133,7 +133,11 @@ def _has_ended(instance: DagsterInstance, run_id: str) -> bool:
 
 
 def is_done(instance: DagsterInstance, run: DagsterRun) -> bool:
-    """Whether a run succeeded, or was stopped by a gate, which would say the same again."""
+    """Whether a run succeeded, or was stopped by a gate, which would say the same again.
+
+    A candidate that is refused is a run that succeeded; only earlier versions stopped there. A
+    defective file is tried again.
+    """
     if run.status is DagsterRunStatus.SUCCESS:
         return True
     if not run.is_finished:
@@ -144,7 +148,7 @@ def is_done(instance: DagsterInstance, run: DagsterRun) -> bool:
     evaluations = [
         record.event_log_entry.get_dagster_event().asset_check_evaluation_data for record in records
     ]
-    return any(one.check_name in GATES and not one.passed for one in evaluations)
+    return any(one.check_name in GATES.keys() - DEFECTS and not one.passed for one in evaluations)
 
 
 def training_run(instance: DagsterInstance, store: ArtifactStore) -> DagsterRun | None:

@@ -1,0 +1,77 @@
+"""What differs between a candidate and the live model: definition, data, training."""
+
+import json
+from collections.abc import Iterator
+
+from webcam_ml.dataset import SPLIT_NAMES, ExportMeta
+from webcam_ml.judging._evidence import Change, ChangeKind
+from webcam_ml.store import ArtifactStore, StoredArtifact
+from webcam_ml.training import TRAIN_SUMMARY
+
+TRAINING_FACTS = (
+    "strategy", "model_name", "weights", "image_size", "class_weight", "random_state",
+)  # fmt: skip
+
+
+def changes_between(
+    live: StoredArtifact, candidate: StoredArtifact, meta: ExportMeta, store: ArtifactStore
+) -> Iterator[Change]:
+    """Yield what differs between two stored versions of onnx_model.
+
+    Args:
+        live: The model that is live.
+        candidate: The one that asks.
+        meta: How the candidate's labels were made.
+        store: Where the ancestors of both are.
+    """
+    sides = _facts_of_labels(_meta_of(live, store)), _facts_of_labels(meta)
+    for (kind, what), old in sides[0].items():
+        new = sides[1][kind, what]
+        if old != new:
+            yield Change(kind=kind, what=what, champion=old, candidate=new)
+    trainings = training_facts(live, store), training_facts(candidate, store)
+    for what, old in trainings[0].items():
+        if old != trainings[1][what]:
+            yield Change(kind="model", what=what, champion=old, candidate=trainings[1][what])
+
+
+def _meta_of(model: StoredArtifact, store: ArtifactStore) -> ExportMeta:
+    """Read how the labels of a stored model were made."""
+    manifest = store.find("manifest_full", model.lineage.ancestors["manifest_full"])
+    manifest.verify()
+    return ExportMeta.load(manifest.folder)
+
+
+def training_facts(
+    model: StoredArtifact, store: ArtifactStore
+) -> dict[str, float | int | str | None]:
+    """Read how a stored model was trained."""
+    checkpoint = store.find("checkpoint", model.lineage.ancestors["checkpoint"])
+    checkpoint.verify()
+    summary = TRAIN_SUMMARY.read(checkpoint.folder)
+    return {name: summary.get(name) for name in TRAINING_FACTS}
+
+
+def _facts_of_labels(meta: ExportMeta) -> dict[tuple[ChangeKind, str], float | int | str | None]:
+    split = meta.split_config
+    return {
+        ("definition", "binary_threshold"): meta.binary_threshold,
+        ("definition", "seed"): split.seed,
+        ("definition", "train_pct"): split.train_pct,
+        ("definition", "val_pct"): split.val_pct,
+        ("definition", "test_pct"): split.test_pct,
+        **{("definition", name): _plain(value) for name, value in meta.query.to_dict().items()},
+        **{("data", f"{name} rows"): meta.counts[name] for name in SPLIT_NAMES},
+        **{("data", f"{name} webcams"): meta.webcams[name] for name in SPLIT_NAMES},
+        ("data", "webcams merged into cameras"): len(meta.duplicate_webcams.camera_of)
+        if meta.duplicate_webcams
+        else 0,
+        ("data", "labels"): meta.labels_sha256,
+    }
+
+
+def _plain(value: object) -> float | int | str | None:
+    """Bring a setting to one value that a change can show."""
+    if value is None or isinstance(value, float | int | str):
+        return value
+    return ", ".join(map(str, value)) if isinstance(value, list) else json.dumps(value)

@@ -1,0 +1,267 @@
+"""Which candidates were judged while a model is live, and which were refused: the ledger's neighbours.
+
+``judged.jsonl`` has a line for each pair of a candidate and rows that a verdict was looked for on,
+written before anybody sees the verdict. The more there are since the live model went live, the surer
+the next one must be. ``refusals.jsonl`` has a line for each candidate that was judged and refused.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Self, TypeAlias
+
+from webcam_ml.contracts import TargetType
+from webcam_ml.judging import ASSET, COMPARISON_FILE, Judged
+from webcam_ml.live._chain import SealedLine, read_chain
+from webcam_ml.store import ArtifactStore, write_atomically
+
+logger = logging.getLogger(__name__)
+
+JUDGED_FILE = "judged.jsonl"
+REFUSALS_FILE = "refusals.jsonl"
+
+# What has a number of its own: target type, line since which the rival is live, model, rows.
+Ticket: TypeAlias = tuple[TargetType, int, str, str]
+
+
+class JudgedCandidate(SealedLine):
+    """One candidate on one set of rows.
+
+    Attributes:
+        time: When it was judged there first, ISO 8601 in UTC.
+        target_type: What the model predicts.
+        since_entry: The line of the ledger since which its rival is live.
+        version: The candidate.
+        model_sha256: SHA-256 of its model.onnx.
+        pair_sha256: Digest of the rows that it was compared on.
+        candidate_number: Which one it is since then, from 1.
+    """
+
+    time: str
+    target_type: TargetType
+    since_entry: int
+    version: str
+    model_sha256: str
+    pair_sha256: str
+    candidate_number: int
+
+    @property
+    def ticket(self) -> Ticket:
+        """What has a number of its own."""
+        return self.target_type, self.since_entry, self.model_sha256, self.pair_sha256
+
+
+class Refusal(SealedLine):
+    """A candidate that was judged and did not go live.
+
+    Attributes:
+        time: When, ISO 8601 in UTC.
+        target_type: What the model predicts.
+        version: The candidate.
+        model_sha256: SHA-256 of its model.onnx.
+        live: The model that is live, None if there is none.
+        evidence: data_version of the champion_comparison that was judged.
+        verdicts: The gates that said no, with numbers; empty if it was rolled back before.
+        reason: Why, and what can be done, in sentences.
+        run_id: The run; None for a command.
+    """
+
+    time: str
+    target_type: TargetType
+    version: str
+    model_sha256: str
+    live: str | None
+    evidence: str
+    verdicts: dict[str, Judged]
+    reason: str
+    run_id: str | None
+
+
+@dataclass(frozen=True)
+class JudgedCandidates:
+    """judged.jsonl, read and found whole."""
+
+    entries: tuple[JudgedCandidate, ...]
+    lines: tuple[bytes, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the file of a production folder; no file is an empty one.
+
+        Raises:
+            LedgerDamagedError: A line was changed, moved, added or removed.
+        """
+        return cls(*read_chain(folder / JUDGED_FILE, JudgedCandidate))
+
+    def number_of(self, ticket: Ticket) -> int | None:
+        """Give the number that a candidate has on these rows, None if it was not judged there."""
+        found = (one.candidate_number for one in self.entries if one.ticket == ticket)
+        return next(found, None)
+
+
+def count_candidate(
+    folder: Path,
+    store: ArtifactStore,
+    *,
+    target_type: TargetType,
+    since_entry: int,
+    version: str,
+    model_sha256: str,
+    pair_sha256: str,
+) -> int:
+    """Give a candidate its number, and record it; the caller alone may change the folder.
+
+    What the stored evidence knows counts too, so that a lost file does not begin anew.
+    """
+    judged = JudgedCandidates.read(folder)
+    ticket = (target_type, since_entry, model_sha256, pair_sha256)
+    if (known := judged.number_of(ticket)) is not None:
+        return known
+    lines = list(judged.lines)
+    highest = _highest(judged)
+
+    def record(one: Ticket, number: int, name: str) -> None:
+        line = JudgedCandidate.after(
+            lines,
+            time=_now(),
+            target_type=one[0],
+            since_entry=one[1],
+            version=name,
+            model_sha256=one[2],
+            pair_sha256=one[3],
+            candidate_number=number,
+        )
+        lines.append(line.to_line())
+        highest[one[:2]] = number
+
+    for found in sorted(numbers_in_evidence(store), key=lambda one: (one.ticket[1], one.number)):
+        lost = judged.number_of(found.ticket) is None
+        if lost and found.number > highest.get(found.ticket[:2], 0):
+            logger.warning("%s did not know %s: recorded again", JUDGED_FILE, found.path)
+            record(found.ticket, found.number, found.version)
+            if found.ticket == ticket:
+                break
+    else:
+        record(ticket, highest.get(ticket[:2], 0) + 1, version)
+    write_atomically(folder / JUDGED_FILE, b"".join(line + b"\n" for line in lines))
+    return highest[ticket[:2]]
+
+
+def _highest(judged: JudgedCandidates) -> dict[tuple[TargetType, int], int]:
+    return {one.ticket[:2]: one.candidate_number for one in judged.entries}
+
+
+class Numbered(NamedTuple):
+    """What stored evidence says of the number of its candidate, and the file that says it."""
+
+    ticket: Ticket
+    number: int
+    version: str
+    path: Path
+
+
+def numbers_in_evidence(store: ArtifactStore) -> Iterator[Numbered]:
+    """Yield what all stored evidence that has a pair says of its candidate's number."""
+    for path in sorted((store.root / ASSET).glob(f"*/{COMPARISON_FILE}")):
+        if path.parent.name.startswith(".") or path.parent in store.damaged(ASSET):
+            continue
+        # A few facts are enough, whatever else an older version wrote; damage elsewhere in old
+        # evidence must not keep a new model from being judged.
+        try:
+            content = json.loads(path.read_bytes())
+            pair = (content["champion"] or {}).get("pair")
+            if pair is None:
+                continue
+            candidate = content["candidate"]
+            yield Numbered(
+                (
+                    content["target_type"],
+                    int(pair["since_entry"]),
+                    str(candidate["model_sha256"]),
+                    str(pair["sha256"]),
+                ),
+                int(pair["candidate_number"]),
+                str(candidate["model_version"]),
+                path,
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.warning("%s is not counted: %s", path, error)
+
+
+def wrong_counts(folder: Path, store: ArtifactStore) -> Iterator[tuple[Path, str]]:
+    """Yield each file whose count of candidates does not follow, with what is wrong.
+
+    Raises:
+        LedgerDamagedError: judged.jsonl is not what was written.
+    """
+    judged = JudgedCandidates.read(folder)
+    highest: dict[tuple[TargetType, int], int] = {}
+    for one in judged.entries:
+        before = highest.get(one.ticket[:2], 0)
+        if one.candidate_number <= before:
+            what = (
+                f"line {one.sequence} calls {one.version} candidate {one.candidate_number}, and "
+                f"{before} were judged before it since line {one.since_entry} of the ledger"
+            )
+            yield folder / JUDGED_FILE, what
+        highest[one.ticket[:2]] = max(one.candidate_number, before)
+    for found in numbers_in_evidence(store):
+        recorded = judged.number_of(found.ticket)
+        if recorded != found.number:
+            says = "does not know it" if recorded is None else f"says {recorded}"
+            what = (
+                f"says that it is candidate {found.number} since line {found.ticket[1]} of the "
+                f"ledger, and {JUDGED_FILE} {says}"
+            )
+            yield found.path, what
+
+
+def read_refusals(folder: Path) -> tuple[Refusal, ...]:
+    """Read refusals.jsonl of a production folder; no file is an empty one.
+
+    Raises:
+        LedgerDamagedError: A line was changed, moved, added or removed.
+    """
+    return read_chain(folder / REFUSALS_FILE, Refusal)[0]
+
+
+def record_refusal(
+    folder: Path,
+    *,
+    target_type: TargetType,
+    version: str,
+    model_sha256: str,
+    live: str | None,
+    evidence: str,
+    verdicts: dict[str, Judged],
+    reason: str,
+    run_id: str | None,
+) -> Refusal:
+    """Write down that a candidate was refused; the same candidate on the same evidence once."""
+    entries, lines = read_chain(folder / REFUSALS_FILE, Refusal)
+    for known in entries:
+        if (known.model_sha256, known.evidence, known.live) == (model_sha256, evidence, live):
+            return known
+    refusal = Refusal.after(
+        lines,
+        time=_now(),
+        target_type=target_type,
+        version=version,
+        model_sha256=model_sha256,
+        live=live,
+        evidence=evidence,
+        verdicts=verdicts,
+        reason=reason,
+        run_id=run_id,
+    )
+    write_atomically(
+        folder / REFUSALS_FILE, b"".join(one + b"\n" for one in (*lines, refusal.to_line()))
+    )
+    return refusal
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,104 @@
+"""A candidate that is judged and refused is a result: the run succeeds and says why, and what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterInstance
+
+from webcam_ml.live import read_refusals
+from webcam_ml.orchestration.live_events import tick
+from webcam_ml.store import ArtifactStore
+from webcam_ml_tests.integration.project import WEBCAM_ML, Project, shared_demo
+from webcam_ml_tests.integration.test_promotion import GOOD, IMPOSSIBLE
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """A project whose first candidate met a floor that no model reaches, and what the run printed."""
+    project = Project(tmp_path_factory.mktemp("refused"), f"sqlite:///{shared_demo()}")
+    return project, project.succeed("*", IMPOSSIBLE)
+
+
+def test_the_run_succeeds_and_ends_with_the_sentence_the_numbers_and_what_to_type(
+    refused: tuple[Project, str],
+) -> None:
+    project, output = refused
+    last = output.rstrip().splitlines()[-1]
+    meta = json.loads((project.latest("onnx_model") / "model.meta.json").read_text())
+    version = meta["model_version"]
+    assert last.startswith(f"{version} does not go live. quality_floor: ROC AUC 0.")
+    assert "(at least 0.999 needed)" in last
+    assert last.endswith(f'webcam-ml promote {version} --override "REASON"')
+    assert "Traceback" not in output
+
+
+def test_production_model_says_that_nothing_is_live_and_what_was_refused(
+    refused: tuple[Project, str],
+) -> None:
+    project, _ = refused
+    content = json.loads((project.latest("production_model") / "production_model.json").read_text())
+    assert content["model_version"] is None
+    (refusal,) = read_refusals(project.artifacts / "production")
+    assert content["refused"] == refusal.version
+    assert content["refused_because"] == refusal.reason
+    assert not (project.artifacts / "production" / "binary").exists()
+    history = project.run(WEBCAM_ML, "history").stdout
+    assert f"refused   {refusal.version} (nothing stays live)" in history
+    assert "quality_floor: NO." in history
+
+
+def test_the_checks_are_red_with_candidate_sentence_and_command(
+    refused: tuple[Project, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, _ = refused
+    monkeypatch.chdir(project.home)
+    with DagsterInstance.from_config(str(project.home)) as instance:
+        (run,) = instance.get_runs()
+        assert run.is_success
+        from dagster import DagsterEventType
+
+        records = instance.get_records_for_run(
+            run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION
+        ).records
+        found = [
+            record.event_log_entry.get_dagster_event().asset_check_evaluation_data
+            for record in records
+        ]
+        red = {one.check_name: one for one in found if not one.passed}
+        assert {"quality_floor", "no_looser_than_before"} >= red.keys() & {
+            "quality_floor", "not_worse_than_champion", "serves_in_runtime",
+        }  # fmt: skip
+        floor = red["quality_floor"]
+        assert "at least 0.999 needed" in floor.description
+        assert "webcam-ml promote" in floor.metadata["to let it go live all the same"].text
+        assert not floor.blocking
+
+
+def test_a_command_and_a_run_of_elsewhere_appear_on_the_page_once(
+    refused: tuple[Project, str], tmp_path: Path
+) -> None:
+    project, _ = refused
+    (refusal,) = read_refusals(project.artifacts / "production")
+    store = ArtifactStore(project.artifacts)
+    done = project.run(WEBCAM_ML, "promote", refusal.version, "--override", "a drill")
+    assert done.returncode == 0, done.stderr
+    with DagsterInstance.ephemeral() as elsewhere:
+        first = tick(None, instance=elsewhere, store=store)
+        told = [(one.asset_key, one.description) for one in first.asset_events]
+        assert [key for key, _ in told] == [AssetKey("production_model")] * 2
+        assert told[0][1].startswith(f"refused: {refusal.version}")
+        assert told[1][1] == f"override: {refusal.version}. a drill"
+        again = tick(first.cursor, instance=elsewhere, store=store)
+        assert not again.asset_events
+        assert again.cursor == first.cursor
+
+
+def test_a_looser_floor_without_a_reason_is_refused_before_the_first_step(
+    refused: tuple[Project, str],
+) -> None:
+    project, _ = refused
+    lax = {"ops": {**GOOD, "champion_comparison": {"config": {"max_auc_loss": 0.5}}}}
+    output = project.fail("champion_comparison", lax)
+    assert "max_auc_loss 0.5 instead of 0.02" in output
+    assert "relaxed_because" in output
