@@ -1,6 +1,7 @@
 """`webcam-ml summary`: what is in the artifact store now, in the words of someone who looks at it."""
 
 import argparse
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ def add_summary_command(
         metavar="SECONDS",
         help="time as of `date +%%s`; versions made before it are called unchanged",
     )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print which model asks and which is live, with their metrics and the verdict, as JSON",
+    )
     parser.set_defaults(run=run)
 
 
@@ -49,9 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
     if not stored:
         print(f"{store.root} has no artifacts yet. Run `make demo`, or materialize the graph.")
         return 1
+    if arguments.json:
+        print(json.dumps(_for_machines(stored, store.root / "production"), indent=2))
+        return 0
     for line in [*_labels(stored), *_pictures(stored), *_metrics(stored), *_disagreement(stored)]:
         print(line)
-    for line in _live(store.root / "production"):
+    for line in [*_verdict(stored), *_live(store.root / "production")]:
         print(line)
     print("\nWhere things are")
     since = None if arguments.since is None else datetime.fromtimestamp(arguments.since, UTC)
@@ -68,8 +77,14 @@ def _latest(store: ArtifactStore, asset: str) -> StoredArtifact | None:
         return None
 
 
-def _read(artifact: StoredArtifact, name: str) -> dict[str, Any]:
-    return Document(name, made_by=artifact.asset).read(artifact.folder)
+def _read(artifact: StoredArtifact, name: str, *, schema_version: int = 1) -> dict[str, Any]:
+    return Document(name, artifact.asset, schema_version).read(artifact.folder)
+
+
+def _read_comparison(artifact: StoredArtifact) -> dict[str, Any]:
+    from webcam_ml.judging import COMPARISON_FILE, EVIDENCE_SCHEMA
+
+    return _read(artifact, COMPARISON_FILE, schema_version=EVIDENCE_SCHEMA)
 
 
 def _unchanged(artifact: StoredArtifact, since: datetime | None) -> list[str]:
@@ -150,11 +165,70 @@ def _metrics(stored: dict[str, StoredArtifact]) -> list[str]:
     return lines
 
 
+def _verdict(stored: dict[str, StoredArtifact]) -> list[str]:
+    """Candidate and live model by name, on the same rows, and what the gates say."""
+    if "champion_comparison" not in stored:
+        return []
+    found = _read_comparison(stored["champion_comparison"])
+    champion = found["champion"]
+    lines = [f"Candidate: {found['candidate']['model_version']}"]
+    if champion is None:
+        lines.append("  beside it: no model was live")
+    else:
+        lines.append(
+            f"  beside it, on the same {champion['rows']:,} test rows: {champion['model_version']}"
+        )
+        for name, one in champion["metrics"].items():
+            values = [one[side]["value"] for side in ("candidate", "rival")]
+            if None not in values:
+                lines.append(
+                    f"  {name:<20} candidate {values[0]:.3f}, {champion['model_version']} "
+                    f"{values[1]:.3f}"
+                )
+    failed = _failed(found)
+    if not failed:
+        lines.append("  every gate says yes")
+    return [*lines, *(f"  NO, {name}: {one['reason']}" for name, one in failed.items())]
+
+
+def _failed(comparison: dict[str, Any]) -> dict[str, Any]:
+    from webcam_ml.judging import GATES
+
+    verdicts = comparison["verdicts"]
+    return {name: one for name, one in verdicts.items() if name in GATES and not one["passed"]}
+
+
+def _for_machines(stored: dict[str, StoredArtifact], production: Path) -> dict[str, Any]:
+    live = {link.name: meta["model_version"] for link, meta in _live_models(production)}
+    if "champion_comparison" not in stored:
+        return {"candidate": None, "compared_with": None, "live": live, "failed": None}
+    found = _read_comparison(stored["champion_comparison"])
+    champion = found["champion"]
+    return {
+        "candidate": {
+            "model_version": found["candidate"]["model_version"],
+            "metrics": found["candidate"]["metrics"],
+        },
+        "compared_with": None
+        if champion is None
+        else {
+            "model_version": champion["model_version"],
+            "rows": champion["rows"],
+            "metrics": champion["metrics"],
+        },
+        "live": live,
+        "failed": {name: one["reason"] for name, one in _failed(found).items()},
+    }
+
+
+def _live_models(production: Path) -> list[tuple[Path, dict[str, Any]]]:
+    links = sorted(path for path in production.glob("*") if path.is_symlink())
+    meta = Document("model.meta.json", made_by="onnx_model")
+    return [(link, meta.read(link)) for link in links]
+
+
 def _live(production: Path) -> list[str]:
-    lines = []
-    for link in sorted(path for path in production.glob("*") if path.is_symlink()):
-        meta = Document("model.meta.json", made_by="onnx_model").read(link)
-        lines.append(f"Live: {meta['model_version']} in {link}")
+    lines = [f"Live: {meta['model_version']} in {link}" for link, meta in _live_models(production)]
     return lines or ["Live: no model yet"]
 
 

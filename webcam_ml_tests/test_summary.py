@@ -40,7 +40,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArtifactStore:
 
 
 def notes(capsys: pytest.CaptureFixture[str], since: int | None = None) -> dict[str, str]:
-    assert run(argparse.Namespace(since=since)) == 0
+    assert run(argparse.Namespace(since=since, json=False)) == 0
     lines = capsys.readouterr().out.partition("Where things are\n")[2].splitlines()
     return {line.split()[0]: line.partition("  (")[2].removesuffix(")") for line in lines}
 

@@ -1,8 +1,10 @@
 import argparse
+import json
 from pathlib import Path
 
 import pytest
 
+from webcam_ml import summary
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging import ComparisonSettings
 from webcam_ml.live import (
@@ -68,6 +70,21 @@ def test_history_tells_refusals_and_what_was_relaxed(
     ]  # fmt: skip
     assert any("not_worse_than_champion: NO. ROC AUC differs" in line for line in lines)
     assert any("RELAXED" in line and "labels of a new curator" in line for line in lines)
+
+
+def test_the_summary_keeps_candidate_and_live_model_apart(
+    here: Live, made: dict[str, Made], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here.works.compare(here.found["shuffled"], made["first"].world.cache)
+    summary.run(argparse.Namespace(since=None, json=True))
+    told = json.loads(capsys.readouterr().out)
+    first, shuffled = made["first"].version, made["shuffled"].version
+    assert told["candidate"]["model_version"] == shuffled
+    assert told["compared_with"]["model_version"] == first
+    assert told["live"] == {"binary": first}
+    assert "quality_floor" in told["failed"]
+    paired = told["compared_with"]["metrics"]["roc_auc"]
+    assert paired["candidate"]["value"] < paired["rival"]["value"]
 
 
 def test_verify_compares_with_a_head_that_was_kept_elsewhere(
