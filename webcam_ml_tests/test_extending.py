@@ -143,7 +143,9 @@ def test_a_recipe_can_be_followed_and_its_tests_pass(title: str, tmp_path: Path)
         assert program == "pytest"
         if title == "Add a gate":
             # What promotes a model trains three of them: a minute, in the slow test below.
-            arguments = [argument.replace("enough_pictures_served or ", "") for argument in arguments]
+            arguments = [
+                argument.replace("enough_pictures_served or ", "") for argument in arguments
+            ]
         run(tmp_path, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
 
 

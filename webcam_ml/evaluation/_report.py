@@ -1,7 +1,7 @@
 """eval_report: the evidence in one document, with the plots that show it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -38,7 +38,8 @@ class EvalReport:
 
     document: EvalDocument
     plots: Mapping[str, bytes]
-    predictions: pl.DataFrame | None = None
+    # Tables do not compare to true or false; the document says all that is measured of them.
+    predictions: pl.DataFrame | None = field(default=None, compare=False)
 
     def save(self, folder: Path) -> None:
         """Write eval_report.json, the predictions and the plots.

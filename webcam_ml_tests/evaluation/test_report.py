@@ -35,7 +35,7 @@ def test_equal_inputs_in_any_order_give_equal_bytes_that_load_again(target_type,
         one.save(folder)
     first, second = ({p.name: p.read_bytes() for p in f.iterdir()} for f in folders)
     assert first == second
-    assert set(first) == plots | {"eval_report.json"}
+    assert set(first) == plots | {"eval_report.json", "predictions.csv"}
     assert all(first[name].startswith(b"\x89PNG") for name in plots)
     assert all(b"Software" not in first[name] for name in plots)
     assert EvalReport.load(folders[0]) == made[0]
