@@ -56,7 +56,7 @@ class SplitConfig:
             )
 
     def split_of(self, webcam_id: int) -> SplitName:
-        """Name the split of one webcam (DOMAIN rule: SHA-256 of ``"<webcam_id>|<seed>"``).
+        """Name the split of one webcam (by the SHA-256 of ``"<webcam_id>|<seed>"``).
 
         >>> [SplitConfig().split_of(webcam) for webcam in (8190097, 11150763, 3512997)]
         ['val', 'train', 'test']

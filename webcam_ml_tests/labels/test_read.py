@@ -79,7 +79,7 @@ def odd_rows(draw: st.DrawFn) -> Rows:
 
 
 def reference(rows: Rows, query: LabelQuery) -> tuple[list[Row], dict[str, int]]:
-    """DOMAIN §3 in plain Python: the labelled rows and why the others are none."""
+    """What a label is, in plain Python: the labelled rows and why the others are none."""
     cameras = {row["id"]: row for row in rows.webcams}
     labelled: list[Row] = []
     drops = dict.fromkeys(("unrated", "no_webcam", "no_image", "no_label", "too_few_ratings"), 0)

@@ -9,9 +9,8 @@ Below ``<root>/images``:
   what succeeded is neither fetched nor decoded again and what failed is tried again. A local file
   is known by path, size and time of change, so that an edited one is noticed.
 
-One small file for each source, rather than one database for all: runs on several machines may share
-the cache over a network file system, where SQLite's write-ahead log does not work; nobody waits for
-a lock; and damage costs one image, not the cache. Every file is written beside its place and moved
+One small file for each source, rather than one database for all: nobody waits for a lock, and damage
+costs one image, not the cache. Every file is written beside its place and moved
 there in one step, so readers see it whole or not at all, also when two runs write it at once and
 when one of them is killed; what a killed run left half-written is removed an hour later.
 """
