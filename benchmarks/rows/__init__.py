@@ -1,4 +1,4 @@
-"""One module for each row, or small group of rows, of the benchmark's table: a function from a setting to rows."""
+"""One module for each row of the table, or small group of rows: a function from a setting to rows."""
 
 from collections.abc import Callable, Iterator, Mapping
 
