@@ -13,6 +13,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from webcam_ml.contracts import Document, DocumentError, TargetType, document_sha256
+from webcam_ml.dataset.duplicates import PLACEHOLDER
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import EvalDocument, EvalReport, Verdict
 from webcam_ml.judging._settings import ComparisonSettings
@@ -89,8 +90,8 @@ class TestRows(Part):
 
     @property
     def missing(self) -> int:
-        """Rows of the split that were not scored."""
-        return sum(self.left_out.values())
+        """Rows without a readable picture; placeholder cards are left out on purpose."""
+        return sum(n for reason, n in self.left_out.items() if reason != PLACEHOLDER)
 
 
 class ReportAgreement(Part):
