@@ -17,6 +17,7 @@ from webcam_ml.demo import DemoDatabaseError, DemoFolderError, make_demo_data
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
 from webcam_ml_tests import label_schema
+from webcam_ml_tests.postgres import any_text
 
 SMALL = {"webcams": 10, "snapshots": 40, "image_width": 64}
 TABLES = (
@@ -82,6 +83,15 @@ def test_postgresql_gets_the_same_rows_as_sqlite(tmp_path, postgres_url):
     assert summary.outcome == "made"
     assert summary.pictures_drawn == 0
     assert rows_of(postgres_url, folder) == rows_of(sqlite(folder), folder)
+
+
+def test_a_server_that_keeps_any_bytes_gets_the_same_rows(tmp_path, postgres_server):
+    with any_text(postgres_server) as url:
+        make_demo_data(tmp_path / "küste", database_url=url, **SMALL)
+        from_server = read_labels(LabelDatabase(url), LabelQuery())
+    make_demo_data(tmp_path / "küste", **SMALL)
+    from_file = read_labels(LabelDatabase(sqlite(tmp_path / "küste")), LabelQuery())
+    assert from_server.frame.equals(from_file.frame)
 
 
 def test_the_label_reader_reads_a_demo(tmp_path):

@@ -25,7 +25,7 @@ import httpx
 
 from webcam_ml.dataset.images._failure import ImageFetchError, Reason
 from webcam_ml.dataset.images._http_answer import beginning_of, said_by
-from webcam_ml.dataset.images._sources import printable
+from webcam_ml.printable import printable
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 

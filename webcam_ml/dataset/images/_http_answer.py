@@ -5,7 +5,7 @@ import re
 
 import httpcore
 
-from webcam_ml.dataset.images._sources import printable
+from webcam_ml.printable import printable
 
 _MOST_BYTES = 16_384
 _MOST_SHOWN = 200

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from webcam_ml.dataset.images._failure import ImageFetchError
+from webcam_ml.printable import printable
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _MALFORMED = "(malformed URLs)"
@@ -82,13 +83,6 @@ def _place_of(text: str) -> str:
     except (ValueError, ImageFetchError):
         return _MALFORMED
     return host if scheme in ("http", "https") else f"{scheme}://{host}"
-
-
-def printable(text: str) -> str:
-    """Escape what is not printable: a source or a host's answer may not steer a terminal or a log."""
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
-    )
 
 
 def shown(text: str) -> str:
