@@ -16,7 +16,13 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.orchestration.config import CONFIG_BY_ASSET, AssetConfig
 
 # Fields that take any text and end in evidence, reports or the ledger.
-FREE_TEXT = ("curator_sessions", "definition_change", "local_root", "model_version")
+FREE_TEXT = (
+    "curator_sessions",
+    "definition_change",
+    "local_root",
+    "model_version",
+    "relaxed_because",
+)
 
 
 class RunConfigError(WebcamMLError):

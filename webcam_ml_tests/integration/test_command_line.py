@@ -84,7 +84,12 @@ def test_lineage_names_everything_that_a_model_was_made_from(finished: Project) 
     for asset, version in lineage["ancestors"].items():
         stored = json.loads((finished.latest(asset) / "lineage.json").read_text())
         assert stored["data_version"] == version
-    assert lineage["inputs"].keys() == {"checkpoint", "eval_report", "image_index"}
+    assert lineage["inputs"].keys() == {
+        "checkpoint",
+        "eval_report",
+        "image_index",
+        "manifest_train",
+    }
     assert lineage["config"] == {"opset": 20}
     assert lineage["database"]["dialect"] == "sqlite"
     assert lineage["code_version"]["package"]
@@ -265,7 +270,7 @@ def test_labels_of_one_class_stop_the_run_before_anything_is_stored(
     )
     output = project.fail("labels_raw,manifest_full")
     assert "binary_threshold 4 leaves 0 of " in output
-    assert "Labels run from 2 to 2 stars" in output
+    assert "All of them are labelled 2 stars" in output
     assert project.versions()["manifest_full"] == before["manifest_full"]
 
 

@@ -23,7 +23,8 @@ class Store:
         insert_rows(self.engine, rows)
 
     def execute(self, *statements: str) -> None:
-        with self.engine.begin() as connection:
+        # Without parameters, or psycopg2 would take a per cent sign for one.
+        with self.engine.execution_options(no_parameters=True).begin() as connection:
             for statement in statements:
                 connection.exec_driver_sql(statement)
 

@@ -56,7 +56,7 @@ def odd_rows(draw: st.DrawFn) -> Rows:
         snapshot(
             id,
             draw(st.none() | st.sampled_from(cameras)),
-            calculated_rating=draw(st.none() | st.integers(0, 999).map(lambda c: c / 100)),
+            calculated_rating=draw(st.none() | st.integers(100, 500).map(lambda c: c / 100)),
             firebase_url=draw(TEXTS),
             phase=draw(st.sampled_from([None, "", "sunrise", "sunset"])),
             captured_at=draw(st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1))),

@@ -34,7 +34,14 @@ from webcam_ml.labels import (
     read_label_values,
     read_labels,
 )
-from webcam_ml.live import LiveModel, promote_override, rollback, verify, were_live
+from webcam_ml.live import (
+    LiveModel,
+    candidate_counter,
+    promote_override,
+    rollback,
+    verify,
+    were_live,
+)
 from webcam_ml.orchestration.retraining.history import last_training
 from webcam_ml.store import Artifact, ArtifactStore, Provenance, StoredArtifact
 from webcam_ml.training import Checkpoint, TrainingSettings, train
@@ -67,6 +74,10 @@ VARIANTS: Mapping[str, Edit | None] = {
     "one column more": one_column_more,
     "one column less": one_column_less,
 }
+
+# The first says since which labels a model was trained on, the second by which settings and on
+# which pair it was judged.
+GROWN = ("model.meta.json", "champion_comparison.json")
 
 
 @pytest.fixture(params=VARIANTS)
@@ -106,9 +117,10 @@ def test_what_is_read_is_written_again_to_the_same_bytes(
         folder.mkdir(parents=True)
         stored.load(VALUES[stored.asset]).save(folder)
         for path in folder.iterdir():
-            # It says since which labels a model was trained on.
-            if path.name != "model.meta.json":
+            if path.name not in GROWN:
                 assert path.read_bytes() == (stored.folder / path.name).read_bytes(), path
+            if path.name == "champion_comparison.json":
+                assert Comparison.load(folder) == stored.load(Comparison)
 
 
 def test_rows_that_are_read_lack_nothing_but_what_is_not_there(earlier: EarlierStore) -> None:
@@ -194,12 +206,13 @@ def compare(earlier: EarlierStore, found: Mapping[str, StoredArtifact]) -> Compa
     return compare_with_champion(
         found["onnx_model"],
         found["eval_report"].load(EvalReport),
+        found["manifest_val"].load(Manifest),
         found["manifest_test"].load(Manifest),
         found["image_index"].load(ImageIndex),
         store=earlier.store,
         were_live=were_live(earlier.store, "binary"),
+        count_candidate=candidate_counter(earlier.store, "binary"),
         images=earlier.images,
-        cache=earlier.cache,
     ).comparison
 
 
@@ -209,8 +222,8 @@ def test_a_new_candidate_is_compared_with_the_earlier_champion(earlier: EarlierS
     assert evidence.champion.model_version == earlier.expected["live"]["binary"]
     assert evidence.champion.metrics["roc_auc"].rival.value is not None
     changes = {(one.kind, one.what): (one.champion, one.candidate) for one in evidence.changes}
-    assert changes["labels", "label_source"] == ("public_aggregate", "manual_only")
-    assert ("labels", "min_rating_count") not in changes
+    assert changes["definition", "label_source"] == ("public_aggregate", "manual_only")
+    assert ("definition", "min_rating_count") not in changes
     # Webcams of its train and validation rows are known: only the test split is left.
     assert evidence.champion.rows_left_out == 0
 
@@ -218,10 +231,15 @@ def test_a_new_candidate_is_compared_with_the_earlier_champion(earlier: EarlierS
 def test_an_earlier_candidate_is_compared_with_the_champion_of_its_day(
     v0_1: EarlierStore,
 ) -> None:
-    names = ("onnx_model", "eval_report", "manifest_test", "image_index")
+    names = ("onnx_model", "eval_report", "manifest_val", "manifest_test", "image_index")
     comparison = compare(v0_1, {name: v0_1.latest(name) for name in names})
     before = v0_1.latest("champion_comparison").load(Comparison).evidence
-    assert comparison.evidence.champion == before.champion
+    champion = comparison.evidence.champion
+    assert champion is not None
+    assert champion.pair is not None
+    # What the version of that day did not measure yet.
+    later = {"pair": None, "judged_by": None, "on_live_labels": None}
+    assert champion.model_copy(update=later) == before.champion
     assert comparison.evidence.candidate == before.candidate
 
 
@@ -313,7 +331,7 @@ def test_a_needed_column_that_is_missing_or_twice_is_named(
 
     broken = copy_of(V0_1, tmp_path / "project", edit)
     monkeypatch.chdir(broken.folder)
-    names = ("onnx_model", "eval_report", "manifest_test", "image_index")
+    names = ("onnx_model", "eval_report", "manifest_val", "manifest_test", "image_index")
     with pytest.raises(TableError, match=rf"manifest_train\.csv {message}.*Materialize"):
         compare(broken, {name: broken.latest(name) for name in names})
 
@@ -346,7 +364,7 @@ DOCUMENTS = {
     "champion_comparison.json": "champion_comparison",
     "production_model.json": "production_model",
 }
-LATER = r"has schema_version 2, and this version of webcam-ml knows up to 1.*Upgrade webcam-ml"
+LATER = r"has schema_version 99, and this version of webcam-ml knows up to [12].*Upgrade webcam-ml"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -354,7 +372,7 @@ def test_a_document_of_a_later_version_says_to_upgrade(v0_1: EarlierStore, name:
     asset = DOCUMENTS[name]
     folder = v0_1.latest(asset).folder
     content = json.loads((folder / name).read_text())
-    (folder / name).write_text(json.dumps(content | {"schema_version": 2}))
+    (folder / name).write_text(json.dumps(content | {"schema_version": 99}))
     with pytest.raises(Exception, match=rf"{name} {LATER}") as caught:
         VALUES[asset].load(folder)
     assert "aterialize" not in str(caught.value)
@@ -367,6 +385,6 @@ def test_a_store_of_a_later_version_says_to_upgrade(v0_1: EarlierStore, name: st
     else:
         path = v0_1.store.root / "production" / name
     lines = path.read_text()
-    path.write_text(lines.replace("{", '{"schema_version": 2, ', 1))
+    path.write_text(lines.replace("{", '{"schema_version": 99, ', 1))
     with pytest.raises(DocumentError, match=LATER):
         promote_override(v0_1.store, "anything", reason="a try")
