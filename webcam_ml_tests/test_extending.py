@@ -14,7 +14,7 @@ import pytest
 
 from webcam_ml_tests.integration.project import REPOSITORY
 
-RECIPES = ("Add a backbone", "Add a label source", "Add a gate")
+RECIPES = ("Add a backbone", "Add a label source", "Add a column", "Add a gate")
 COPIED = ("webcam_ml", "webcam_ml_tests", "configs", "pyproject.toml")
 
 

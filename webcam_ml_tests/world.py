@@ -10,7 +10,7 @@ import polars as pl
 from filelock import FileLock
 from PIL import Image
 
-from webcam_ml.contracts import LABELS_TABLE
+from webcam_ml.contracts import LABELS_TABLE, WEBCAM_COLUMNS
 from webcam_ml.dataset import (
     Manifest,
     RowsWithPictures,
@@ -63,6 +63,7 @@ def make_labels(
             "cached_rating": rating,
             "fresh_rating": rating,
             **{f"stars_{star}": (rating == star).astype(np.int64) for star in range(1, 6)},
+            **dict.fromkeys(column.name for column in WEBCAM_COLUMNS),
             "webcam_title": [f"Webcam {i}" for i in webcam],
             "webcam_source": random.choice(["windy", "custom"], rows),
         },

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from webcam_ml.contracts import WEBCAM_COLUMNS
 from webcam_ml.disagreement import (
     DisagreementReport,
     DisagreementSettings,
@@ -46,6 +47,7 @@ def compared_rows(
             "label_value": label.round(2),
             "rating_count": count,
             **{f"stars_{star}": votes[:, star - 1] for star in range(1, 6)},
+            **dict.fromkeys(column.name for column in WEBCAM_COLUMNS),
             "webcam_title": [f"Camera {number}" for number in webcam],
             "webcam_source": "windy",
             "image_path_or_url": [f"https://pictures.example.org/{i}.jpg" for i in range(n)],

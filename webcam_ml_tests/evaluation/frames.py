@@ -10,7 +10,7 @@ from scipy import stats
 from webcam_ml.contracts import TargetType
 from webcam_ml.evaluation import EvalReport, build_eval_report
 from webcam_ml.evaluation._measure import measure_splits
-from webcam_ml.evaluation._rows import split_rows
+from webcam_ml.evaluation._rows import SLICED_COLUMNS, split_rows
 
 # Like the demo's test split: a few busy cameras and many with a handful of pictures.
 SIZES = (40, 25, 12, 10, 8, 6, *([3] * 20))
@@ -56,6 +56,7 @@ def predictions(
                 {
                     "snapshot_id": np.arange(first_snapshot, first_snapshot + rows),
                     "webcam_id": first_webcam + 17 * code,
+                    **dict.fromkeys(SLICED_COLUMNS, "one"),
                     "split": split,
                     "phase": np.where(rng.random(rows) < 0.5, "sunrise", "sunset"),
                     "captured_at": [

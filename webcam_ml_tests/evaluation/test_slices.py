@@ -14,8 +14,8 @@ def by_group(made):
 @pytest.mark.parametrize("target_type", ["binary", "regression"])
 def test_slices_of_one_kind_share_out_the_test_rows(target_type):
     made = report(target_type)
-    kinds = ("phase", "webcam source", "labels of the webcam", "month")
-    assert tuple(dict.fromkeys(one.by for one in made.document.slices)) == kinds
+    kinds = dict.fromkeys(one.by for one in made.document.slices)
+    assert kinds.keys() >= {"phase", "webcam source", "labels of the webcam", "month"}
     for kind in kinds:
         parts = [one for one in made.document.slices if one.by == kind]
         assert sum(one.rows for one in parts) == made.document.test_split.rows

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webcam_ml.contracts import LABELS_TABLE, TableError
+from webcam_ml.contracts import LABELS_TABLE, WEBCAM_COLUMNS, TableError
 from webcam_ml.labels import LabelCounts, LabelQuery, Labels
 
 COUNTS = LabelCounts(
@@ -35,6 +35,7 @@ def labels_of(rows: Sequence[Mapping[str, object]], query: LabelQuery | None = N
         "stars_3": 0,
         "stars_4": 1,
         "stars_5": 0,
+        **dict.fromkeys(column.name for column in WEBCAM_COLUMNS),
         "webcam_title": "Quay",
         "webcam_source": "windy",
     }
@@ -101,7 +102,9 @@ def test_the_files_are_plain_and_say_nothing_of_the_database(tmp_path: Path) -> 
     labels_of([{"captured_at": None}]).save(tmp_path)
     assert (tmp_path / "labels.csv").read_text() == (
         ",".join(LABELS_TABLE.names)
-        + "\n1,7,manual_only,4.0,1,a.jpg,sunset,,4.0,4.0,0,0,0,1,0,Quay,windy\n"
+        + "\n1,7,manual_only,4.0,1,a.jpg,sunset,,4.0,4.0,0,0,0,1,0,Quay,windy"
+        + "," * (len(WEBCAM_COLUMNS) - 2)
+        + "\n"
     )
     assert list(json.loads((tmp_path / "labels_meta.json").read_text())) == [
         "label_source",

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from webcam_ml.contracts import LABELS_TABLE
+from webcam_ml.contracts import LABELS_TABLE, WEBCAM_COLUMNS
 from webcam_ml.labels import (
     LabelDatabaseError,
     LabelQuery,
@@ -122,8 +122,10 @@ def reference(rows: Rows, query: LabelQuery) -> tuple[list[Row], dict[str, int]]
                     "cached_rating": row["calculated_rating"],
                     "fresh_rating": sum(v for _, v in votes) / len(votes),
                     **{f"stars_{n}": stars.count(n) for n in range(1, 6)},
-                    "webcam_title": text(camera["title"]),
-                    "webcam_source": text(camera["source"]),
+                    **{
+                        column.name: text(camera[column.name.removeprefix("webcam_")])
+                        for column in WEBCAM_COLUMNS
+                    },
                 }
             )
     return labelled, drops
