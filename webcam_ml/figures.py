@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.layout_engine import LayoutEngine
 
 BLUE, ORANGE, GREEN, GREY, DARK = "#0072B2", "#D55E00", "#009E73", "#8A8A8A", "#222222"
-LIGHT = "#E6E6E6"
+LIGHT_GREY = "#E6E6E6"
 
 
 def new_figure(
@@ -30,7 +30,7 @@ def new_figure(
 def clear_axis(axis: "Axes", *, rows: bool = False) -> None:
     """Take the frame away and put a light grid behind; `rows` of a list need no left edge."""
     axis.spines[["top", "right", "left"] if rows else ["top", "right"]].set_visible(False)
-    axis.grid(axis="x" if rows else "both", color=LIGHT, linewidth=0.8)
+    axis.grid(axis="x" if rows else "both", color=LIGHT_GREY, linewidth=0.8)
     axis.set_axisbelow(True)
 
 

@@ -234,12 +234,12 @@ def read_advice(said: str, *, lost: bool, role: str) -> str:
             f"ALTER ROLE {role} BYPASSRLS, or let a view of the owner, on the search path before the "
             "table, show the rows that count."
         )
-    return _advice(said, READ_ADVICE, otherwise=_otherwise(lost))
+    return _advice(said, READ_ADVICE, otherwise=_whether_to_try_again(lost))
 
 
 def write_advice(said: str, *, lost: bool) -> str:
     """Say what to do about a row that is refused."""
-    return _advice(said, WRITE_ADVICE, otherwise=_otherwise(lost))
+    return _advice(said, WRITE_ADVICE, otherwise=_whether_to_try_again(lost))
 
 
 def sqlite_file_advice(path: Path) -> str:
@@ -257,7 +257,7 @@ def sqlite_file_advice(path: Path) -> str:
     return f"Check {ENVIRONMENT_VARIABLE}, and who may read the file and enter its folder."
 
 
-def _otherwise(lost: bool) -> str:
+def _whether_to_try_again(lost: bool) -> str:
     if lost:
         return "Run it again when the database is up."
     return "That is in the database, not in the way to it: running it again changes nothing."

@@ -60,7 +60,7 @@ REPEATED_RATINGS = (
 )
 
 # What stands around a text by mistake: blanks, and the line ends of the tool that stored it.
-AROUND = " \t\r\n"
+SURROUNDING_BLANKS = " \t\r\n"
 
 # How an error shows other people's session ids: a few of them, cut short.
 SESSIONS_SHOWN = 5
@@ -274,7 +274,7 @@ def _read_webcams(connection: sa.Connection) -> pl.DataFrame:
 
 def _text(column: sa.ColumnClause[Any]) -> sa.ColumnElement[str | None]:
     """Select a column as text without what surrounds it, and NULL where nothing else is there."""
-    return sa.func.nullif(sa.func.trim(sa.cast(column, sa.Text), AROUND), "")
+    return sa.func.nullif(sa.func.trim(sa.cast(column, sa.Text), SURROUNDING_BLANKS), "")
 
 
 def _totals(connection: sa.Connection) -> tuple[int, int, int]:

@@ -76,7 +76,7 @@ def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int
         else Scorer.from_env(threads=arguments.threads)
     )
     if not asked:
-        print(_who_speaks(scorer), file=sys.stderr)
+        print(_say_which_scorer(scorer), file=sys.stderr)
     webcam = WebcamMetadata(
         view_count=arguments.view_count, rating=arguments.rating, phase=arguments.phase
     )
@@ -109,7 +109,7 @@ def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int
     return 1 if failed else 0
 
 
-def _who_speaks(scorer: Scorer) -> str:
+def _say_which_scorer(scorer: Scorer) -> str:
     """Say in a line which mode runs and why; what follows on stdout looks the same in all."""
     if scorer.model is not None:
         return f"scoring with {scorer.model.model_version} ({scorer.model.path})"

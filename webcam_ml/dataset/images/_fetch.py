@@ -69,7 +69,7 @@ class Fetcher:
 
     def __init__(self, settings: ImageSettings) -> None:
         self._settings = settings
-        self._places = _Places()
+        self._reachability = _Reachability()
         self._stopped = threading.Event()
         self._http: HttpClient | None = None
         self._http_lock = threading.Lock()
@@ -99,24 +99,24 @@ class Fetcher:
         """
         place = place_of(text)
         for attempt in range(1, self._settings.attempts + 1):
-            self._places.require_hope(place)
+            self._reachability.refuse_if_given_up(place)
             try:
                 fetched = self._fetch_once(text)
             except ImageFetchError as failure:
                 if not failure.temporary:
                     if failure.reason in _REFUSALS and _is_web(text):
-                        self._places.failed(place, failure)
+                        self._reachability.failed(place, failure)
                     else:
-                        self._places.answered(place)
+                        self._reachability.answered(place)
                     raise
                 pause = _pause_after(attempt, failure)
                 if attempt == self._settings.attempts or pause is None:
-                    self._places.failed(place, failure)
+                    self._reachability.failed(place, failure)
                     raise
                 if self._stopped.wait(pause):
                     raise
             else:
-                self._places.answered(place)
+                self._reachability.answered(place)
                 return fetched
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -192,7 +192,7 @@ def _pause_after(attempt: int, failure: ImageFetchError) -> float | None:
     return failure.retry_after if failure.retry_after <= _LONGEST_RETRY_AFTER_SECONDS else None
 
 
-class _Places:
+class _Reachability:
     """Which hosts, buckets or folders have answered lately, and which only failed."""
 
     def __init__(self) -> None:
@@ -200,7 +200,7 @@ class _Places:
         self._failures_in_a_row: dict[str, int] = {}
         self._given_up: dict[str, ImageFetchError] = {}
 
-    def require_hope(self, place: str) -> None:
+    def refuse_if_given_up(self, place: str) -> None:
         """Fail at once, for the same reason as the others, where everything failed before."""
         with self._lock:
             last = self._given_up.get(place)
