@@ -2,8 +2,11 @@
 
 import io
 import os
+import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -28,6 +31,7 @@ from webcam_ml.training import TrainingResult, TrainingSettings, train
 SPEC = BackboneSpec(model_name="mobilenet_v3_small", weights="none", image_size=64)
 # Where what is shared by all tests of a run lies; conftest sets it.
 SHARED_VARIABLE = "WEBCAM_ML_TESTS_SHARED"
+T = TypeVar("T")
 SIZES = ((96, 64), (64, 64), (80, 45))
 
 
@@ -36,9 +40,21 @@ def share_backbones(cache: Path) -> None:
     shared = Path(os.environ[SHARED_VARIABLE])
     with FileLock(shared / "backbones.lock"):
         prepare_backbone(SPEC, cache=shared)
-    cache.mkdir(parents=True, exist_ok=True)
-    if not (cache / "backbones").exists():
-        (cache / "backbones").symlink_to(shared / "backbones", target_is_directory=True)
+        cache.mkdir(parents=True, exist_ok=True)
+        if not (cache / "backbones").exists():
+            (cache / "backbones").symlink_to(shared / "backbones", target_is_directory=True)
+
+
+def made_once(name: str, make: Callable[[Path], T]) -> T:
+    """Make something in a folder of its own, once for all processes of a run."""
+    folder = Path(os.environ[SHARED_VARIABLE]) / name
+    kept = folder / "made.pickle"
+    with FileLock(f"{folder}.lock"):
+        if not kept.exists():
+            folder.mkdir()
+            kept.write_bytes(pickle.dumps(make(folder)))
+    value: T = pickle.loads(kept.read_bytes())  # noqa: S301  this run wrote it
+    return value
 
 
 def make_labels(

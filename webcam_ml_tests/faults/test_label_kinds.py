@@ -1,7 +1,7 @@
 """Each column of each table made wrong in each way: an error for people, or the right numbers."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -93,8 +93,13 @@ def touched(table: str, chosen: int) -> set[int]:
     return {id for id in range(1, 81) if id % 7 == chosen}
 
 
-def clean_labels(store: Store) -> dict[LabelQuery, pl.DataFrame | None]:
+Clean = Mapping[LabelQuery, pl.DataFrame | None]
+
+
+@pytest.fixture(scope="module")
+def clean(plain_file: Path) -> Clean:
     """What each query gives before anything is spoilt; None where that is an error already."""
+    store = Store(f"sqlite:///{plain_file}")
     labels: dict[LabelQuery, pl.DataFrame | None] = {}
     for query in QUERIES:
         try:
@@ -134,9 +139,10 @@ def require_error_or_right_numbers(
     return False
 
 
-def try_all_queries(store: Store, change: tuple[str, str], kind: str, chosen: int) -> None:
+def try_all_queries(
+    store: Store, clean: Clean, change: tuple[str, str], kind: str, chosen: int
+) -> None:
     table, column = change
-    clean = clean_labels(store)
     spoil(store, table, column, kind, chosen)
     for query in QUERIES:
         require_error_or_right_numbers(store, query, clean[query], touched(table, chosen))
@@ -145,16 +151,16 @@ def try_all_queries(store: Store, change: tuple[str, str], kind: str, chosen: in
 PLACES = st.sampled_from([(table, column) for table, names in COLUMNS.items() for column in names])
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     change=PLACES, kind=st.sampled_from([*VALUES, *SQLITE_VALUES, *WHOLE]), chosen=st.integers(0, 6)
 )
 def test_sqlite_spoilt_in_any_way_gives_an_error_or_the_right_numbers(
-    change: tuple[str, str], kind: str, chosen: int, plain_file: Path, tmp_path: Path
+    change: tuple[str, str], kind: str, chosen: int, clean: Clean, plain_file: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "labels.db"
     shutil.copy(plain_file, path)
-    try_all_queries(Store(f"sqlite:///{path}"), change, kind, chosen)
+    try_all_queries(Store(f"sqlite:///{path}"), clean, change, kind, chosen)
 
 
 @pytest.fixture(scope="module")
@@ -166,12 +172,21 @@ def plain_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(change=PLACES, kind=st.sampled_from([*VALUES, *WHOLE]), chosen=st.integers(0, 6))
 def test_postgresql_spoilt_in_any_way_gives_an_error_or_the_right_numbers(
-    change: tuple[str, str], kind: str, chosen: int, fresh: Callable[[], Store]
+    change: tuple[str, str], kind: str, chosen: int, clean: Clean, fresh: Callable[[], Store]
 ) -> None:
-    try_all_queries(fresh(), change, kind, chosen)
+    try_all_queries(fresh(), clean, change, kind, chosen)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(change=PLACES, kind=st.sampled_from([*VALUES, *WHOLE]), chosen=st.integers(0, 6))
+def test_postgresql_spoilt_in_any_way_a_thousand_times(
+    change: tuple[str, str], kind: str, chosen: int, clean: Clean, fresh: Callable[[], Store]
+) -> None:
+    try_all_queries(fresh(), clean, change, kind, chosen)
 
 
 @pytest.fixture
@@ -188,10 +203,9 @@ def fresh(postgres_server: PostgresServer, postgres_url: str) -> Callable[[], St
     return make
 
 
-def test_the_ways_are_seen_to_be_wrong(plain_file: Path, tmp_path: Path) -> None:
+def test_the_ways_are_seen_to_be_wrong(clean: Clean, plain_file: Path, tmp_path: Path) -> None:
     """Of every kind something is refused, so that the tests above prove something."""
     unseen = {*VALUES, *SQLITE_VALUES, *WHOLE}
-    clean = clean_labels(Store(f"sqlite:///{plain_file}"))
     for kind in sorted(unseen):
         for table, names in COLUMNS.items():
             for column in names:

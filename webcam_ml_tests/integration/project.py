@@ -144,6 +144,16 @@ def shared_demo() -> Path:
     return shared / "demo" / "labels.sqlite"
 
 
+def demo_project(folder: Path) -> Project:
+    """A project on the usual demo; pictures and features are cached once for all of these."""
+    database = shared_demo()
+    cache = Path(os.environ[SHARED_VARIABLE]) / "demo-cache"
+    share_backbones(cache)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cache").symlink_to(cache, target_is_directory=True)
+    return Project(folder, f"sqlite:///{database}")
+
+
 def make_small_demo(
     folder: Path, *, webcams: int = 60, snapshots: int = 160, raters: float = 1.5
 ) -> str:

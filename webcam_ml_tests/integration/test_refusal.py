@@ -9,14 +9,14 @@ from dagster import AssetKey, DagsterInstance
 from webcam_ml.live import read_refusals
 from webcam_ml.orchestration.live_events import tick
 from webcam_ml.store import ArtifactStore
-from webcam_ml_tests.integration.project import WEBCAM_ML, Project, shared_demo
+from webcam_ml_tests.integration.project import WEBCAM_ML, Project, demo_project
 from webcam_ml_tests.integration.test_promotion import GOOD, IMPOSSIBLE
 
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """A project whose first candidate met a floor that no model reaches, and what the run printed."""
-    project = Project(tmp_path_factory.mktemp("refused"), f"sqlite:///{shared_demo()}")
+    project = demo_project(tmp_path_factory.mktemp("refused"))
     return project, project.succeed("*", IMPOSSIBLE)
 
 

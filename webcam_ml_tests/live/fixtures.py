@@ -11,6 +11,7 @@ from webcam_ml.live import Promotion, promote
 from webcam_ml.live._production import changing_production
 from webcam_ml.store import ArtifactStore, StoredArtifact
 from webcam_ml_tests.live.models import Made, Works, make_all
+from webcam_ml_tests.world import made_once
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,17 @@ class Live:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
-    return make_all(tmp_path_factory.mktemp("release"))
+def made() -> dict[str, Made]:
+    return made_once("candidates", make_all)
 
 
 @pytest.fixture(scope="session")
-def prepared(made: dict[str, Made], tmp_path_factory: pytest.TempPathFactory) -> Live:
-    works = Works(ArtifactStore(tmp_path_factory.mktemp("release-store")))
+def prepared(made: dict[str, Made]) -> Live:
+    return made_once("first-model-live", lambda folder: prepare(made, folder))
+
+
+def prepare(made: dict[str, Made], folder: Path) -> Live:
+    works = Works(ArtifactStore(folder / "artifacts"))
     found = {name: works.add(one) for name, one in made.items()}
     cache = made["first"].world.cache
     evidence = {"first": works.compare(found["first"], cache)}

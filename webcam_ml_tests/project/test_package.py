@@ -98,6 +98,9 @@ def test_from_the_wheel_to_a_live_model(bin_folder: Path, tmp_path: Path) -> Non
         "160",
         cwd=project,
     )
+    # A quarter of the pixels, which drawn webcams can be told apart by as well.
+    config = project / "configs" / "demo.yaml"
+    config.write_text(config.read_text() + "      image_size: 112\n")
     variables = {
         "DAGSTER_HOME": str(project),
         "DATABASE_URL": f"sqlite:///{project}/demo/labels.sqlite",
