@@ -20,6 +20,7 @@ from ._ratings import (
 from ._spreadsheet import for_spreadsheets, from_spreadsheets
 from ._stored_tables import (
     DETAILS_TABLE,
+    EVALUATED_TABLE,
     IMAGE_INDEX_TABLE,
     LABELS_TABLE,
     MANIFEST_TABLE,
@@ -35,6 +36,7 @@ from ._targets import TARGETS, TargetType, target_of
 
 __all__ = [
     "DETAILS_TABLE",
+    "EVALUATED_TABLE",
     "HIGHEST_RATING",
     "IMAGE_INDEX_TABLE",
     "LABELS_TABLE",

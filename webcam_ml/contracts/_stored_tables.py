@@ -117,6 +117,11 @@ PREDICTIONS_TABLE = Table(
     made_by="checkpoint",
 )
 
+EVALUATED_TABLE = Table(
+    (SNAPSHOT_ID, SPLIT, Column("target_label", pl.Float64), Column("raw_score", pl.Float64)),
+    made_by="eval_report",
+)
+
 RELABEL_QUEUE_TABLE = Table(
     (
         Column("position", pl.Int64),

@@ -8,11 +8,13 @@ from ._report import (
     build_disagreement_report,
 )
 from ._settings import DisagreementSettings, Ranking
+from ._tables import REPORT_TABLE
 from ._thumbnails import thumbnail_jpeg
 
 __all__ = [
     "GALLERY_FILE",
     "QUEUE_FILE",
+    "REPORT_TABLE",
     "DisagreementDocument",
     "DisagreementReport",
     "DisagreementSettings",

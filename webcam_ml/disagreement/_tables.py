@@ -35,18 +35,12 @@ def relabel_queue(ranked: pl.DataFrame, *, by: str, limit: int) -> pl.DataFrame:
 
 
 def report_csv(rows: list[ReportRow]) -> bytes:
-    """Serialise the listed rows for a spreadsheet; nobody reads them back from there."""
-    table = Table(
-        tuple(
-            Column(name, _column_type(field.annotation))
-            for name, field in ReportRow.model_fields.items()
-        ),
-        made_by="disagreement_report",
-        quote_style="non_numeric",
+    """Serialise the listed rows for a spreadsheet or a notebook."""
+    frame = pl.DataFrame(
+        [row.model_dump() for row in rows], schema=REPORT_TABLE.schema, orient="row"
     )
-    frame = pl.DataFrame([row.model_dump() for row in rows], schema=table.schema, orient="row")
     buffer = io.BytesIO()
-    table.write(frame, buffer)
+    REPORT_TABLE.write(frame, buffer)
     return buffer.getvalue()
 
 
@@ -54,3 +48,13 @@ def _column_type(annotation: object) -> type[pl.DataType]:
     if annotation is int:
         return pl.Int64
     return pl.Float64 if annotation is float else pl.String
+
+
+REPORT_TABLE = Table(
+    tuple(
+        Column(name, _column_type(field.annotation))
+        for name, field in ReportRow.model_fields.items()
+    ),
+    made_by="disagreement_report",
+    quote_style="non_numeric",
+)

@@ -7,7 +7,7 @@ from typing import Self
 
 import polars as pl
 
-from webcam_ml.contracts import Document, TargetType, target_of
+from webcam_ml.contracts import EVALUATED_TABLE, Document, TargetType, target_of
 from webcam_ml.evaluation._baselines import require_baselines
 from webcam_ml.evaluation._document import SCHEMA_VERSION, EvalDocument
 from webcam_ml.evaluation._measure import measure_splits
@@ -16,13 +16,6 @@ from webcam_ml.evaluation._rows import split_rows
 
 DOCUMENT = Document("eval_report.json", made_by="eval_report", schema_version=SCHEMA_VERSION)
 PREDICTIONS_FILE = "predictions.csv"
-# What the report was measured on, row by row.
-PREDICTIONS_SCHEMA: Mapping[str, type[pl.DataType]] = {
-    "snapshot_id": pl.Int64,
-    "split": pl.String,
-    "target_label": pl.Float64,
-    "raw_score": pl.Float64,
-}
 
 
 @dataclass(frozen=True)
@@ -32,7 +25,7 @@ class EvalReport:
     Attributes:
         document: What eval_report.json holds.
         plots: File name → PNG.
-        predictions: Validation and test rows with the columns of ``PREDICTIONS_SCHEMA``, ordered by
+        predictions: Validation and test rows with the columns of `EVALUATED_TABLE`, ordered by
             split and snapshot_id; None in a report that was stored before they were kept.
     """
 
@@ -49,7 +42,7 @@ class EvalReport:
         """
         DOCUMENT.write(folder, self.document.model_dump(mode="json"))
         if self.predictions is not None:
-            self.predictions.write_csv(folder / PREDICTIONS_FILE, line_terminator="\n")
+            EVALUATED_TABLE.write(self.predictions, folder / PREDICTIONS_FILE)
         for name, png in self.plots.items():
             (folder / name).write_bytes(png)
 
@@ -62,11 +55,12 @@ class EvalReport:
 
         Raises:
             DocumentError: eval_report.json is not such a document.
+            TableError: predictions.csv lacks a column that is needed.
         """
         document = DOCUMENT.read_as(folder, EvalDocument.model_validate)
         plots = {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
         path = folder / PREDICTIONS_FILE
-        predictions = pl.read_csv(path, schema=PREDICTIONS_SCHEMA) if path.is_file() else None
+        predictions = EVALUATED_TABLE.read(path) if path.is_file() else None
         return cls(document=document, plots=plots, predictions=predictions)
 
 
@@ -143,6 +137,6 @@ def build_eval_report(
         checkpoint=checkpoint,
     )
     measured = pl.concat([test.frame, validation.frame]).select(
-        pl.col(name).cast(kind) for name, kind in PREDICTIONS_SCHEMA.items()
+        pl.col(name).cast(kind) for name, kind in EVALUATED_TABLE.schema.items()
     )
     return EvalReport(document=document, plots=draw_plots(document, test), predictions=measured)

@@ -1,6 +1,5 @@
 """Where things are: the label database, the artifact store and the caches, from the environment."""
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,13 +7,11 @@ from typing import TYPE_CHECKING
 from dagster import ConfigurableResource
 from pydantic import Field
 
-from webcam_ml.store import STORE_VARIABLE, ArtifactStore
+from webcam_ml.store import CACHE_VARIABLE, STORE_VARIABLE, ArtifactStore, cache_from_env
 
 if TYPE_CHECKING:
     from webcam_ml.dataset.images import ImageCache
     from webcam_ml.labels import LabelDatabase
-
-CACHE_VARIABLE = "WEBCAM_ML_CACHE"
 
 
 class LabelDatabaseResource(ConfigurableResource["LabelDatabaseResource"]):
@@ -51,7 +48,7 @@ class Workspace(ConfigurableResource["Workspace"]):
     @property
     def cache_folder(self) -> Path:
         """Root of the caches."""
-        return Path(self.cache or os.environ.get(CACHE_VARIABLE) or "cache").absolute()
+        return Path(self.cache).absolute() if self.cache else cache_from_env()
 
     @cached_property
     def images(self) -> "ImageCache":

@@ -11,15 +11,18 @@ from webcam_ml.store._atomic import flush_file, flush_folder, write_atomically
 from webcam_ml.store._lineage import FileRecord, Lineage, Provenance
 from webcam_ml.store._locks import explaining_lock_errors
 from webcam_ml.store._store import (
+    CACHE_VARIABLE,
     STORE_VARIABLE,
     Artifact,
     ArtifactDamagedError,
     ArtifactMissingError,
     ArtifactStore,
     StoredArtifact,
+    cache_from_env,
 )
 
 __all__ = [
+    "CACHE_VARIABLE",
     "STORE_VARIABLE",
     "AncestryError",
     "Artifact",
@@ -30,6 +33,7 @@ __all__ = [
     "Lineage",
     "Provenance",
     "StoredArtifact",
+    "cache_from_env",
     "explaining_lock_errors",
     "flush_file",
     "flush_folder",

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -21,8 +22,10 @@ from webcam_ml.store._lineage import LINEAGE_FILE, FileRecord, Lineage, Provenan
 logger = logging.getLogger(__name__)
 
 STORE_VARIABLE = "WEBCAM_ML_ARTIFACTS"
+CACHE_VARIABLE = "WEBCAM_ML_CACHE"
 LATEST_FILE = "latest.json"
 DAMAGED = ".damaged-"
+VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 
 
 class Artifact(Protocol):
@@ -98,6 +101,11 @@ class StoredArtifact:
             f"{self.folder / name} is not what was stored: {what}. Nothing was loaded. Materialize "
             f"{self.asset} again: the same inputs give the same version, written afresh"
         )
+
+
+def cache_from_env() -> Path:
+    """Give the root of the project's caches: what WEBCAM_ML_CACHE names, else `cache`."""
+    return Path(os.environ.get(CACHE_VARIABLE) or "cache").absolute()
 
 
 class ArtifactStore:
@@ -193,6 +201,28 @@ class ArtifactStore:
                 f"{path} cannot be read ({error}). Materialize {asset} again to write it afresh"
             ) from error
 
+    def versions(self, asset: str) -> list[str]:
+        """List the names of an asset's versions, the newest first."""
+        folders = (self.root / asset).glob("*/" + LINEAGE_FILE)
+        names = (path.parent.name for path in folders)
+        return sorted((name for name in names if VERSION.fullmatch(name)), reverse=True)
+
+    def named(self, asset: str, version: str) -> StoredArtifact:
+        """Look up a version of an asset by its name.
+
+        Raises:
+            ArtifactMissingError: There is none of that name.
+            ArtifactDamagedError: Its lineage.json cannot be read.
+        """
+        versions = self.versions(asset)
+        if version in versions:
+            return _read_version(asset, self.root / asset / version)
+        older = f" and {len(versions) - 5} older" if len(versions) > 5 else ""
+        raise ArtifactMissingError(
+            f"{self.root / asset} has no version {version}. There are "
+            + (f"{', '.join(versions[:5])}{older}" if versions else "none: materialize it first")
+        )
+
     def damaged(self, asset: str) -> list[Path]:
         """List the folders of an asset that were found damaged and moved aside."""
         return sorted((self.root / asset).glob(f"*{DAMAGED}*"))
@@ -200,14 +230,7 @@ class ArtifactStore:
     def _versions(self, asset: str, *, suffix: str) -> Iterator[StoredArtifact]:
         folder = self.root / asset
         for path in sorted(folder.glob(f"*-{suffix}"), reverse=True):
-            try:
-                lineage = Lineage.load(path)
-            except (OSError, ValueError) as error:
-                raise ArtifactDamagedError(
-                    f"{path / LINEAGE_FILE} cannot be read ({error}). Move {path} away and "
-                    f"materialize {asset} again"
-                ) from error
-            yield StoredArtifact(asset=asset, version=path.name, folder=path, lineage=lineage)
+            yield _read_version(asset, path)
 
     def _write_into(
         self,
@@ -278,6 +301,17 @@ class ArtifactStore:
         for leftover in folder.glob(".unfinished-*"):
             logger.info("removing %s, left by a run that was killed while writing", leftover)
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _read_version(asset: str, folder: Path) -> StoredArtifact:
+    try:
+        lineage = Lineage.load(folder)
+    except (OSError, ValueError) as error:
+        raise ArtifactDamagedError(
+            f"{folder / LINEAGE_FILE} cannot be read ({error}). Move {folder} away and "
+            f"materialize {asset} again"
+        ) from error
+    return StoredArtifact(asset=asset, version=folder.name, folder=folder, lineage=lineage)
 
 
 def _record(path: Path) -> FileRecord:

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
+import webcam_ml
 from webcam_ml.dataset import SplitConfig
 from webcam_ml.export import ExportedModel, differences_from_torch, parity_pictures
 from webcam_ml.labels import LabelDatabase, read_inferences, record_inferences
@@ -76,6 +77,22 @@ def test_the_whole_graph_leaves_the_files_of_the_contract(finished: Project) -> 
             assert (folder / name).stat().st_size > 0, f"{asset}/{name}"
         pointer = json.loads((folder.parent / "latest.json").read_text())
         assert set(pointer) == {"version", "data_version", "created_at"}
+
+
+def test_a_notebook_reads_every_table_and_document_that_the_graph_stored(
+    finished: Project,
+) -> None:
+    store = webcam_ml.open_store(finished.artifacts, cache=finished.folder / "cache")
+    for pointer in finished.artifacts.glob("*/latest.json"):
+        asset = pointer.parent.name
+        files = json.loads((finished.latest(asset) / "lineage.json").read_text())["files"]
+        for name, ending in (file.rsplit(".", 1) for file in files):
+            if ending == "csv":
+                rows = pl.read_csv(finished.latest(asset) / f"{name}.csv", infer_schema=False)
+                assert len(store.table(asset, name)) == rows.height, f"{asset}/{name}"
+            elif ending == "json":
+                assert store.document(asset, name) is not None
+    assert store.picture(1).dtype == np.uint8
 
 
 def test_lineage_names_everything_that_a_model_was_made_from(finished: Project) -> None:
