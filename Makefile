@@ -5,8 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 export DAGSTER_HOME ?= $(CURDIR)
-# The name that dagster recommends instead (dg) wants another project layout.
-export PYTHONWARNINGS := ignore:::click.core,ignore:::dagster._core.definitions.antlr_asset_selection.antlr_asset_selection
+export PYTHONWARNINGS := $(shell . ./env.sh && echo "$$PYTHONWARNINGS")
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 DEMO_URL := sqlite:///$(CURDIR)/demo/labels.sqlite

@@ -1,7 +1,7 @@
 """The files of a project folder, and `webcam-ml init`, which lays them out where there is no clone.
 
-A clone of the repository is such a folder too: its dagster.yaml, workspace.yaml and configs/ are
-links to the files here.
+A clone of the repository is such a folder too: its dagster.yaml, workspace.yaml, env.sh and
+configs/ are links to the files here.
 """
 
 from webcam_ml.project._command import add_init_command

@@ -14,8 +14,8 @@ def add_init_command(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     parser = subparsers.add_parser(
         "init",
         help="lay out a project folder",
-        description="Write dagster.yaml, workspace.yaml, configs/ and a README.md that says what to "
-        "do next. Nothing that is there is overwritten.",
+        description="Write dagster.yaml, workspace.yaml, env.sh, configs/ and a README.md that says "
+        "what to do next. Nothing that is there is overwritten.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.set_defaults(run=_init)

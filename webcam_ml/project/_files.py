@@ -10,6 +10,7 @@ CONFIGS = SOURCE / "configs"
 NAMES = (
     "README.md",
     "dagster.yaml",
+    "env.sh",
     "workspace.yaml",
     *(f"configs/{path.name}" for path in sorted(CONFIGS.glob("*.yaml"))),
 )

@@ -31,6 +31,7 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stderr, done.stderr
     return done.stdout
 
 
@@ -101,8 +102,12 @@ def test_from_the_wheel_to_a_live_model(bin_folder: Path, tmp_path: Path) -> Non
     # A quarter of the pixels, which drawn webcams can be told apart by as well.
     config = project / "configs" / "demo.yaml"
     config.write_text(config.read_text() + "      image_size: 112\n")
+    sourced = run("sh", "-c", '. ./env.sh && echo "$DAGSTER_HOME $PYTHONWARNINGS"', cwd=project)
+    home, warnings = sourced.split()
+    assert home == str(project)
     variables = {
-        "DAGSTER_HOME": str(project),
+        "DAGSTER_HOME": home,
+        "PYTHONWARNINGS": warnings,
         "DATABASE_URL": f"sqlite:///{project}/demo/labels.sqlite",
     }
     run(

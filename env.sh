@@ -1,0 +1,1 @@
+webcam_ml/project/env.sh
