@@ -25,7 +25,6 @@ import polars as pl
 from webcam_ml.dataset import build_manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageSettings, build_image_index
 from webcam_ml.demo import make_demo_data
-from webcam_ml.features import BackboneSpec
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
 from webcam_ml.metrics import paired_difference, webcam_estimate
 from webcam_ml.training import Checkpoint, FineTuneSettings, TrainingSettings, predict, train
@@ -92,7 +91,8 @@ def measure(case: Case, *, seed: int, weights: Path, folder: Path) -> dict[str, 
         val_rows,
         meta=manifest.meta,
         settings=TrainingSettings(
-            backbone=BackboneSpec(weights=str(weights), image_size=case.image_size),
+            weights=str(weights),
+            image_size=case.image_size,
             strategy="finetune",
             finetune=FineTuneSettings(
                 epochs=case.epochs,

@@ -90,7 +90,7 @@ def work_checkpoint(manifest: Manifest, index: ImageIndex, spec: BackboneSpec, c
         rows_with_pictures(manifest.split("train"), index),
         rows_with_pictures(manifest.split("val"), index),
         meta=manifest.meta,
-        settings=TrainingSettings(backbone=spec),
+        settings=TrainingSettings(**spec.model_dump()),
         decode=unreachable,
         cache=cache,
     )

@@ -14,7 +14,7 @@ from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, buil
 from webcam_ml.disagreement import DisagreementSettings, report_disagreement
 from webcam_ml.evaluation import EvalReport, evaluate_checkpoint
 from webcam_ml.export import export_candidate
-from webcam_ml.features import OPSET, BackboneSpec
+from webcam_ml.features import BackboneSpec
 from webcam_ml.judging import ComparisonSettings, compare_with_champion
 from webcam_ml.labels import LabelDatabase, LabelQuery, Labels, read_labels
 from webcam_ml.live import LiveModel, candidate_counter, promote, were_live
@@ -51,7 +51,7 @@ def main() -> None:
         rows_with_pictures(splits["train"], index),
         rows_with_pictures(splits["val"], index),
         meta=splits["train"].meta,
-        settings=TrainingSettings(backbone=spec),
+        settings=TrainingSettings(**spec.model_dump()),
         decode=images.decode,
         cache=cache,
     )
@@ -69,8 +69,7 @@ def main() -> None:
     keep(
         "onnx_model",
         export_candidate(
-            checkpoint, report, index, query=full.meta.query,
-            opset=OPSET, images=images, cache=cache,
+            checkpoint, report, index, query=full.meta.query, images=images, cache=cache
         ),
         "checkpoint", "eval_report", "manifest_train", "image_index",
     )  # fmt: skip

@@ -37,7 +37,6 @@ from webcam_ml.dataset import (
 from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
 from webcam_ml.demo import make_demo_data
 from webcam_ml.disagreement import expected_correction
-from webcam_ml.features import BackboneSpec
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
 from webcam_ml.progress import track
 from webcam_ml.training import Checkpoint, TrainingSettings, predict, train
@@ -46,7 +45,7 @@ FRACTION = 0.05
 STARS = np.arange(1, 6)
 CONFIDENCE = 0.95
 # As configs/demo.yaml: no download, and good enough for the demo's gates.
-SETTINGS = TrainingSettings(backbone=BackboneSpec(model_name="resnet18", weights="none"))
+SETTINGS = TrainingSettings(model_name="resnet18", weights="none")
 RESULTS = "planted_errors.csv"
 KEYS = ("raters", "errors", "target", "seed")
 

@@ -123,7 +123,7 @@ class World:
             self.rows("train"),
             self.rows("val"),
             meta=self.manifest.meta,
-            settings=TrainingSettings(backbone=SPEC, **settings),
+            settings=TrainingSettings(**SPEC.model_dump(), **settings),
             decode=self.images.decode,
             cache=cache or self.cache,
         )

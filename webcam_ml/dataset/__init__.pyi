@@ -6,8 +6,8 @@ from ._manifest import (
     require_usable_targets,
 )
 from ._pictures import RowsWithPictures, rows_with_pictures
-from ._splits import SPLIT_NAMES, SplitConfig, SplitConfigError, SplitName
-from ._targets import TargetConfig, TargetConfigError
+from ._splits import SPLIT_NAMES, SplitConfig, SplitName
+from ._targets import TargetConfig
 
 __all__ = [
     "SPLIT_NAMES",
@@ -15,10 +15,8 @@ __all__ = [
     "Manifest",
     "RowsWithPictures",
     "SplitConfig",
-    "SplitConfigError",
     "SplitName",
     "TargetConfig",
-    "TargetConfigError",
     "UnusableTargetsError",
     "build_manifest",
     "require_usable_targets",

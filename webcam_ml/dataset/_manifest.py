@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -65,7 +65,7 @@ class ExportMeta:
             "target_type": self.target_type,
             "binary_threshold": self.binary_threshold,
             **query,
-            "split_config": asdict(self.split_config),
+            "split_config": self.split_config.model_dump(),
             "counts": dict(self.counts),
             "webcams": dict(self.webcams),
             "target_distribution": {k: dict(v) for k, v in self.target_distribution.items()},

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args
 
-from webcam_ml.errors import WebcamMLError
+from pydantic import Field, ValidationInfo, field_validator
+
+from webcam_ml.contracts import Settings, Why
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,43 +18,33 @@ SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
 BUCKETS = 100
 
 
-class SplitConfigError(WebcamMLError):
-    """The percentages do not describe three splits."""
+Percentage: TypeAlias = Annotated[
+    int, Why("training, tuning and judging cannot share webcams, and the three sum to 100")
+]
 
 
-@dataclass(frozen=True)
-class SplitConfig:
-    """How webcams are divided; users have frozen test splits made with these numbers.
+class SplitConfig(Settings):
+    """How webcams are divided; users have frozen test splits made with these numbers."""
 
-    Attributes:
-        seed: Enters the hash of every webcam; another seed is another division.
-        train_pct, val_pct, test_pct: Integer percentages of the webcams that sum to 100.
+    seed: int = Field(
+        default=20260212,
+        description="Of the split. Another seed is another division of all webcams",
+    )
+    train_pct: Percentage = Field(default=70, ge=1, le=98, description="Percent of the webcams")
+    val_pct: Percentage = Field(default=15, ge=1, le=98, description="Percent of the webcams")
+    test_pct: Percentage = Field(default=15, ge=1, le=98, description="Percent of the webcams")
 
-    Raises:
-        SplitConfigError: A percentage is not in 1..98 or the sum is not 100.
-    """
-
-    seed: int = 20260212
-    train_pct: int = 70
-    val_pct: int = 15
-    test_pct: int = 15
-
-    def __post_init__(self) -> None:
-        percentages = {
-            "train_pct": self.train_pct,
-            "val_pct": self.val_pct,
-            "test_pct": self.test_pct,
-        }
-        found = " + ".join(f"{name} {value}" for name, value in percentages.items())
-        if any(value < 1 for value in percentages.values()):
-            raise SplitConfigError(
-                f"{found}: each split needs at least 1 percent of the webcams; training, tuning and "
-                "judging cannot share one"
-            )
-        if sum(percentages.values()) != BUCKETS:
-            raise SplitConfigError(
-                f"{found} = {sum(percentages.values())}: the percentages must sum to 100"
-            )
+    @field_validator("test_pct")
+    @classmethod
+    def _sum_to_100(cls, test_pct: int, info: ValidationInfo) -> int:
+        if {"train_pct", "val_pct"} <= info.data.keys():
+            train_pct, val_pct = info.data["train_pct"], info.data["val_pct"]
+            if (total := train_pct + val_pct + test_pct) != BUCKETS:
+                raise ValueError(
+                    f"train_pct {train_pct} + val_pct {val_pct} + test_pct {test_pct} = {total}: the "
+                    "percentages must sum to 100"
+                )
+        return test_pct
 
     def split_of(self, webcam_id: int) -> SplitName:
         """Name the split of one webcam (by the SHA-256 of ``"<webcam_id>|<seed>"``).

@@ -1,55 +1,49 @@
 """From a rating on the 1–5 scale to what a model is trained on."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, field_validator
 
 from webcam_ml.contracts import (
     HIGHEST_RATING,
     LOWEST_RATING,
     TARGETS,
+    OneOf,
+    Settings,
     Target,
     TargetType,
+    Why,
     rating_of,
     target_of,
 )
-from webcam_ml.errors import WebcamMLError
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-class TargetConfigError(WebcamMLError):
-    """The target does not make sense on the 1–5 scale."""
+class TargetConfig(Settings):
+    """What the model is asked."""
 
+    target_type: Annotated[TargetType, OneOf(tuple(TARGETS))] = Field(
+        default="binary",
+        description="; ".join(f"{name}: {target.question}" for name, target in TARGETS.items()),
+    )
+    binary_threshold: Annotated[float, Why("stars, on the scale of the ratings")] = Field(
+        default=4.0,
+        gt=LOWEST_RATING,
+        le=HIGHEST_RATING,
+        description="In stars, on the scale of the ratings; unused by regression",
+    )
 
-@dataclass(frozen=True)
-class TargetConfig:
-    """What the model is asked.
-
-    Attributes:
-        target_type: `binary` (is it at least `binary_threshold`?) or `regression` (which rating?).
-        binary_threshold: On the 1–5 scale; unused by regression.
-
-    Raises:
-        TargetConfigError: An unknown target type, or a threshold outside (1, 5].
-    """
-
-    target_type: TargetType = "binary"
-    binary_threshold: float = 4.0
-
-    def __post_init__(self) -> None:
-        if self.target_type not in TARGETS:
-            raise TargetConfigError(
-                f"target_type {self.target_type!r} is unknown: choose {' or '.join(TARGETS)}"
+    @field_validator("binary_threshold", mode="before")
+    @classmethod
+    def _in_stars(cls, value: Any) -> Any:
+        if type(value) in (int, float) and 0 < value <= 1:
+            raise ValueError(
+                f"binary_threshold is {value:g}; it must be a number above 1 and at most 5: stars, on "
+                f"the scale of the ratings. Did you mean {rating_of(value):g}, the same on 1–5?"
             )
-        if not LOWEST_RATING < self.binary_threshold <= HIGHEST_RATING:
-            hint = ""
-            if 0 < self.binary_threshold <= 1:
-                hint = f" (did you mean {rating_of(self.binary_threshold):g}, the same on 1–5?)"
-            raise TargetConfigError(
-                f"binary_threshold {self.binary_threshold:g} is outside (1, 5]: it is a number of "
-                f"stars, on the scale of the ratings{hint}"
-            )
+        return value
 
     @property
     def asked(self) -> Target:

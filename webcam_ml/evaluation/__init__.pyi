@@ -10,6 +10,7 @@ from ._checks import (
 from ._document import EvalDocument
 from ._evaluate import EvaluationResult, evaluate_checkpoint
 from ._report import EvalReport, build_eval_report
+from ._settings import EvaluationSettings
 from ._verdict import Verdict
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "EvalLimits",
     "EvalReport",
     "EvaluationResult",
+    "EvaluationSettings",
     "Verdict",
     "beats_trivial_baselines",
     "build_eval_report",

@@ -14,7 +14,7 @@ from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.evaluation import EvalReport
 from webcam_ml.export._meta import ModelMeta
 from webcam_ml.export._parity import Parity, measure_parity, parity_pictures
-from webcam_ml.features import BackboneGraph, restore_backbone, serialise
+from webcam_ml.features import OPSET, BackboneGraph, restore_backbone, serialise
 from webcam_ml.labels import LabelQuery
 from webcam_ml.training import Checkpoint
 
@@ -68,7 +68,6 @@ def export_candidate(
     image_index: ImageIndex,
     *,
     query: LabelQuery,
-    opset: int,
     images: ImageCache,
     cache: Path,
 ) -> ExportedModel:
@@ -79,7 +78,6 @@ def export_candidate(
         report: What was measured of it, for model.meta.json.
         image_index: Pictures of the labels; a few of them are scored in both engines.
         query: Which labels it was trained on, for model.meta.json.
-        opset: ONNX opset of the file.
         images: Where the pictures are.
         cache: Root of the caches, where the backbone's graph is.
 
@@ -99,7 +97,7 @@ def export_candidate(
     checkpoint_sha256 = hashlib.sha256(checkpoint.weights).hexdigest()
     if report.document.checkpoint != checkpoint_sha256:
         raise ValueError(f"the report is of checkpoint {report.document.checkpoint}")
-    settings = json.dumps({"opset": opset, "checkpoint": checkpoint_sha256}, sort_keys=True)
+    settings = json.dumps({"opset": OPSET, "checkpoint": checkpoint_sha256}, sort_keys=True)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:VERSION_DIGITS]
     model_version = f"{model.target_type}-{model.model_name}-{digest}"
     proto = _graft(checkpoint, graph)

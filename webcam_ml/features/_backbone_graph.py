@@ -14,10 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import Field
+
+from webcam_ml.contracts import OneOf, Settings, Why
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features._backbones import (
+    BACKBONES,
     NORMALISATION_MEAN,
     NORMALISATION_STD,
     WEIGHTS_IMAGENET,
@@ -43,32 +47,38 @@ MIN_IMAGE_SIZE = 32
 MAX_IMAGE_SIZE = 1024
 
 
-@dataclass(frozen=True)
-class BackboneSpec:
-    """Which features are meant.
+def _image_size(earlier: Mapping[str, Any]) -> int:
+    """Give the default of `image_size`: that of the backbone which the fields before it name."""
+    return BACKBONES[earlier["model_name"]].image_size
 
-    Attributes:
-        model_name: One of `BACKBONES`.
-        weights: `imagenet`, `none`, or the path of a state dict.
-        image_size: Side in pixels of the square that pictures are resized to.
-        random_state: Seed of `weights: none`.
 
-    Raises:
-        WebcamMLError: An unknown model or an unusable size.
-    """
+class BackboneSpec(Settings):
+    """Which features are meant."""
 
-    model_name: str = "resnet18"
-    weights: str = WEIGHTS_IMAGENET
-    image_size: int = 224
-    random_state: int = 0
-
-    def __post_init__(self) -> None:
-        get_backbone(self.model_name)
-        if not MIN_IMAGE_SIZE <= self.image_size <= MAX_IMAGE_SIZE:
-            raise WebcamMLError(
-                f"image_size {self.image_size} is outside {MIN_IMAGE_SIZE}–{MAX_IMAGE_SIZE} pixels: "
-                "backbones shrink pictures 32-fold, and 224 is what their weights were trained at"
-            )
+    model_name: Annotated[str, OneOf(tuple(BACKBONES))] = Field(
+        default="resnet18", description="The backbone"
+    )
+    weights: str = Field(
+        default=WEIGHTS_IMAGENET,
+        description="imagenet: downloaded once by torchvision; none: seeded, for trials; or the path "
+        "of a state dict",
+    )
+    image_size: Annotated[
+        int,
+        Why(
+            "backbones shrink pictures 32-fold, and 224 is what most of their weights were trained at"
+        ),
+    ] = Field(
+        default_factory=_image_size,
+        ge=MIN_IMAGE_SIZE,
+        le=MAX_IMAGE_SIZE,
+        description="Side in pixels of the square that pictures are resized to; without it, what the "
+        "backbone's weights were trained at: "
+        + ", ".join(f"{one.name} {one.image_size}" for one in BACKBONES.values()),
+    )
+    random_state: int = Field(
+        default=0, description="Seed of the folds, of weights: none, and of fine-tuning"
+    )
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,14 @@ class Backbone:
         weights_enum: Name of torchvision's enumeration of trained weights.
         head: Path of the final Linear, whose input are the features.
         features: Number of features.
+        image_size: Side in pixels of the pictures that its weights were trained on; the default.
     """
 
     name: str
     weights_enum: str
     head: str
     features: int
+    image_size: int = 224
 
     def build(self) -> "torch.nn.Module":
         """Make the network with its final Linear replaced by nothing: images → features."""

@@ -22,7 +22,7 @@ from ._gates import DEFECTS, GATES, GATES_OF_SCHEMA, WARNINGS, Gate, judge
 from ._luck import allowed_error
 from ._pair import MAX_ROWS_OF_A_CAMERA
 from ._runtime import ModelFile
-from ._settings import MAX_REASON_LENGTH, ComparisonSettings, ComparisonSettingsError, WeakSlice
+from ._settings import MAX_REASON_LENGTH, ComparisonSettings, WeakSlice
 
 __all__ = [
     "ASSET",
@@ -37,7 +37,6 @@ __all__ = [
     "Comparison",
     "ComparisonResult",
     "ComparisonSettings",
-    "ComparisonSettingsError",
     "CountCandidate",
     "Counted",
     "Evidence",

@@ -1,11 +1,11 @@
 """What a candidate must reach before it may replace the live model, and why just that."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from webcam_ml.contracts import TARGETS, TargetType, target_of
+from pydantic import Field, ValidationInfo, field_validator
+
+from webcam_ml.contracts import TARGETS, Settings, TargetType, WrittenOut, target_of
 from webcam_ml.errors import WebcamMLError
 
 MAX_REASON_LENGTH = 500
@@ -13,79 +13,68 @@ MAX_REASON_LENGTH = 500
 WeakSlice = Literal["warn", "block"]
 
 
-class ComparisonSettingsError(WebcamMLError):
-    """A floor or margin that cannot mean anything."""
+class ComparisonSettings(Settings):
+    """Floors that every model must clear, and how much worse than the live one it may be."""
 
+    # Below 0.70 a sorted page looks unsorted: of ten pairs of a good and another picture more than
+    # three are the wrong way round. The lower bound must be above 0.5 besides, whatever this says.
+    min_auc: float = Field(
+        default=0.70, ge=0.5, le=1, description="Binary: the least ROC AUC on test"
+    )
+    # The app sorts by it; at 0.3 a webcam's order is visible. The MAE must be below that of the
+    # training median besides: with 62 % of ratings at one star a constant has a good MAE.
+    min_spearman: float = Field(
+        default=0.3, ge=0, le=1, description="Regression: the least rank correlation on test"
+    )
+    # The one-sided 95 % bound of the paired difference to the live model must be above minus this.
+    # Nobody sees 0.02 of AUC on a page. At the size of real data half of all retrained models that
+    # are just as good pass, and one in a thousand of those that are 0.05 worse; docs/promotion.md
+    # has the table.
+    max_auc_loss: float = Field(
+        default=0.02,
+        ge=0,
+        le=0.5,
+        description="Binary: how much ROC AUC worse than the live model it may be, at 95 % confidence",
+    )
+    # A hundredth of the scale's span and a quarter, well below what one person's second look changes.
+    max_mae_gain: float = Field(
+        default=0.05,
+        ge=0,
+        le=4,
+        description="Regression: the same for the mean absolute error, in stars",
+    )
+    # Which rows count must not depend on which pictures were easy to get.
+    max_test_rows_missing: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Largest share of the test rows whose pictures could not be read",
+    )
+    weak_slice: WeakSlice = Field(
+        default="warn",
+        description="block keeps out a model that is clearly weak on a part of the test pictures; "
+        "warn only says so",
+    )
+    definition_change: Annotated[str, WrittenOut()] = Field(
+        default="",
+        description="Why threshold, seed, percentages or whose ratings count differ from the live "
+        "model's; goes into the ledger. Empty: such a difference is refused",
+    )
+    relaxed_because: Annotated[str, WrittenOut()] = Field(
+        default="",
+        description="Why something here is looser than by default, or than what the live model was "
+        "judged by; goes into the ledger. Empty: what is looser is refused",
+    )
 
-@dataclass(frozen=True)
-class ComparisonSettings:
-    """Floors that every model must clear, and how much worse than the live one it may be.
-
-    Attributes:
-        min_auc: Binary: the least ROC AUC, of 0.5 to 1. Below 0.70 a sorted page looks unsorted: of
-            ten pairs of a good and another picture more than three are the wrong way round. The
-            lower bound must be above 0.5 besides, whatever this says.
-        min_spearman: Regression: the least rank correlation with people's ratings, of 0 to 1. The
-            app sorts by it; at 0.3 a webcam's order is visible. The MAE must be below that of the
-            training median besides: with 62 % of ratings at one star a constant has a good MAE.
-        max_auc_loss: Binary: the one-sided 95 % bound of the paired difference to the live model
-            must be above minus this. Nobody sees 0.02 of AUC on a page. At the size of real data
-            half of all retrained models that are just as good pass, and one in a thousand of those
-            that are 0.05 worse; ``docs/promotion.md`` has the table.
-        max_mae_gain: Regression: the same for the MAE, in stars: a hundredth of the scale's span
-            and a quarter, well below what one person's second look changes.
-        max_test_rows_missing: The largest share of the test rows whose pictures could not be read.
-            Which rows count must not depend on which pictures were easy to get.
-        weak_slice: `block` keeps out a model that is clearly weak on a part of the test pictures
-            (`no_weak_slice`), `warn` only says so.
-        definition_change: Why what is predicted or measured differs from the live model's:
-            threshold, seed or percentages of the split, whose ratings count. Goes into the ledger.
-            Empty: such a difference is refused.
-        relaxed_because: Why something here is looser than by default, or than what the live model
-            was judged by. Goes into the ledger. Empty: what is looser is refused.
-
-    Raises:
-        ComparisonSettingsError: A value is off its scale, or a reason is not one line of text.
-    """
-
-    min_auc: float = 0.70
-    min_spearman: float = 0.3
-    max_auc_loss: float = 0.02
-    max_mae_gain: float = 0.05
-    max_test_rows_missing: float = 0.02
-    weak_slice: WeakSlice = "warn"
-    definition_change: str = ""
-    relaxed_because: str = ""
-
-    def __post_init__(self) -> None:
-        for name, low, high, unit in (
-            ("min_auc", 0.5, 1.0, "an AUC"),
-            ("min_spearman", 0.0, 1.0, "a rank correlation"),
-            ("max_auc_loss", 0.0, 0.5, "a difference of AUC"),
-            ("max_mae_gain", 0.0, 4.0, "a number of stars"),
-            ("max_test_rows_missing", 0.0, 1.0, "a share of the test rows"),
-        ):
-            value: float = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
-                raise ComparisonSettingsError(
-                    f"{name} {value:g} is not from {low:g} to {high:g}: it is {unit}, and "
-                    f"{getattr(type(self), name):g} by default"
-                )
-        if self.weak_slice not in get_args(WeakSlice):
-            raise ComparisonSettingsError(
-                f"weak_slice {self.weak_slice!r} is neither of {', '.join(get_args(WeakSlice))}"
+    @field_validator("definition_change", "relaxed_because")
+    @classmethod
+    def _is_one_line(cls, reason: str, info: ValidationInfo) -> str:
+        if len(reason) > MAX_REASON_LENGTH or not reason.isprintable() or reason.isspace():
+            raise ValueError(
+                f"{info.field_name} is a reason that people will read in the ledger: one line of at "
+                f"most {MAX_REASON_LENGTH} characters"
             )
-        for name in ("definition_change", "relaxed_because"):
-            reason: str = getattr(self, name)
-            if (
-                len(reason) > MAX_REASON_LENGTH
-                or not reason.isprintable()
-                or (reason and not reason.strip())
-            ):
-                raise ComparisonSettingsError(
-                    f"{name} is a reason that people will read in the ledger: one line of at most "
-                    f"{MAX_REASON_LENGTH} characters"
-                )
+        return reason
 
     def looser_than(self, other: "ComparisonSettings", target_type: TargetType) -> Iterator[str]:
         """Name what lets more through than other settings do, with both values.
@@ -104,16 +93,12 @@ class ComparisonSettings:
         if (self.weak_slice, other.weak_slice) == ("warn", "block"):
             yield "weak_slice warn instead of block"
 
-    def require_reason_if_looser(self) -> None:
-        """Refuse what is looser than by default and has no reason, before anything is computed.
-
-        Raises:
-            ComparisonSettingsError: There is such a setting.
-        """
+    def judge_before_run(self) -> None:
+        """Refuse what is looser than by default and has no reason."""
         default = ComparisonSettings()
         looser = dict.fromkeys(what for one in TARGETS for what in self.looser_than(default, one))
         if looser and not self.relaxed_because:
-            raise ComparisonSettingsError(
+            raise WebcamMLError(
                 f"{', '.join(looser)}: that asks less of a model than usual. Say why in "
                 "relaxed_because; it goes into the ledger"
             )

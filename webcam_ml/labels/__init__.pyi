@@ -4,7 +4,6 @@ from ._growth import (
     MAX_ATTEMPTS,
     Decision,
     GrowthSettings,
-    GrowthSettingsError,
     LabelGrowth,
     decide,
     label_growth,
@@ -18,7 +17,7 @@ from ._inferences import (
     record_inferences,
 )
 from ._labels import LabelCounts, Labels
-from ._query import LabelConfigError, LabelQuery
+from ._query import LabelQuery
 from ._read import read_label_values, read_labels
 from ._sources import LABEL_SOURCES, LabelSource
 from ._values import LabelValues
@@ -30,8 +29,6 @@ __all__ = [
     "MAX_ATTEMPTS",
     "Decision",
     "GrowthSettings",
-    "GrowthSettingsError",
-    "LabelConfigError",
     "LabelCounts",
     "LabelDatabase",
     "LabelDatabaseError",

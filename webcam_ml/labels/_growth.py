@@ -7,9 +7,11 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from webcam_ml.errors import WebcamMLError
+from pydantic import Field
+
+from webcam_ml.contracts import Settings, Why
 
 if TYPE_CHECKING:
     from webcam_ml.labels._values import LabelValues
@@ -18,44 +20,24 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 3
 
 
-class GrowthSettingsError(WebcamMLError):
-    """A setting of `GrowthSettings` makes no sense."""
-
-
-@dataclass(frozen=True)
-class GrowthSettings:
+class GrowthSettings(Settings):
     """How much growth is worth a retrain, and how often there may be one.
 
     Attributes:
         min_new_labels: So many new or changed labels at least, and
         growth_fraction: this share of the labels that the last training had, whichever is more.
         min_interval: From the start of one retrain to the start of the next, at least.
-
-    Raises:
-        GrowthSettingsError: A minimum below 1, a fraction that is negative or no number, or a
-            negative interval.
     """
 
-    min_new_labels: int = 50
-    growth_fraction: float = 0.05
-    min_interval: timedelta = timedelta(hours=1)
-
-    def __post_init__(self) -> None:
-        if self.min_new_labels < 1:
-            raise GrowthSettingsError(
-                f"min_new_labels is {self.min_new_labels}; it must be at least 1, since labels that "
-                "did not grow give the model that is there already."
-            )
-        if not (math.isfinite(self.growth_fraction) and self.growth_fraction >= 0):
-            raise GrowthSettingsError(
-                f"growth_fraction is {self.growth_fraction}; it must be a number of at least 0, "
-                "for example 0.05 for one label in twenty. 0 leaves min_new_labels alone to decide."
-            )
-        if self.min_interval < timedelta(0):
-            raise GrowthSettingsError(
-                f"min_interval is {self.min_interval.total_seconds():g} seconds; it must be at "
-                "least 0. 0 lets one retrain follow the other."
-            )
+    min_new_labels: Annotated[
+        int, Why("labels that did not grow give the model that is there already")
+    ] = Field(default=50, ge=1)
+    growth_fraction: Annotated[
+        float, Why("0.05 is one label in twenty, 0 leaves min_new_labels alone to decide")
+    ] = Field(default=0.05, ge=0)
+    min_interval: Annotated[timedelta, Why("0 lets one retrain follow the other")] = Field(
+        default=timedelta(hours=1), ge=timedelta(0)
+    )
 
     def needed(self, labels_before: int) -> int:
         """Say how many new or changed labels are enough, given how many there were."""

@@ -528,7 +528,7 @@ def _candidates_judged(store: ArtifactStore, comparison: Comparison) -> int:
 def _relaxed(comparison: Comparison) -> str | None:
     """Give the reason why less was asked, if a gate says no without it."""
     evidence = comparison.evidence
-    settings = replace(evidence.settings, relaxed_because="")
+    settings = evidence.settings.model_copy(update={"relaxed_because": ""})
     strict = replace(comparison, evidence=evidence.model_copy(update={"settings": settings}))
     needed = any(
         judge(strict)[name].passed != one.passed for name, one in judge(comparison).items()

@@ -9,17 +9,17 @@ from typing import Any
 
 from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
 
-from webcam_ml.dataset import SPLIT_NAMES, SplitName
+from webcam_ml.dataset import SPLIT_NAMES, SplitConfig, SplitName, TargetConfig
+from webcam_ml.disagreement import DisagreementSettings
+from webcam_ml.evaluation import EvaluationSettings
+from webcam_ml.judging import ComparisonSettings
+from webcam_ml.labels import LabelQuery
 from webcam_ml.orchestration import presentation
 from webcam_ml.orchestration.config import (
-    CheckpointConfig,
-    ComparisonConfig,
-    DisagreementConfig,
-    EvaluationConfig,
-    ExportConfig,
-    ImageIndexConfig,
-    LabelsConfig,
-    ManifestConfig,
+    ImageIndexSettings,
+    ManifestSettings,
+    config_schema,
+    settings_of,
 )
 from webcam_ml.orchestration.failures import failing_with_a_sentence
 from webcam_ml.orchestration.last_words import say_last
@@ -37,7 +37,7 @@ from webcam_ml.orchestration.values import (
     Manifest,
 )
 from webcam_ml.store import StoredArtifact
-from webcam_ml.training import training_turn
+from webcam_ml.training import TrainingSettings, training_turn
 
 LABELS, PICTURES, MODEL, REVIEW, RELEASE = "labels", "pictures", "model", "review", "release"
 OWNERS = ["team:webcam-ml"]
@@ -50,34 +50,50 @@ READS_TEST_SPLIT = {"reads": "test-split"}
 CHANGES_WHAT_IS_LIVE = {"changes": "live-model"}
 
 
-@asset(group_name=LABELS, owners=OWNERS, kinds={"sql", "csv"}, tags=READS_DATABASE)
+@asset(
+    group_name=LABELS,
+    owners=OWNERS,
+    kinds={"sql", "csv"},
+    tags=READS_DATABASE,
+    config_schema=config_schema(LabelQuery),
+)
 @failing_with_a_sentence
 def labels_raw(
-    config: LabelsConfig, label_database: LabelDatabaseResource
+    context: AssetExecutionContext, label_database: LabelDatabaseResource
 ) -> MaterializeResult[Labels]:
     """Labelled snapshots straight from the label database, ratings on the 1–5 scale."""
     from webcam_ml.labels import read_labels
 
-    labels = read_labels(label_database.connect(), config.settings())
+    labels = read_labels(label_database.connect(), settings_of(context, LabelQuery))
     return MaterializeResult(value=labels, metadata=presentation.of_labels(labels))
 
 
-@asset(group_name=LABELS, owners=OWNERS, kinds={"csv"})
+@asset(
+    group_name=LABELS, owners=OWNERS, kinds={"csv"}, config_schema=config_schema(ManifestSettings)
+)
 @failing_with_a_sentence
 def manifest_full(
-    config: ManifestConfig, workspace: Workspace, labels_raw: Labels
+    context: AssetExecutionContext, workspace: Workspace, labels_raw: Labels
 ) -> MaterializeResult[Manifest]:
     """Labels with target and split: what the model is asked is chosen here and nowhere else."""
     from webcam_ml.dataset import build_manifest
     from webcam_ml.dataset.duplicates import find_duplicate_webcams
 
-    target, split, images = config.settings()
+    settings = settings_of(context, ManifestSettings)
     duplicates = None
-    if images is not None:
+    if settings.merge_duplicate_webcams:
         duplicates = find_duplicate_webcams(
-            labels_raw.frame, images=workspace.images, cache=workspace.cache_folder, settings=images
+            labels_raw.frame,
+            images=workspace.images,
+            cache=workspace.cache_folder,
+            settings=settings.images,
         )
-    manifest = build_manifest(labels_raw, target=target, split=split, duplicate_webcams=duplicates)
+    manifest = build_manifest(
+        labels_raw,
+        target=settings.part(TargetConfig),
+        split=settings.part(SplitConfig),
+        duplicate_webcams=duplicates,
+    )
     return MaterializeResult(value=manifest, metadata=presentation.of_manifest(manifest))
 
 
@@ -105,33 +121,42 @@ def build_split_asset(split: SplitName) -> AssetsDefinition:
     return manifest_split
 
 
-@asset(group_name=PICTURES, owners=OWNERS, kinds={"image"}, tags=READS_PICTURE_HOSTS)
+@asset(
+    group_name=PICTURES,
+    owners=OWNERS,
+    kinds={"image"},
+    tags=READS_PICTURE_HOSTS,
+    config_schema=config_schema(ImageIndexSettings),
+)
 @failing_with_a_sentence
 def image_index(
-    config: ImageIndexConfig, workspace: Workspace, manifest_full: Manifest
+    context: AssetExecutionContext, workspace: Workspace, manifest_full: Manifest
 ) -> MaterializeResult[ComparedImages]:
     """Every picture of the manifest fetched once, verified and fingerprinted; failures listed."""
     from webcam_ml.dataset.duplicates import compare_images
     from webcam_ml.dataset.images import build_image_index
 
-    index = build_image_index(
-        manifest_full.frame, cache=workspace.images, settings=config.settings()
-    )
+    settings = settings_of(context, ImageIndexSettings)
+    index = build_image_index(manifest_full.frame, cache=workspace.images, settings=settings)
     compared = compare_images(
         manifest_full.frame,
         index,
         images=workspace.images,
         cache=workspace.cache_folder,
-        keep_placeholders=config.keep_placeholders,
+        keep_placeholders=settings.keep_placeholders,
     )
     return MaterializeResult(value=compared, metadata=presentation.of_images(compared))
 
 
-@asset(group_name=MODEL, owners=OWNERS, kinds={"pytorch", "scikitlearn"})
+@asset(
+    group_name=MODEL,
+    owners=OWNERS,
+    kinds={"pytorch", "scikitlearn"},
+    config_schema=config_schema(TrainingSettings),
+)
 @failing_with_a_sentence
 def checkpoint(
     context: AssetExecutionContext,
-    config: CheckpointConfig,
     workspace: Workspace,
     manifest_train: Manifest,
     manifest_val: Manifest,
@@ -146,17 +171,23 @@ def checkpoint(
             rows_with_pictures(manifest_train, image_index),
             rows_with_pictures(manifest_val, image_index),
             meta=manifest_train.meta,
-            settings=config.settings(),
+            settings=settings_of(context, TrainingSettings),
             decode=workspace.images.decode,
             cache=workspace.cache_folder,
         )
     return MaterializeResult(value=result.checkpoint, metadata=presentation.of_training(result))
 
 
-@asset(group_name=MODEL, owners=OWNERS, kinds={"json"}, tags=READS_TEST_SPLIT)
+@asset(
+    group_name=MODEL,
+    owners=OWNERS,
+    kinds={"json"},
+    tags=READS_TEST_SPLIT,
+    config_schema=config_schema(EvaluationSettings),
+)
 @failing_with_a_sentence
 def eval_report(
-    config: EvaluationConfig,
+    context: AssetExecutionContext,
     workspace: Workspace,
     checkpoint: Checkpoint,
     manifest_val: Manifest,
@@ -173,7 +204,7 @@ def eval_report(
         image_index,
         images=workspace.images,
         cache=workspace.cache_folder,
-        bootstrap_samples=config.settings(),
+        bootstrap_samples=settings_of(context, EvaluationSettings).bootstrap_samples,
     )
     metadata: dict[str, Any] = {
         **presentation.of_evaluation(result.report),
@@ -186,7 +217,6 @@ def eval_report(
 @asset(group_name=MODEL, owners=OWNERS, kinds={"onnx"})
 @failing_with_a_sentence
 def onnx_model(
-    config: ExportConfig,
     workspace: Workspace,
     checkpoint: Checkpoint,
     eval_report: EvalReport,
@@ -201,17 +231,21 @@ def onnx_model(
         eval_report,
         image_index,
         query=manifest_train.meta.query,
-        opset=config.settings(),
         images=workspace.images,
         cache=workspace.cache_folder,
     )
     return MaterializeResult(value=exported, metadata=presentation.of_model(exported))
 
 
-@asset(group_name=REVIEW, owners=OWNERS, kinds={"html", "json"})
+@asset(
+    group_name=REVIEW,
+    owners=OWNERS,
+    kinds={"html", "json"},
+    config_schema=config_schema(DisagreementSettings),
+)
 @failing_with_a_sentence
 def disagreement_report(
-    config: DisagreementConfig,
+    context: AssetExecutionContext,
     workspace: Workspace,
     label_database: LabelDatabaseResource,
     onnx_model: StoredArtifact,
@@ -227,7 +261,7 @@ def disagreement_report(
         checkpoint,
         manifest_full,
         image_index,
-        settings=config.settings(),
+        settings=settings_of(context, DisagreementSettings),
         store=workspace.store,
         database=label_database.connect,
         images=workspace.images,
@@ -237,10 +271,16 @@ def disagreement_report(
     return MaterializeResult(value=report, metadata=metadata)
 
 
-@asset(group_name=RELEASE, owners=OWNERS, kinds={"json"}, tags=READS_TEST_SPLIT)
+@asset(
+    group_name=RELEASE,
+    owners=OWNERS,
+    kinds={"json"},
+    tags=READS_TEST_SPLIT,
+    config_schema=config_schema(ComparisonSettings),
+)
 @failing_with_a_sentence
 def champion_comparison(
-    config: ComparisonConfig,
+    context: AssetExecutionContext,
     workspace: Workspace,
     onnx_model: StoredArtifact,
     eval_report: EvalReport,
@@ -262,7 +302,7 @@ def champion_comparison(
         store=store,
         were_live=were_live(store, target_type),
         count_candidate=candidate_counter(store, target_type),
-        settings=config.settings(),
+        settings=settings_of(context, ComparisonSettings),
         images=workspace.images,
     )
     return MaterializeResult(value=result.comparison, metadata=presentation.of_comparison(result))

@@ -1,28 +1,28 @@
 """Run config is judged before the first step.
 
-Dagster ignores entries for assets outside the selection, misspelt ones too, and runs the rules of a
-config class only when its step starts, which may be after an hour of work.
+Dagster ignores entries for assets outside the selection, misspelt ones too, and knows no bounds of
+numbers nor what fields say about each other.
 """
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
-from dagster import Config
-from pydantic import ValidationError
-
-from webcam_ml.errors import WebcamMLError
-from webcam_ml.orchestration.config import CONFIG_BY_ASSET, AssetConfig
-
-# Fields that take any text and end in evidence, reports or the ledger.
-FREE_TEXT = (
-    "curator_sessions",
-    "definition_change",
-    "local_root",
-    "model_version",
-    "relaxed_because",
+from webcam_ml.contracts import (
+    Fault,
+    Settings,
+    SettingsError,
+    WrittenOut,
+    choices,
+    group_of,
+    suggestion,
 )
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.features import OPSET
+from webcam_ml.orchestration.config import SETTINGS_BY_ASSET
+
+# What an earlier version had as a setting, with the one value that it could have.
+REMOVED = {"onnx_model": {"opset": OPSET}}
 
 
 class RunConfigError(WebcamMLError):
@@ -40,7 +40,8 @@ def judge_run_config(
         selected: Names of the assets in the run; None for all.
 
     Returns:
-        Warnings: config for assets that are not in the run and is therefore without effect.
+        Warnings: config that has no effect, for assets that are not in the run or from an earlier
+        version.
 
     Raises:
         RunConfigError: All faults at once, one a line.
@@ -52,83 +53,116 @@ def judge_run_config(
             "nothing was run, because the run config is not right:\n"
             + "\n".join(f"- {fault}" for fault in faults)
         )
-    if selected is None:
-        return []
     return [
-        f"config is given for {name}, which is not selected: it has no effect, and what is stored "
-        f"of {name} is used as it is. Add it to --select to apply the config"
-        for name in entries
-        if name not in selected
+        warning
+        for name, entry in entries.items()
+        for warning in _without_effect(name, entry, selected)
     ]
 
 
 def fields_for(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what a run config that has been judged says about an asset: the fields of its config."""
-    return _fields({"config": config_of(asset, run_config)})
-
-
-def _fields(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the fields under `config`, those from the environment resolved."""
-    return {field: _from_environment(value) for field, value in (entry.get("config") or {}).items()}
+    """Give the fields that a run config which has been judged has for an asset's settings."""
+    return _resolved(SETTINGS_BY_ASSET[asset], config_of(asset, run_config))
 
 
 def _faults(name: str, entry: Any, assets: Collection[str]) -> Iterator[str]:
     if name not in assets:
-        yield f"ops: {name}: there is no asset of that name{_suggestion(name, assets)}"
-        return
-    if name not in CONFIG_BY_ASSET:
-        yield f"ops: {name}: this asset has no config; it follows from its inputs"
+        yield f"ops: {name}: there is no asset of that name{suggestion(name, tuple(assets))}"
         return
     if not isinstance(entry, Mapping) or set(entry) - {"config"}:
         yield f"ops: {name}: expected one key, config, with the fields under it; found {entry!r}"
         return
-    if not isinstance(entry.get("config") or {}, Mapping):
-        yield f"ops: {name}: config: expected fields with values, found {entry['config']!r}"
+    fields = entry.get("config") or {}
+    if not isinstance(fields, Mapping):
+        yield f"ops: {name}: config: expected fields with values, found {fields!r}"
         return
-    values = _fields(entry)
-    config_class = CONFIG_BY_ASSET[name]
-    unknown = list(_unknown_fields(values, config_class))
-    for fault in unknown:
-        yield f"ops: {name}: config: {fault}"
-    if unknown:
+    if name in SETTINGS_BY_ASSET:
+        for fault in _faults_of_fields(SETTINGS_BY_ASSET[name], fields):
+            yield f"ops: {name}: config: {fault}"
         return
-    written = entry.get("config") or {}
-    refused = [field for field in FREE_TEXT if variables_in(written.get(field))]
-    for field in refused:
-        yield (
-            f"ops: {name}: config: {field}: a text that is stored with the model cannot come from the "
-            "environment, where passwords are: write it out"
-        )
-    if not refused:
-        yield from _value_faults(name, written, values)
-
-
-def _value_faults(
-    name: str, written: Mapping[str, Any], values: Mapping[str, Any]
-) -> Iterator[str]:
-    """Judge values; those from the environment are never shown, since a password may be there."""
-    try:
-        config = CONFIG_BY_ASSET[name](**values)
-    except ValidationError as error:
-        for detail in error.errors():
-            found = f"found {detail['input']!r}"
-            if variables_in(_at(written, detail["loc"])):
-                found = f"found in the environment variable {_named(written, detail['loc'])} (not shown)"
-            field = ".".join(str(part) for part in detail["loc"])
-            yield f"ops: {name}: config: {field}: {detail['msg']}, {found}"
-        return
-    assert isinstance(config, AssetConfig)
-    try:
-        config.settings()
-    except WebcamMLError as error:
-        fault = str(error)
-        if variables := variables_in(written):
-            # The sentence may name any value.
-            fault = (
-                f"not right with what the environment has as {', '.join(sorted(variables))}, which is "
-                "not shown: write the value out to see why"
+    removed = REMOVED.get(name, {})
+    for field, value in fields.items():
+        if field not in removed:
+            yield f"ops: {name}: this asset has no config; it follows from its inputs"
+        elif value != removed[field]:
+            yield (
+                f"ops: {name}: config: {field} {value!r} is not possible: it is always "
+                f"{removed[field]}, and no setting any more. Take it out"
             )
-        yield f"ops: {name}: config: {fault}"
+
+
+def _faults_of_fields(settings: type[Settings], written: Mapping[str, Any]) -> Iterator[str]:
+    """Judge fields; values from the environment are never shown, since a password may be there."""
+    refused = {fault.place: fault for fault in _not_from_environment(settings, written)}
+    yield from map(str, refused.values())
+    try:
+        made = settings(**_resolved(settings, written))
+        if not refused:
+            made.judge_before_run()
+    except SettingsError as error:
+        for fault in error.faults:
+            # What fields say about each other is not known where the value of one is refused.
+            if fault.place not in refused and (fault.rule or not refused):
+                yield _shown(fault, written)
+    except WebcamMLError as error:
+        yield _shown(Fault((), str(error)), written)
+
+
+def _not_from_environment(
+    settings: type[Settings], written: Mapping[str, Any], group: tuple[str, ...] = ()
+) -> Iterator[Fault]:
+    """Name the fields that have to be written out, and name an environment variable."""
+    for name, value in written.items():
+        field = settings.model_fields.get(name)
+        inner, place = group_of(field), (*group, name)
+        if field is None or not variables_in(value):
+            continue
+        if inner is not None and not _is_from_environment(value) and isinstance(value, Mapping):
+            yield from _not_from_environment(inner, value, place)
+        elif any(isinstance(rule, WrittenOut) for rule in field.metadata):
+            yield Fault(
+                place,
+                f"{name}: a text that is stored with the model cannot come from the environment, "
+                "where passwords are: write it out",
+            )
+        elif choices(field):
+            yield Fault(
+                place,
+                f"{name}: one of {', '.join(choices(field))} cannot come from the environment, where "
+                "the page could not judge it: write it out",
+            )
+
+
+def _shown(fault: Fault, written: Mapping[str, Any]) -> str:
+    # A sentence without a rule may name any value.
+    variables = variables_in(_at(written, fault.place) if fault.rule else written)
+    if not variables:
+        return str(fault)
+    named = ", ".join(sorted(variables))
+    if fault.rule:
+        return (
+            f"{': '.join(fault.place)}: {fault.rule}; that is not what was found in the environment "
+            f"variable {named} (not shown)"
+        )
+    return (
+        f"not right with what the environment has as {named}, which is not shown: write the value out "
+        "to see why"
+    )
+
+
+def _without_effect(
+    name: str, entry: Mapping[str, Any], selected: Collection[str] | None
+) -> Iterator[str]:
+    if selected is not None and name not in selected:
+        yield (
+            f"config is given for {name}, which is not selected: it has no effect, and what is "
+            f"stored of {name} is used as it is. Add it to --select to apply the config"
+        )
+    for field in (entry.get("config") or {}) if name in REMOVED else ():
+        yield (
+            f"ops: {name}: config: {field} is no setting any more: it is always "
+            f"{REMOVED[name][field]}. Take it out"
+        )
 
 
 def variables_in(value: Any) -> set[str]:
@@ -175,40 +209,31 @@ def _at(written: Any, place: tuple[int | str, ...]) -> Any:
     return written
 
 
-def _named(written: Any, place: tuple[int | str, ...]) -> str:
-    return ", ".join(sorted(variables_in(_at(written, place))))
-
-
 def _is_from_environment(value: Any) -> bool:
     """Whether this is Dagster's way of naming an environment variable: ``{env: NAME}``."""
     return isinstance(value, Mapping) and set(value) == {"env"}
 
 
-def _unknown_fields(values: Mapping[str, Any], config_class: type[Config]) -> Iterator[str]:
-    """Name fields that are not there, also in a group of fields, which pydantic would pass over."""
-    for field, value in values.items():
-        if field not in config_class.model_fields:
-            yield f"there is no field {field}{_suggestion(field, config_class.model_fields)}"
-            continue
-        group = config_class.model_fields[field].annotation
-        if isinstance(group, type) and issubclass(group, Config) and isinstance(value, Mapping):
-            for fault in _unknown_fields(value, group):
-                yield f"{field}: {fault}"
+def _resolved(settings: type[Settings], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Resolve Dagster's way of naming an environment variable, also in groups of fields."""
+    resolved = {}
+    for name, value in fields.items():
+        field = settings.model_fields.get(name)
+        group = group_of(field)
+        if _is_from_environment(value):
+            kind = None if field is None else field.annotation
+            resolved[name] = _parsed(kind, os.environ.get(str(value["env"])))
+        elif group is not None and isinstance(value, Mapping):
+            resolved[name] = _resolved(group, value)
+        else:
+            resolved[name] = value
+    return resolved
 
 
-def _from_environment(value: Any) -> Any:
-    """Resolve what names environment variables, also in groups and lists."""
-    if _is_from_environment(value):
-        return os.environ.get(str(value["env"]))
-    if isinstance(value, Mapping):
-        return {field: _from_environment(part) for field, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_from_environment(part) for part in value]
-    return value
-
-
-def _suggestion(name: str, known: Collection[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; there are {', '.join(sorted(known))}"
+def _parsed(kind: Any, text: str | None) -> Any:
+    """Read a text as Dagster does; what is no value of the kind stays text and is refused as such."""
+    if text is None:
+        return None
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    return int(text) if kind is int and text.lstrip("-").isdecimal() else text

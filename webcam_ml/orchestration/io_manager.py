@@ -19,6 +19,7 @@ from dagster import (
 )
 
 import webcam_ml
+from webcam_ml.orchestration.config import SETTINGS_BY_ASSET
 from webcam_ml.orchestration.downloads import OFFERED, offer
 from webcam_ml.orchestration.failures import as_dagster_failure
 from webcam_ml.orchestration.guard import as_written, config_of, judge_run_config
@@ -141,10 +142,12 @@ class ArtifactIOManager(ConfigurableIOManager):
 
     def _config(self, context: OutputContext) -> dict[str, Any]:
         """Give the config of the step as lineage.json keeps it: without values of the environment."""
+        asset = context.asset_key.to_user_string()
+        if asset not in SETTINGS_BY_ASSET:
+            return {}
+        settings = SETTINGS_BY_ASSET[asset](**resolved_config(context))
         run_config = context.step_context.dagster_run.run_config
-        return as_written(
-            resolved_config(context), config_of(context.asset_key.to_user_string(), run_config)
-        )
+        return as_written(settings.model_dump(mode="json"), config_of(asset, run_config))
 
     def _provenance(
         self, context: OutputContext, inputs: Mapping[str, StoredArtifact]

@@ -79,7 +79,7 @@ class Challenge:
     def summary(self) -> dict[str, Any]:
         """What train_summary.json says of it."""
         return {
-            "settings": asdict(self.settings),
+            "settings": self.settings.model_dump(),
             "machine": asdict(self.tuned.machine),
             "metric": self.metric,
             "history": [dict(entry) for entry in self.tuned.history],

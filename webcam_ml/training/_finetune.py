@@ -346,7 +346,7 @@ def _key(task: FineTuneTask, settings: FineTuneSettings, machine: Machine) -> st
         "random_state": task.spec.random_state,
         "target_type": task.target_type,
         "class_weight": task.class_weight,
-        "settings": asdict(settings),
+        "settings": settings.model_dump(),
         "machine": asdict(machine),
         "code": [_digest((package / name).read_bytes()) for name in DECIDING_MODULES],
         "libraries": {name: metadata.version(name) for name in DECIDING_LIBRARIES},

@@ -3,10 +3,12 @@
 Names that Lightning has are Lightning's. What is done with them is in `_lightning`.
 """
 
-import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
+from pydantic import Field, ValidationInfo, field_validator
+
+from webcam_ml.contracts import Settings, Why
 from webcam_ml.errors import WebcamMLError
 
 Accelerator = Literal["auto", "cpu", "gpu"]
@@ -19,85 +21,80 @@ MAX_JITTER = 0.4
 MAX_LEARNING_RATE = 1e6
 
 
-@dataclass(frozen=True, kw_only=True)
-class FineTuneSettings:
-    """How a network is fine-tuned from the probe's head on.
+class FineTuneSettings(Settings):
+    """How a network is fine-tuned from the probe's head on."""
 
-    Attributes:
-        epochs: At most so many passes over the training pictures.
-        patience: Stop after so many epochs in a row without a better validation metric.
-        batch_size: Pictures in one step of one device.
-        learning_rate: The highest, reached after warm-up.
-        weight_decay: AdamW's, on weights of convolutions and of the head.
-        warmup_epochs: Over how many epochs the learning rate rises; a cosine to zero follows.
-        flip: Probability that a training picture is mirrored.
-        color_jitter: Brightness, contrast and saturation each change by up to this share.
-        min_crop: Smallest share of a picture's area that a training crop keeps; 1 for no crops.
-        accelerator: As in Lightning; `auto` takes a GPU where there is one.
-        devices: How many; -1 for all of the machine.
-        precision: As in Lightning; `auto` is `bf16-mixed` on GPUs that have it, else `32-true`.
-        gradient_clip_val: As in Lightning: the largest norm of a step's gradient; 0 for no limit.
-        accumulate_grad_batches: As in Lightning: batches whose gradients make one step.
+    epochs: Annotated[int, Why("strategy: linear_probe trains none")] = Field(
+        default=10, ge=1, description="At most so many passes over the training pictures"
+    )
+    patience: int = Field(
+        default=3,
+        ge=1,
+        description="Stop after so many epochs in a row without a better validation metric",
+    )
+    batch_size: int = Field(default=32, ge=1, description="Pictures in one step of one device")
+    learning_rate: float = Field(
+        default=1e-4, gt=0, le=MAX_LEARNING_RATE, description="The highest, reached after warm-up"
+    )
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="AdamW's, on weights of convolutions and of the head"
+    )
+    warmup_epochs: float = Field(
+        default=1.0,
+        ge=0,
+        description="Over how many epochs the learning rate rises; a cosine to zero follows. Less "
+        "than epochs",
+    )
+    flip: float = Field(
+        default=0.5, ge=0, le=1, description="Probability that a training picture is mirrored"
+    )
+    color_jitter: Annotated[float, Why("the colour of the sky is what is judged")] = Field(
+        default=0.1,
+        ge=0,
+        le=MAX_JITTER,
+        description="Brightness, contrast and saturation each change by up to this share",
+    )
+    min_crop: Annotated[float, Why("a smaller crop may cut off what the rating is about")] = Field(
+        default=0.85,
+        ge=MIN_CROP,
+        le=1,
+        description="Smallest share of a picture's area that a training crop keeps; 1: no crops",
+    )
+    accelerator: Accelerator = Field(
+        default="auto", description="As in Lightning; auto: a GPU where there is one"
+    )
+    devices: int = Field(
+        default=1, ge=ALL_DEVICES, description="How many, at least 1; -1 for all of the machine"
+    )
+    precision: Precision = Field(
+        default="auto",
+        description="As in Lightning; auto: bf16-mixed on GPUs that have it, else 32-true",
+    )
+    gradient_clip_val: float = Field(
+        default=1.0,
+        ge=0,
+        description="As in Lightning: the largest norm of a step's gradient; 0: no limit",
+    )
+    accumulate_grad_batches: int = Field(
+        default=1, ge=1, description="As in Lightning: batches whose gradients make one step"
+    )
 
-    Raises:
-        WebcamMLError: A value makes no sense; the message names the setting.
-    """
+    @field_validator("warmup_epochs")
+    @classmethod
+    def _ends_before_training(cls, warmup_epochs: float, info: ValidationInfo) -> float:
+        epochs = info.data.get("epochs")
+        if epochs is None or warmup_epochs < epochs or warmup_epochs == epochs == 1:
+            return warmup_epochs
+        raise ValueError(
+            f"warmup_epochs is {warmup_epochs:g}; it must be less than epochs, which is {epochs}"
+        )
 
-    epochs: int = 10
-    patience: int = 3
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-    weight_decay: float = 0.01
-    warmup_epochs: float = 1.0
-    flip: float = 0.5
-    color_jitter: float = 0.1
-    min_crop: float = 0.85
-    accelerator: Accelerator = "auto"
-    devices: int = 1
-    precision: Precision = "auto"
-    gradient_clip_val: float = 1.0
-    accumulate_grad_batches: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot train, naming the setting."""
-        for name, possible, limits in (
-            ("epochs", self.epochs >= 1, "1 or more (strategy: linear_probe trains none)"),
-            ("patience", self.patience >= 1, "1 or more"),
-            ("batch_size", self.batch_size >= 1, "1 or more"),
-            (
-                "learning_rate",
-                0 < self.learning_rate <= MAX_LEARNING_RATE,
-                f"above 0 and at most {MAX_LEARNING_RATE:g}; 1e-4 is usual",
-            ),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or more; 0.01 is usual"),
-            (
-                "warmup_epochs",
-                0 <= self.warmup_epochs < self.epochs or self.warmup_epochs == self.epochs == 1,
-                f"from 0 to less than epochs, which is {self.epochs}",
-            ),
-            ("flip", 0 <= self.flip <= 1, "from 0 to 1, a probability"),
-            (
-                "color_jitter",
-                0 <= self.color_jitter <= MAX_JITTER,
-                f"from 0 to {MAX_JITTER}: the colour of the sky is what is judged",
-            ),
-            (
-                "min_crop",
-                MIN_CROP <= self.min_crop <= 1,
-                f"from {MIN_CROP} to 1: a smaller crop may cut off what the rating is about",
-            ),
-            ("devices", self.devices == ALL_DEVICES or self.devices >= 1, "1 or more, or -1 (all)"),
-            ("gradient_clip_val", 0 <= self.gradient_clip_val < math.inf, "0 (no limit) or more"),
-            ("accumulate_grad_batches", self.accumulate_grad_batches >= 1, "1 or more"),
-        ):
-            if not possible:
-                raise WebcamMLError(f"{name} {getattr(self, name):g} must be {limits}")
-        for name, value, known in (
-            ("accelerator", self.accelerator, get_args(Accelerator)),
-            ("precision", self.precision, get_args(Precision)),
-        ):
-            if value not in known:
-                raise WebcamMLError(f"{name} {value!r} is unknown: choose {' or '.join(known)}")
+    @field_validator("devices")
+    @classmethod
+    def _some(cls, devices: int) -> int:
+        if devices == 0:
+            raise ValueError("devices is 0; it must be 1 or more, or -1 for all of the machine")
+        return devices
 
 
 @dataclass(frozen=True, kw_only=True)

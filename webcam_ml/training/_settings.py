@@ -1,46 +1,55 @@
 """What a user may choose about training, and which values make sense."""
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
-from webcam_ml.errors import WebcamMLError
-from webcam_ml.features import BackboneSpec
-from webcam_ml.training._finetune_settings import FineTuneSettings
+from pydantic import Field, ValidationInfo, field_validator
+
+from webcam_ml.features import BackboneSpec, require_weights
+from webcam_ml.training._finetune_settings import FineTuneSettings, find_machine
 
 Strategy = Literal["linear_probe", "finetune"]
 ClassWeight = Literal["none", "balanced"]
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a checkpoint is trained.
+class TrainingSettings(BackboneSpec):
+    """How a checkpoint is trained, on which features."""
 
-    Attributes:
-        backbone: Which features.
-        strategy: `linear_probe`: a linear head on the frozen backbone. `finetune`: from there on
-            backbone and head together, kept only if that is better on validation.
-        class_weight: `balanced` weighs rare positives up while fitting; calibration undoes the
-            shift in probabilities, the ranking stays.
-        finetune: How to fine-tune, for that strategy alone.
+    strategy: Strategy = Field(
+        default="linear_probe",
+        description="linear_probe: a linear head on the frozen backbone. finetune: from there on "
+        "backbone and head together, kept only if that is better on validation",
+    )
+    class_weight: ClassWeight = Field(
+        default="none",
+        description="balanced: the rarer class weighs more while fitting; calibration undoes the "
+        "shift in probabilities, the ranking stays",
+    )
+    finetune: FineTuneSettings = Field(
+        default_factory=FineTuneSettings, description="With strategy: finetune, how"
+    )
 
-    Raises:
-        WebcamMLError: An unknown strategy or class weight, or settings without effect.
-    """
-
-    backbone: BackboneSpec
-    strategy: Strategy = "linear_probe"
-    class_weight: ClassWeight = "none"
-    finetune: FineTuneSettings = field(default_factory=FineTuneSettings)
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("strategy", self.strategy, get_args(Strategy)),
-            ("class_weight", self.class_weight, get_args(ClassWeight)),
-        ):
-            if value not in known:
-                raise WebcamMLError(f"{name} {value!r} is unknown: choose {' or '.join(known)}")
-        if self.strategy != "finetune" and self.finetune != FineTuneSettings():
-            raise WebcamMLError(
-                f"finetune has settings, and strategy {self.strategy} would not use them: set "
-                "strategy: finetune, or leave them out"
+    @field_validator("finetune")
+    @classmethod
+    def _has_an_effect(cls, finetune: FineTuneSettings, info: ValidationInfo) -> FineTuneSettings:
+        strategy = info.data.get("strategy", "finetune")
+        if strategy != "finetune" and finetune != FineTuneSettings():
+            raise ValueError(
+                f"finetune has settings, and strategy {strategy} would not use them: set strategy: "
+                "finetune, or leave them out"
             )
+        return finetune
+
+    @property
+    def backbone(self) -> BackboneSpec:
+        """Which features."""
+        return self.part(BackboneSpec)
+
+    def judge_before_run(self) -> None:
+        """Judge whether this machine has what is asked for.
+
+        An hour of fetching pictures must not end at a file that was never there or is of another
+        network, or at a GPU that this machine does not have.
+        """
+        require_weights(self.backbone)
+        if self.strategy == "finetune":
+            find_machine(self.finetune)

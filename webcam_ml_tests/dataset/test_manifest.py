@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from webcam_ml.contracts import SettingsError
 from webcam_ml.dataset import (
     SPLIT_NAMES,
     Manifest,
     SplitConfig,
     TargetConfig,
-    TargetConfigError,
     UnusableTargetsError,
     build_manifest,
 )
@@ -93,12 +93,12 @@ def test_a_webcam_in_two_splits_would_be_found() -> None:
 
 @pytest.mark.parametrize("threshold", [0.75, 1.0, 5.01, -2.0, float("nan")])
 def test_a_threshold_off_the_scale_is_refused(threshold: float) -> None:
-    with pytest.raises(TargetConfigError, match=r"outside \(1, 5\]"):
+    with pytest.raises(SettingsError, match="above 1 and at most 5: stars"):
         TargetConfig(binary_threshold=threshold)
 
 
 def test_a_threshold_on_the_old_0_to_1_scale_is_translated_in_the_message() -> None:
-    with pytest.raises(TargetConfigError, match="did you mean 4,"):
+    with pytest.raises(SettingsError, match="Did you mean 4,"):
         TargetConfig(binary_threshold=0.75)
 
 

@@ -20,7 +20,6 @@ from webcam_ml.export import (
     parity_pictures,
     score_pictures,
 )
-from webcam_ml.features import OPSET
 from webcam_ml.scoring import OnnxModel
 from webcam_ml.training import Checkpoint, predict
 from webcam_ml_tests.world import World, make_labels, make_world
@@ -51,7 +50,6 @@ class Candidate:
             report,
             world.index,
             query=world.labels.query,
-            opset=OPSET,
             images=world.images,
             cache=cache,
         )
@@ -203,7 +201,7 @@ def test_a_report_of_another_checkpoint_is_refused(candidates: dict[str, Candida
     with pytest.raises(ValueError, match="the report is of checkpoint"):
         export_candidate(
             binary.checkpoint, report, binary.world.index,
-            query=world.labels.query, opset=OPSET, images=binary.world.images, cache=binary.cache,
+            query=world.labels.query, images=binary.world.images, cache=binary.cache,
         )  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
+from webcam_ml.contracts import SettingsError
+from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging import (
     DEFECTS,
     EVIDENCE_SCHEMA,
@@ -13,7 +15,6 @@ from webcam_ml.judging import (
     WARNINGS,
     Comparison,
     ComparisonSettings,
-    ComparisonSettingsError,
     JudgedBy,
     allowed_error,
     judge,
@@ -238,8 +239,8 @@ def test_what_is_looser_than_usual_needs_a_reason(
     given = changed(good, settings=ComparisonSettings(**looser, relaxed_because=reasoned))
     assert reasoned in GATES["no_looser_than_before"](given).reason
     assert GATES["no_looser_than_before"](given).passed
-    with pytest.raises(ComparisonSettingsError, match="relaxed_because"):
-        ComparisonSettings(**looser).require_reason_if_looser()
+    with pytest.raises(WebcamMLError, match="relaxed_because"):
+        ComparisonSettings(**looser).judge_before_run()
 
 
 def test_what_is_looser_than_for_the_live_model_needs_a_reason(good: Comparison) -> None:
@@ -255,7 +256,7 @@ def test_what_is_looser_than_for_the_live_model_needs_a_reason(good: Comparison)
 def test_a_stricter_setting_needs_no_reason(good: Comparison) -> None:
     stricter = ComparisonSettings(min_auc=0.75, max_auc_loss=0.01, weak_slice="block")
     assert GATES["no_looser_than_before"](changed(good, settings=stricter)).passed
-    stricter.require_reason_if_looser()
+    stricter.judge_before_run()
 
 
 @pytest.mark.parametrize(("missing", "passes"), [(1, True), (2, False)])
@@ -380,5 +381,5 @@ def test_reasons_are_sentences(good: Comparison) -> None:
     ],
 )  # fmt: skip
 def test_settings_that_cannot_mean_anything_are_refused(field: str, value: object) -> None:
-    with pytest.raises(ComparisonSettingsError, match=field):
+    with pytest.raises(SettingsError, match=field):
         ComparisonSettings(**{field: value})

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webcam_ml.contracts import SettingsError
 from webcam_ml.labels import (
     GrowthSettings,
-    GrowthSettingsError,
     LabelGrowth,
     LabelValues,
     decide,
@@ -157,5 +157,5 @@ def test_without_a_training_all_labels_are_new() -> None:
 def test_nonsense_is_refused_with_the_name_of_the_setting(
     settings: dict[str, object], reason: str
 ) -> None:
-    with pytest.raises(GrowthSettingsError, match=reason):
+    with pytest.raises(SettingsError, match=reason):
         GrowthSettings(**settings)

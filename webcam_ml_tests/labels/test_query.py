@@ -2,18 +2,21 @@
 
 import pytest
 
+from webcam_ml.contracts import SettingsError
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.labels import LABEL_SOURCES, LabelConfigError, LabelQuery
+from webcam_ml.labels import LABEL_SOURCES, LabelQuery
 
 
 def test_the_default_counts_everybodys_first_rating() -> None:
-    assert LabelQuery() == LabelQuery("manual_only", 1, ())
+    assert LabelQuery() == LabelQuery(
+        label_source="manual_only", min_rating_count=1, curator_sessions=()
+    )
 
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"label_source": "manual"}, "must be one of manual_only, public_aggregate"),
+        ({"label_source": "manual"}, "must be manual_only or public_aggregate"),
         ({"min_rating_count": 0}, "min_rating_count is 0"),
         ({"min_rating_count": -3}, "at least 1"),
         ({"min_rating_count": 1.5}, "whole number"),
@@ -26,7 +29,7 @@ def test_the_default_counts_everybodys_first_rating() -> None:
     ],
 )
 def test_nonsense_is_refused_with_the_reason(settings: dict[str, object], reason: str) -> None:
-    with pytest.raises(LabelConfigError, match=reason) as caught:
+    with pytest.raises(SettingsError, match=reason) as caught:
         LabelQuery(**settings)
     assert isinstance(caught.value, WebcamMLError)
 

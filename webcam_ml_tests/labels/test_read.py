@@ -399,7 +399,9 @@ def test_missing_averages_point_to_the_other_source(store: Store) -> None:
     store.insert(rated({1: 20}, calculated_rating=None))
     said = message(store, LabelQuery())
     assert "Of 20 rated snapshots, 20 have no calculated_rating: set label_source to pub" in said
-    assert read_labels(store.database, LabelQuery("public_aggregate")).frame.height == 20
+    assert (
+        read_labels(store.database, LabelQuery(label_source="public_aggregate")).frame.height == 20
+    )
 
 
 def test_missing_images_are_named_before_what_settings_mend(store: Store) -> None:

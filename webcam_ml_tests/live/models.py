@@ -93,7 +93,6 @@ def make(world: World) -> Made:
             report,
             world.index,
             query=world.labels.query,
-            opset=20,
             images=world.images,
             cache=world.cache,
         )

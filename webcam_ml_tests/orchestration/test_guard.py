@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from dagster import Config
 
+from webcam_ml.contracts import group_of
 from webcam_ml.orchestration.assets import ASSETS
-from webcam_ml.orchestration.config import CONFIG_BY_ASSET
+from webcam_ml.orchestration.config import SETTINGS_BY_ASSET
 from webcam_ml.orchestration.guard import RunConfigError, as_written, judge_run_config
 from webcam_ml.project import CONFIGS
 
@@ -25,20 +25,35 @@ NAMES = [key.to_user_string() for definition in ASSETS for key in definition.key
             {"checkpoint": {"config": {"model_nam": 1}}},
             "no field model_nam; did you mean model_name?",
         ),
-        ({"checkpoint": {"config": {"model_name": "vgg16"}}}, "choose one of resnet18, "),
-        ({"checkpoint": {"config": {"strategy": "magic"}}}, "strategy 'magic' is unknown"),
-        ({"checkpoint": {"config": {"class_weight": "most"}}}, "class_weight 'most' is unknown"),
-        ({"checkpoint": {"config": {"image_size": 8}}}, "image_size 8 is outside"),
+        (
+            {"checkpoint": {"config": {"model_name": "vgg16"}}},
+            "model_name is 'vgg16'; it must be resnet18, ",
+        ),
+        (
+            {"checkpoint": {"config": {"strategy": "magic"}}},
+            "strategy is 'magic'; it must be linear_probe or finetune",
+        ),
+        (
+            {"checkpoint": {"config": {"class_weight": "most"}}},
+            "class_weight is 'most'; it must be none or balanced",
+        ),
+        (
+            {"checkpoint": {"config": {"image_size": 8}}},
+            "image_size is 8; it must be a whole number from 32 to 1024",
+        ),
         (
             {"checkpoint": {"config": {"strategy": "finetune", "finetune": {"epochs": 0}}}},
-            "epochs 0 must be 1 or more",
+            "finetune: epochs is 0; it must be a whole number of at least 1",
         ),
         (
             {"checkpoint": {"config": {"strategy": "finetune", "finetune": {"epoch": 3}}}},
             "finetune: there is no field epoch; did you mean epochs[?]",
         ),
         ({"checkpoint": {"config": {"finetune": {"epochs": 3}}}}, "set strategy: finetune, or"),
-        ({"checkpoint": {"config": {"image_size": "big"}}}, "image_size: .* found 'big'"),
+        (
+            {"checkpoint": {"config": {"image_size": "big"}}},
+            "image_size is 'big'; it must be a whole number",
+        ),
         ({"labels_raw": {"config": {"label_source": "guess"}}}, "guess"),
         ({"labels_raw": {"config": {"min_rating_count": 0}}}, "min_rating_count is 0"),
         (
@@ -49,7 +64,10 @@ NAMES = [key.to_user_string() for definition in ASSETS for key in definition.key
             },
             "curator_sessions",
         ),
-        ({"manifest_full": {"config": {"binary_threshold": 0.75}}}, r"outside \(1, 5\]"),
+        (
+            {"manifest_full": {"config": {"binary_threshold": 0.75}}},
+            "Did you mean 4, the same on 1–5",
+        ),
         (
             {"manifest_full": {"config": {"train_pct": 80}}},
             "= 110: the percentages must sum to 100",
@@ -60,10 +78,16 @@ NAMES = [key.to_user_string() for definition in ASSETS for key in definition.key
             "only with merge_duplicate_webcams: true",
         ),
         ({"image_index": {"config": {"max_failed_fraction": 2}}}, "max_failed_fraction is 2"),
-        ({"eval_report": {"config": {"bootstrap_samples": 3}}}, "bootstrap_samples 3 is below"),
-        ({"onnx_model": {"config": {"opset": 11}}}, "opset 11 is not possible"),
+        (
+            {"eval_report": {"config": {"bootstrap_samples": 3}}},
+            "bootstrap_samples is 3; it must be a whole number from 200",
+        ),
+        ({"onnx_model": {"config": {"opset": 11}}}, "opset 11 is not possible: it is always 20"),
         ({"disagreement_report": {"config": {"limit": 0}}}, "limit"),
-        ({"disagreement_report": {"config": {"predictions": "app"}}}, "predictions to model"),
+        (
+            {"disagreement_report": {"config": {"predictions": "app"}}},
+            "predictions is 'app'; it must be model or database",
+        ),
         ({"disagreement_report": {"config": {"model_version": "x"}}}, "predictions: database"),
     ],
 )
@@ -107,10 +131,10 @@ def test_each_config_file_is_right(path: object) -> None:
     judge_run_config(config, assets=NAMES, selected=None)
 
 
-def test_every_config_class_has_usable_defaults_and_belongs_to_an_asset() -> None:
-    for name, config_class in CONFIG_BY_ASSET.items():
+def test_every_settings_class_has_usable_defaults_and_belongs_to_an_asset() -> None:
+    for name, settings in SETTINGS_BY_ASSET.items():
         assert name in NAMES
-        config_class().settings()
+        settings()
 
 
 def test_values_from_the_environment_are_judged_as_what_they_are(
@@ -131,15 +155,14 @@ FROM_ENVIRONMENT = {"env": "DATABASE_URL"}
 def _places() -> list[tuple[str, dict[str, object]]]:
     """Every field of every asset, groups and lists included, taken from the environment."""
     places: list[tuple[str, dict[str, object]]] = []
-    for asset, config_class in CONFIG_BY_ASSET.items():
-        for field, info in config_class.model_fields.items():
+    for asset, settings in SETTINGS_BY_ASSET.items():
+        for field, info in settings.model_fields.items():
             places.append((asset, {field: FROM_ENVIRONMENT}))
-            group = info.annotation
-            if isinstance(group, type) and issubclass(group, Config):
+            if group := group_of(info):
                 places += [
                     (asset, {field: {part: FROM_ENVIRONMENT}}) for part in group.model_fields
                 ]
-            if info.annotation == list[str]:
+            if info.annotation == tuple[str, ...]:
                 places.append((asset, {field: [FROM_ENVIRONMENT]}))
     return places
 

@@ -21,7 +21,7 @@ from webcam_ml.disagreement._predictions import candidate_predictions
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import evaluate_checkpoint
 from webcam_ml.export import export_candidate
-from webcam_ml.features import OPSET, adopt_backbone, extract_features, prepare_backbone
+from webcam_ml.features import adopt_backbone, extract_features, prepare_backbone
 from webcam_ml.metrics import WebcamEstimate, paired_difference
 from webcam_ml.metrics._scales import IDENTITY
 from webcam_ml.training import Checkpoint, FineTuneSettings, TrainingSettings, fit_probe, predict
@@ -86,7 +86,7 @@ def make_task(world: World) -> FineTuneTask:
 def tune(world: World, task: FineTuneTask, cache: Path, **changes: object) -> FineTuned:
     return fine_tune(
         task,
-        settings=replace(SHORT, **changes),
+        settings=SHORT.model_copy(update=changes),
         decode=world.images.decode,
         cache=cache,
     )
@@ -133,7 +133,12 @@ def test_equal_seeds_give_equal_networks_and_other_seeds_others(
     assert same.head is not None
     assert tuned.head is not None
     np.testing.assert_array_equal(same.head.weight, tuned.head.weight)
-    other = tune(world, replace(task, spec=replace(SPEC, random_state=1)), tmp_path / "b", epochs=1)
+    other = tune(
+        world,
+        replace(task, spec=SPEC.model_copy(update={"random_state": 1})),
+        tmp_path / "b",
+        epochs=1,
+    )
     assert other.history[1]["train_loss"] != tuned.history[1]["train_loss"]
 
 
@@ -232,7 +237,7 @@ def test_a_damaged_state_is_noticed_and_training_starts_anew(
 def test_a_learning_rate_that_diverges_stops_with_the_reason_and_the_probe_stays(
     world: World,
 ) -> None:
-    settings = replace(SHORT, learning_rate=50.0, warmup_epochs=0.0)
+    settings = SHORT.model_copy(update={"learning_rate": 50.0, "warmup_epochs": 0.0})
     result = world.train(strategy="finetune", finetune=settings).checkpoint
     plain = world.train().checkpoint
     assert result.weights == plain.weights
@@ -282,7 +287,7 @@ class Rivals:
         # Enough webcams for an interval of the difference.
         labels = make_labels(webcams=60, per_webcam=3, folder=folder / "pictures")
         self.world = make_world(folder, labels=labels)
-        settings = replace(SHORT, epochs=1)
+        settings = SHORT.model_copy(update={"epochs": 1})
         with pytest.MonkeyPatch.context() as patch:
             # A bound that leaves almost no doubt to overcome: any gain passes, and any loss.
             patch.setattr("webcam_ml.training._challenge.GAIN_CONFIDENCE", 1e-9)
@@ -361,7 +366,6 @@ def test_a_fine_tuned_network_goes_through_all_that_follows_like_any_other(
         report,
         world.index,
         query=world.labels.query,
-        opset=OPSET,
         images=world.images,
         cache=world.cache,
     )
@@ -422,13 +426,13 @@ def test_metrics_of_validation_are_those_of_the_reports() -> None:
 
 def test_without_augmentation_a_picture_is_left_as_it_is() -> None:
     pictures = torch.rand(4, 3, 20, 20) * 255
-    plain = replace(SHORT, flip=0.0, color_jitter=0.0, min_crop=1.0)
+    plain = SHORT.model_copy(update={"flip": 0.0, "color_jitter": 0.0, "min_crop": 1.0})
     assert torch.equal(augment(pictures, plain, seed=1), pictures)
 
 
 def test_a_mirrored_picture_is_exactly_that() -> None:
     pictures = torch.rand(4, 3, 20, 20) * 255
-    mirror = replace(SHORT, flip=1.0, color_jitter=0.0, min_crop=1.0)
+    mirror = SHORT.model_copy(update={"flip": 1.0, "color_jitter": 0.0, "min_crop": 1.0})
     torch.testing.assert_close(
         augment(pictures, mirror, seed=1), pictures.flip(3), atol=1e-3, rtol=0.0
     )
@@ -436,7 +440,7 @@ def test_a_mirrored_picture_is_exactly_that() -> None:
 
 def test_augmentation_is_a_function_of_its_seed_and_stays_on_the_scale() -> None:
     pictures = torch.rand(8, 3, 20, 20) * 255
-    wild = replace(SHORT, flip=0.5, color_jitter=0.4, min_crop=0.8)
+    wild = SHORT.model_copy(update={"flip": 0.5, "color_jitter": 0.4, "min_crop": 0.8})
     one, two, other = (augment(pictures, wild, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
@@ -449,9 +453,11 @@ def test_crops_keep_the_share_of_the_picture_that_they_are_asked_to() -> None:
     ramp = torch.arange(100.0).expand(1, 3, 100, 100)
     spans = []
     for seed in range(200):
-        row = augment(ramp, replace(SHORT, color_jitter=0.0, flip=0.0, min_crop=0.8), seed=seed)[
-            0, 0, 50
-        ]
+        row = augment(
+            ramp,
+            SHORT.model_copy(update={"color_jitter": 0.0, "flip": 0.0, "min_crop": 0.8}),
+            seed=seed,
+        )[0, 0, 50]
         spans.append(float(row.max() - row.min()) / 99)
     assert min(spans) > np.sqrt(0.8) - 0.01
     assert max(spans) > 0.98
@@ -492,7 +498,7 @@ def test_settings_that_make_no_sense_are_refused_by_name(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(WebcamMLError, match=message):
-        replace(SHORT, **changes)
+        FineTuneSettings(**changes)
 
 
 def test_a_batch_larger_than_the_data_is_refused_before_any_feature_is_computed(
@@ -501,7 +507,9 @@ def test_a_batch_larger_than_the_data_is_refused_before_any_feature_is_computed(
     rows = world.rows("train").frame.height
     with pytest.raises(WebcamMLError, match=rf"batch_size {rows + 1} is more than the {rows}"):
         world.train(
-            tmp_path / "cache", strategy="finetune", finetune=replace(SHORT, batch_size=rows + 1)
+            tmp_path / "cache",
+            strategy="finetune",
+            finetune=SHORT.model_copy(update={"batch_size": rows + 1}),
         )
     assert not (tmp_path / "cache").exists()
 
@@ -518,10 +526,10 @@ def test_a_gpu_asked_for_where_there_is_none_is_refused(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(WebcamMLError, match=message):
-        find_machine(replace(SHORT, **changes))
-    assert find_machine(replace(SHORT, devices=-1)) == CPU
+        find_machine(SHORT.model_copy(update=changes))
+    assert find_machine(SHORT.model_copy(update={"devices": -1})) == CPU
 
 
 def test_settings_for_another_strategy_are_refused_not_ignored() -> None:
     with pytest.raises(WebcamMLError, match="set strategy: finetune, or leave them out"):
-        TrainingSettings(backbone=SPEC, finetune=SHORT)
+        TrainingSettings(finetune=SHORT)

@@ -186,7 +186,7 @@ def test_code_in_a_best_pt_does_not_run(capsys: pytest.CaptureFixture[str]) -> N
 
 def weights_file(path: Path, content: object) -> BackboneSpec:
     torch.save(content, path)
-    return replace(SPEC, weights=str(path))
+    return SPEC.model_copy(update={"weights": str(path)})
 
 
 def test_a_weights_file_gives_the_features_of_that_network(tmp_path: Path) -> None:
@@ -227,14 +227,14 @@ def test_a_weights_file_with_code_is_refused_and_does_not_run(
 )
 def test_weights_that_are_not_there_are_named(tmp_path: Path, weights: str, message: str) -> None:
     with pytest.raises(WeightsError, match=message):
-        prepare_backbone(replace(SPEC, weights=weights), cache=tmp_path)
+        prepare_backbone(SPEC.model_copy(update={"weights": weights}), cache=tmp_path)
 
 
 def test_a_damaged_weights_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(b"PK not a zip")
     with pytest.raises(WeightsError, match="damaged"):
-        prepare_backbone(replace(SPEC, weights=str(path)), cache=tmp_path)
+        prepare_backbone(SPEC.model_copy(update={"weights": str(path)}), cache=tmp_path)
 
 
 def test_an_impossible_download_names_the_ways_out(
@@ -244,7 +244,7 @@ def test_an_impossible_download_names_the_ways_out(
     # A proxy that refuses connections stands for a machine without a way out.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(WeightsError) as caught:
-        prepare_backbone(replace(SPEC, weights="imagenet"), cache=tmp_path)
+        prepare_backbone(SPEC.model_copy(update={"weights": "imagenet"}), cache=tmp_path)
     for text in ("could not be downloaded", str(tmp_path), "weights: none", "weights: /path/to/"):
         assert text in str(caught.value)
 
@@ -293,7 +293,7 @@ def test_labels_of_one_class_after_pictures_failed_are_refused(world: World) -> 
             replace(negative, left_out={"truncated": 3}),
             world.rows("val"),
             meta=world.manifest.meta,
-            settings=TrainingSettings(backbone=SPEC),
+            settings=TrainingSettings(**SPEC.model_dump()),
             decode=world.images.decode,
             cache=world.cache,
         )

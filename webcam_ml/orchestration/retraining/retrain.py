@@ -14,8 +14,8 @@ import yaml
 
 from webcam_ml.dataset import TargetConfig
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.labels import GrowthSettings, GrowthSettingsError, LabelQuery
-from webcam_ml.orchestration.config import LabelsConfig, ManifestConfig
+from webcam_ml.labels import GrowthSettings, LabelQuery
+from webcam_ml.orchestration.config import ManifestSettings
 from webcam_ml.orchestration.guard import fields_for, judge_run_config
 from webcam_ml.project import CONFIGS
 
@@ -64,11 +64,11 @@ class Retrain:
             judge_run_config(run_config, assets=assets, selected=None)
         except WebcamMLError as error:
             raise RetrainConfigError(f"{path}: {error}") from None
-        target, _, _ = ManifestConfig(**fields_for("manifest_full", run_config)).settings()
+        manifest = ManifestSettings(**fields_for("manifest_full", run_config))
         return cls(
             run_config=run_config,
-            query=LabelsConfig(**fields_for("labels_raw", run_config)).settings(),
-            target=target,
+            query=LabelQuery(**fields_for("labels_raw", run_config)),
+            target=manifest.part(TargetConfig),
             growth=_growth(),
         )
 
@@ -100,9 +100,9 @@ def _growth() -> GrowthSettings:
                 seconds=_number(MIN_INTERVAL_VARIABLE, float, defaults.min_interval.total_seconds())
             ),
         )
-    except (GrowthSettingsError, OverflowError, ValueError) as error:
+    except (OverflowError, ValueError) as error:
         raise RetrainConfigError(
-            f"{error} It is set by {MIN_NEW_LABELS_VARIABLE}, {GROWTH_FRACTION_VARIABLE} or "
+            f"{error}. It is set by {MIN_NEW_LABELS_VARIABLE}, {GROWTH_FRACTION_VARIABLE} or "
             f"{MIN_INTERVAL_VARIABLE}."
         ) from None
 

@@ -443,7 +443,7 @@ def test_a_cursor_of_another_format_is_reset_with_a_word(
             "ops: {labels_raw: {config: {min_rating_cont: 2}}}",
             "no field min_rating_cont; did you mean min_rating_count",
         ),
-        ("ops: {checkpoint: {config: {image_size: 8}}}", "image_size 8 is outside"),
+        ("ops: {checkpoint: {config: {image_size: 8}}}", "image_size is 8; it must be"),
     ],
 )
 def test_a_run_config_that_is_not_right_is_a_skip_that_names_the_file(
