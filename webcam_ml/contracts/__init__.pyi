@@ -1,3 +1,4 @@
+from ._by_name import by_name
 from ._documents import (
     Document,
     DocumentError,
@@ -92,6 +93,7 @@ __all__ = [
     "WrittenOut",
     "allowed",
     "as_text",
+    "by_name",
     "canonical_json",
     "choices",
     "default_of",

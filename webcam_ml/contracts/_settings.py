@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, core_schema
+from pydantic_core import ErrorDetails, PydanticCustomError, core_schema
 
 from webcam_ml.errors import WebcamMLError
 
@@ -61,16 +61,21 @@ class SettingsError(WebcamMLError, ValueError):
         self.faults = faults
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OneOf:
     """The rule of a field whose value is one of the names in a list that can be extended."""
 
-    names: tuple[str, ...]
+    entries: Mapping[str, object]
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        return core_schema.literal_schema(list(self.names))
+        return core_schema.no_info_plain_validator_function(self._judge)
+
+    def _judge(self, value: object) -> object:
+        if not isinstance(value, str) or value not in self.entries:
+            raise PydanticCustomError("one_of", "not in the list")
+        return value
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def choices(field: FieldInfo) -> tuple[str, ...]:
     """List what a field may be, if it is one of several names."""
     if get_origin(field.annotation) is Literal:
         return tuple(get_args(field.annotation))
-    return next((rule.names for rule in field.metadata if isinstance(rule, OneOf)), ())
+    return next((tuple(rule.entries) for rule in field.metadata if isinstance(rule, OneOf)), ())
 
 
 def kind_of(field: FieldInfo) -> Any:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class TargetConfig(Settings):
     """What the model is asked."""
 
-    target_type: Annotated[TargetType, OneOf(tuple(TARGETS))] = Field(
+    target_type: Annotated[TargetType, OneOf(TARGETS)] = Field(
         default="binary",
         description="; ".join(f"{name}: {target.question}" for name, target in TARGETS.items()),
     )

@@ -55,7 +55,7 @@ def _image_size(earlier: Mapping[str, Any]) -> int:
 class BackboneSpec(Settings):
     """Which features are meant."""
 
-    model_name: Annotated[str, OneOf(tuple(BACKBONES))] = Field(
+    model_name: Annotated[str, OneOf(BACKBONES)] = Field(
         default="resnet18", description="The backbone"
     )
     weights: str = Field(

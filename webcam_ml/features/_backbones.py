@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webcam_ml.contracts import by_name
 from webcam_ml.errors import WebcamMLError
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ class Backbone:
         return {name: t for name, t in state.items() if not name.startswith(f"{self.head}.")}
 
 
-BACKBONES: dict[str, Backbone] = {
-    backbone.name: backbone
-    for backbone in (
+BACKBONES = by_name(
+    "backbones",
+    (
         Backbone("resnet18", "ResNet18_Weights", head="fc", features=512),
         Backbone(
             "mobilenet_v3_small", "MobileNet_V3_Small_Weights", head="classifier.3", features=1024
@@ -99,8 +100,8 @@ BACKBONES: dict[str, Backbone] = {
         Backbone(
             "mobilenet_v3_large", "MobileNet_V3_Large_Weights", head="classifier.3", features=1280
         ),
-    )
-}
+    ),
+)
 
 
 def get_backbone(name: str) -> Backbone:

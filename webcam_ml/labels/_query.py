@@ -14,7 +14,7 @@ SESSION_SOURCES = [source.name for source in LABEL_SOURCES.values() if source.ta
 class LabelQuery(Settings):
     """Which ratings make a label."""
 
-    label_source: Annotated[str, OneOf(tuple(LABEL_SOURCES))] = Field(
+    label_source: Annotated[str, OneOf(LABEL_SOURCES)] = Field(
         default="manual_only",
         description="; ".join(
             f"{source.name}: {source.meaning}" for source in LABEL_SOURCES.values()

@@ -4,9 +4,11 @@ What is read from the database, and which snapshots drop out, belongs in `_read`
 ``docs/extending.md``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from webcam_ml.contracts import by_name
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,9 +40,9 @@ class LabelSource:
     takes_sessions: bool = False
 
 
-LABEL_SOURCES: Mapping[str, LabelSource] = {
-    source.name: source
-    for source in (
+LABEL_SOURCES = by_name(
+    "label sources",
+    (
         LabelSource(
             "manual_only",
             meaning="the app's calculated_rating, or the average over curator_sessions",
@@ -53,5 +55,5 @@ LABEL_SOURCES: Mapping[str, LabelSource] = {
             meaning="the average of all rating rows, computed afresh",
             of_ratings=mean,
         ),
-    )
-}
+    ),
+)

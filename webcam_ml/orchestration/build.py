@@ -1,13 +1,16 @@
 """Everything that Dagster loads, wired once; a test or a tool overrides a folder here."""
 
+from functools import partial
 from pathlib import Path
 
 from dagster import Definitions, in_process_executor
 
 from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.checks import CHECKS
+from webcam_ml.orchestration.guard import said_of
 from webcam_ml.orchestration.io_manager import ArtifactIOManager
 from webcam_ml.orchestration.jobs import build_jobs
+from webcam_ml.orchestration.last_words import end_with_a_sentence
 from webcam_ml.orchestration.live_events import build_live_events_sensor
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
 from webcam_ml.orchestration.retraining.sensors import SECONDS_BETWEEN_TICKS, build_sensors
@@ -29,6 +32,7 @@ def build_definitions(
     workspace = Workspace(artifacts=str(artifacts or ""), cache=str(cache or ""))
     label_database = LabelDatabaseResource()
     names = [key.to_user_string() for definition in ASSETS for key in definition.keys]
+    end_with_a_sentence(partial(said_of, assets=names))
     return Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,

@@ -8,6 +8,8 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from dagster import DagsterInvalidConfigError
+
 from webcam_ml.contracts import (
     Fault,
     Settings,
@@ -49,15 +51,29 @@ def judge_run_config(
     entries = run_config.get("ops") or {}
     faults = [fault for name, entry in entries.items() for fault in _faults(name, entry, assets)]
     if faults:
-        raise RunConfigError(
-            "nothing was run, because the run config is not right:\n"
-            + "\n".join(f"- {fault}" for fault in faults)
-        )
+        raise RunConfigError(_refusal(faults))
     return [
         warning
         for name, entry in entries.items()
         for warning in _without_effect(name, entry, selected)
     ]
+
+
+def said_of(error: BaseException, *, assets: Collection[str]) -> str | None:
+    """Say what is wrong with a run config that Dagster has refused, all of it; None of other errors."""
+    if not isinstance(error, DagsterInvalidConfigError):
+        return None
+    try:
+        judge_run_config(error.config_value or {}, assets=assets, selected=None)
+    except RunConfigError as found:
+        return str(found)
+    return _refusal([one.message for one in error.errors])
+
+
+def _refusal(faults: Collection[str]) -> str:
+    return "nothing was run, because the run config is not right:\n" + "\n".join(
+        f"- {fault}" for fault in faults
+    )
 
 
 def fields_for(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import atexit
 import sys
+from collections.abc import Callable
+from types import TracebackType
 
 # Commands of dagster that run a graph in the process that the person waits for.
 ONE_SHOT = {"materialize", "execute"}
@@ -14,3 +16,23 @@ def say_last(text: str) -> None:
     """
     if ONE_SHOT & set(sys.argv):
         atexit.register(print, f"\n{text}", file=sys.stderr)
+
+
+def end_with_a_sentence(sentence_of: Callable[[BaseException], str | None]) -> None:
+    """Let such a process end with a sentence instead of a stack trace, where there is one.
+
+    Args:
+        sentence_of: Gives what to say of the error that ends the process; None to show its trace.
+    """
+    if not ONE_SHOT & set(sys.argv):
+        return
+    show_trace = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sentence = sentence_of(error)
+        if sentence is None:
+            show_trace(kind, error, trace)
+        else:
+            print(sentence, file=sys.stderr)
+
+    sys.excepthook = show

@@ -107,7 +107,7 @@ def test_lineage_names_everything_that_a_model_was_made_from(finished: Project) 
         "image_index",
         "manifest_train",
     }
-    assert lineage["config"] == {"opset": 20}
+    assert lineage["config"] == {}
     assert lineage["database"]["dialect"] == "sqlite"
     assert lineage["code_version"]["package"]
     assert set(lineage["files"]["model.onnx"]) == {"sha256", "size"}
@@ -272,8 +272,19 @@ def test_a_database_that_cannot_be_read_is_a_clear_error_without_password(
 
 def test_a_misspelt_asset_in_the_config_is_refused_before_anything_runs(project: Project) -> None:
     output = project.fail("labels_raw", {"ops": {"manifest_ful": {"config": {}}}})
+    assert "did you mean manifest_full?" in output.splitlines()[-1]
     assert "there is no asset of that name; did you mean manifest_full?" in output
     assert "labels_raw unchanged" not in output
+
+
+def test_a_misspelt_field_is_refused_in_few_lines_with_all_faults(project: Project) -> None:
+    fields = {"min_ratings": 2, "min_rating_count": 0}
+    output = project.fail("labels_raw", {"ops": {"labels_raw": {"config": fields}}})
+    said = output[output.index("nothing was run") :].splitlines()
+    assert len(said) == 3
+    assert "there is no field min_ratings; did you mean min_rating_count?" in said[1]
+    assert "min_rating_count is 0; it must be a whole number of at least 1" in said[2]
+    assert "Traceback" not in output
 
 
 def test_labels_of_one_class_stop_the_run_before_anything_is_stored(

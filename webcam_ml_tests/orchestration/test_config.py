@@ -1,19 +1,22 @@
 """One declaration of each setting, as the checks, the Dagster page and the documentation show it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import DagsterInstance
+import yaml
+from dagster import DagsterInstance, DagsterInvalidConfigError, validate_run_config
 from dagster._core.test_utils import in_process_test_workspace
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceRequestContext
 from dagster_graphql.test.utils import execute_dagster_graphql
 
-from webcam_ml.contracts import Settings, SettingsError, choices, default_of
+from webcam_ml.contracts import Settings, SettingsError, choices, default_of, kind_of
 from webcam_ml.orchestration.assets import ASSETS
+from webcam_ml.orchestration.build import build_definitions
 from webcam_ml.orchestration.config import SETTINGS_BY_ASSET, ManifestSettings
-from webcam_ml.orchestration.guard import RunConfigError, judge_run_config
+from webcam_ml.orchestration.guard import RunConfigError, fields_for, judge_run_config, said_of
 from webcam_ml.orchestration.settings_table import with_table
 from webcam_ml.training import FineTuneSettings, TrainingSettings
 from webcam_ml_tests.integration.project import REPOSITORY
@@ -21,6 +24,7 @@ from webcam_ml_tests.integration.project import REPOSITORY
 # Dagster's own modules use what their libraries deprecate.
 pytestmark = pytest.mark.filterwarnings("default")
 
+EARLIER = Path(__file__).with_name("config_v0_1.yaml")
 PAGE = REPOSITORY / "docs" / "configuration.md"
 NAMES = [key.to_user_string() for definition in ASSETS for key in definition.keys]
 ALL_SETTINGS = {*SETTINGS_BY_ASSET.values(), FineTuneSettings}
@@ -161,6 +165,44 @@ def test_all_faults_of_a_config_are_named_also_within_one_asset() -> None:
     assert str(caught.value).count("\n- ") == 5
 
 
+def test_every_field_of_version_0_1_means_what_it_meant(page: WorkspaceRequestContext) -> None:
+    config = yaml.safe_load(EARLIER.read_text(encoding="utf-8"))
+    assert ask(page, VALID, config=config) == {"__typename": "PipelineConfigValidationValid"}
+    (warning,) = judge_run_config(config, assets=NAMES, selected=None)
+    assert "opset is no setting any more" in warning
+    for asset, settings in SETTINGS_BY_ASSET.items():
+        assert settings(**fields_for(asset, config)) == settings()
+
+
+def test_a_choice_from_the_environment_as_version_0_1_took_it_is_refused_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MODEL", "resnet18")
+    config = config_of("checkpoint", model_name={"env": "MODEL"}, image_size=8)
+    with pytest.raises(RunConfigError) as caught:
+        judge_run_config(config, assets=NAMES, selected=None)
+    assert "model_name: one of resnet18, " in str(caught.value)
+    assert "cannot come from the environment" in str(caught.value)
+    assert "write it out" in str(caught.value)
+    assert "image_size is 8" in str(caught.value)
+    assert str(caught.value).count("\n- ") == 2
+
+
+def test_a_config_that_dagster_refuses_is_told_whole_without_a_trace() -> None:
+    job = build_definitions().resolve_implicit_global_asset_job_def()
+    config = config_of("labels_raw", min_ratings=2, min_rating_count=0)
+    with pytest.raises(DagsterInvalidConfigError) as caught:
+        validate_run_config(job, config)
+    told = said_of(caught.value, assets=NAMES)
+    assert told is not None
+    _, *faults = told.splitlines()
+    assert [fault.partition(";")[0] for fault in faults] == [
+        "- ops: labels_raw: config: there is no field min_ratings",
+        "- ops: labels_raw: config: min_rating_count is 0",
+    ]
+    assert said_of(ValueError("another"), assets=NAMES) is None
+
+
 def test_a_config_of_an_earlier_version_is_warned_of_what_is_no_setting_any_more() -> None:
     (warning,) = judge_run_config(config_of("onnx_model", opset=20), assets=NAMES, selected=None)
     assert "opset is no setting any more: it is always 20" in warning
@@ -179,7 +221,9 @@ def test_each_rule_refuses_what_it_does_not_allow_and_accepts_its_limits(
     }
     kind = field.annotation
     outside = {"ge": -1, "gt": 0, "le": 1, "lt": 0}
-    wrong: list[object] = [None, object()]
+    wrong: list[object] = [object()]
+    if kind_of(field) is kind:
+        wrong.append(None)
     wrong += [kind(limit + outside[bound]) for bound, limit in bounds.items()]
     wrong += [f"{one}x" for one in choices(field)]
     if kind in (int, float):

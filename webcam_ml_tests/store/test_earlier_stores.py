@@ -24,7 +24,6 @@ from webcam_ml.disagreement import (
 )
 from webcam_ml.evaluation import EvalReport, evaluate_checkpoint
 from webcam_ml.export import ExportedModel, export_candidate
-from webcam_ml.features import BackboneSpec
 from webcam_ml.judging import Comparison, compare_with_champion
 from webcam_ml.labels import (
     LabelQuery,
@@ -181,7 +180,9 @@ def make_candidate(earlier: EarlierStore) -> dict[str, StoredArtifact]:
         rows_with_pictures(parts["val"], index),
         meta=full.meta,
         settings=TrainingSettings(
-            backbone=BackboneSpec(model_name=TINY, weights="none", image_size=32),
+            model_name=TINY,
+            weights="none",
+            image_size=32,
             class_weight="balanced",
         ),
         decode=images.decode,
@@ -194,7 +195,7 @@ def make_candidate(earlier: EarlierStore) -> dict[str, StoredArtifact]:
     ).report  # fmt: skip
     keep("eval_report", report, "checkpoint", "manifest_val", "manifest_test", "image_index")
     exported = export_candidate(
-        checkpoint, report, index, query=full.meta.query, opset=20, images=images, cache=cache
+        checkpoint, report, index, query=full.meta.query, images=images, cache=cache
     )
     keep("onnx_model", exported, "checkpoint", "eval_report", "manifest_train", "image_index")
     return found
