@@ -44,6 +44,7 @@ from webcam_ml.judging._runtime import (
     watch_serving,
 )
 from webcam_ml.judging._settings import ComparisonSettings
+from webcam_ml.labels import LabelQuery
 from webcam_ml.metrics import FloatArray, effective_webcams
 from webcam_ml.store import ArtifactStore, StoredArtifact
 
@@ -51,7 +52,7 @@ STORED_DIGITS = 6
 CANDIDATE, RIVAL = "candidate", "rival"
 PROBE = "linear_probe"
 # Whose ratings count, and from how many stars on: what makes two sets of labels two.
-LABEL_DEFINITION = {"binary_threshold", "label_source", "curator_sessions", "min_rating_count"}
+LABEL_DEFINITION = {"binary_threshold", *LabelQuery.model_fields}
 
 
 @dataclass(frozen=True)

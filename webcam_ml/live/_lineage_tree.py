@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from webcam_ml.contracts import TARGETS
+from webcam_ml.dataset import TargetConfig
 from webcam_ml.judging import from_demo
+from webcam_ml.labels import LabelQuery
 from webcam_ml.live._layout import production_folder
 from webcam_ml.live._ledger import Ledger, LedgerEntry
 from webcam_ml.store import ArtifactMissingError, ArtifactStore, StoredArtifact
@@ -12,7 +14,7 @@ from webcam_ml.store import ArtifactMissingError, ArtifactStore, StoredArtifact
 TOPS = ("onnx_model", "champion_comparison")
 # The settings that tell one version from another, of those that lineage.json has.
 SETTINGS_SHOWN = (
-    "label_source", "min_rating_count", "curator_sessions", "target_type", "binary_threshold",
+    *LabelQuery.model_fields, *TargetConfig.model_fields,
     "seed", "model_name", "weights", "strategy", "image_size",
 )  # fmt: skip
 

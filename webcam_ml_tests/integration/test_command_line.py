@@ -282,8 +282,8 @@ def test_a_misspelt_field_is_refused_in_few_lines_with_all_faults(project: Proje
     output = project.fail("labels_raw", {"ops": {"labels_raw": {"config": fields}}})
     said = output[output.index("nothing was run") :].splitlines()
     assert len(said) == 3
-    assert "there is no field min_ratings; did you mean min_rating_count?" in said[1]
-    assert "min_rating_count is 0; it must be a whole number of at least 1" in said[2]
+    assert "min_rating_count is 0; it must be a whole number of at least 1" in said[1]
+    assert "there is no field min_ratings; did you mean min_rating_count?" in said[2]
     assert "Traceback" not in output
 
 

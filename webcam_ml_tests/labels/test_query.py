@@ -16,7 +16,7 @@ def test_the_default_counts_everybodys_first_rating() -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"label_source": "manual"}, "must be manual_only or public_aggregate"),
+        ({"label_source": "manual"}, "must be manual_only"),
         ({"min_rating_count": 0}, "min_rating_count is 0"),
         ({"min_rating_count": -3}, "at least 1"),
         ({"min_rating_count": 1.5}, "whole number"),

@@ -197,8 +197,8 @@ def test_a_config_that_dagster_refuses_is_told_whole_without_a_trace() -> None:
     assert told is not None
     _, *faults = told.splitlines()
     assert [fault.partition(";")[0] for fault in faults] == [
-        "- ops: labels_raw: config: there is no field min_ratings",
         "- ops: labels_raw: config: min_rating_count is 0",
+        "- ops: labels_raw: config: there is no field min_ratings",
     ]
     assert said_of(ValueError("another"), assets=NAMES) is None
 
