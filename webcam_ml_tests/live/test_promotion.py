@@ -194,7 +194,7 @@ def test_what_was_relaxed_is_marked_in_the_ledger(live: Live, made: dict[str, Ma
     live.evidence["better"] = live.works.compare(live.found["better"], cache, lax)
     with pytest.raises(PromotionRefused, match=r"max_auc_loss 0\.5 instead of 0\.02"):
         live.promote("better")
-    reasoned = replace(lax, relaxed_because="the old labels were noisy")
+    reasoned = lax.model_copy(update={"relaxed_because": "the old labels were noisy"})
     live.evidence["better"] = live.works.compare(live.found["better"], cache, reasoned)
     assert live.promote("better").entry.relaxed == "the old labels were noisy"
     # A reason that nothing needed is no relaxation.

@@ -134,7 +134,7 @@ def test_each_config_file_is_right(path: object) -> None:
 def test_every_settings_class_has_usable_defaults_and_belongs_to_an_asset() -> None:
     for name, settings in SETTINGS_BY_ASSET.items():
         assert name in NAMES
-        settings()
+        settings().judge_before_run()
 
 
 def test_values_from_the_environment_are_judged_as_what_they_are(
