@@ -517,7 +517,7 @@ def test_fifty_thousand_recorded_rows_make_a_report_like_any_other(
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"predictions": "app"}, "Set predictions to model"),
+        ({"predictions": "app"}, "it must be model or database"),
         ({"model_version": "binary-x"}, "Set predictions: database"),
     ],
 )

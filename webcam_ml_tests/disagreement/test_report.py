@@ -320,9 +320,9 @@ def test_commas_quotes_and_line_breaks_stay_in_their_cell(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ({"limit": 0}, "limit 0"),
-        ({"limit": -5}, "limit -5"),
-        ({"limit": 1_000_000}, "limit 1000000"),
+        ({"limit": 0}, "limit is 0"),
+        ({"limit": -5}, "limit is -5"),
+        ({"limit": 1_000_000}, "limit is 1000000"),
         ({"ranking": "mistakenness"}, "expected_correction"),
         ({"near_threshold_margin": -0.1}, "near_threshold_margin"),
         ({"near_threshold_margin": float("nan")}, "near_threshold_margin"),
@@ -333,7 +333,7 @@ def test_commas_quotes_and_line_breaks_stay_in_their_cell(tmp_path):
 def test_settings_that_make_no_report_are_refused_with_what_to_set(setting, says):
     with pytest.raises(WebcamMLError, match=says) as raised:
         DisagreementSettings(**setting)
-    assert "Set " in str(raised.value)
+    assert "it must be " in str(raised.value)
 
 
 def test_no_row_at_all_is_an_error_that_says_what_was_left_out():

@@ -303,7 +303,7 @@ def test_growth_is_measured_from_labels_of_an_earlier_training(earlier: EarlierS
         new = []
         for target_type in ("binary", "regression"):
             training = last_training(
-                instance, earlier.store, query=query, target=TargetConfig(target_type)
+                instance, earlier.store, query=query, target=TargetConfig(target_type=target_type)
             )
             assert training is not None
             before = LabelValues.load(training.labels.folder)
