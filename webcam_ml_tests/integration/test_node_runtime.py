@@ -354,9 +354,33 @@ def test_an_unknown_mode_is_an_error_at_start(answers: Answers) -> None:
     assert "AI_SCORING_MODE is 'onxx'" in answers.fallbacks["unknown mode"]["error"]
 
 
+READ_BY_THE_OLDEST = """
+const ort = require('onnxruntime-node-oldest');
+(async () => {
+  const session = await ort.InferenceSession.create(process.argv[1]);
+  const image = new ort.Tensor('uint8', new Uint8Array(48 * 64 * 3).fill(200), [1, 48, 64, 3]);
+  process.stdout.write(String((await session.run({ image }, ['raw_score'])).raw_score.data[0]));
+})();
+"""
+
+
+def test_the_oldest_runtime_that_the_document_names_reads_a_model(answers: Answers) -> None:
+    said = run(
+        ["node", "-e", READ_BY_THE_OLDEST, str(answers.model_path)],
+        folder=NODE,
+        what="the oldest onnxruntime-node failed",
+    )
+
+    image = np.full((1, 48, 64, 3), 200, np.uint8)
+    expected = OnnxModel.load(answers.model_path).score_array(image)[0]
+    assert float(said) == pytest.approx(expected, abs=1e-4)
+
+
 def test_the_document_names_the_versions_that_are_tested() -> None:
     versions = json.loads((NODE / "package.json").read_text())["dependencies"]
 
+    oldest = versions.pop("onnxruntime-node-oldest").removeprefix("npm:onnxruntime-node@")
+    assert f"onnxruntime-node {oldest} is the oldest" in DOCUMENT.read_text()
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in versions.values())
     for package, version in versions.items():
         assert f"{package} {version}" in DOCUMENT.read_text()
