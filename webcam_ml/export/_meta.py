@@ -14,6 +14,9 @@ from webcam_ml.training import TrainedModel
 
 SCHEMA_VERSION: Literal[1] = 1
 META_FILE = "model.meta.json"
+OLDEST_RUNTIMES = {"onnxruntime": "1.19", "onnxruntime-node": "1.18", "onnxruntime-web": "1.18"}
+"""Of each package the oldest version that reads what is exported here: opset 20, IR version 10."""
+
 DOCUMENT = Document(META_FILE, made_by="onnx_model", schema_version=SCHEMA_VERSION)
 
 
@@ -64,8 +67,9 @@ class ModelMeta(_Record):
     calibration: CalibrationMeta | None
     metrics: dict[str, Any]
     digests: DigestsMeta
-    # Files of before 0.2 do not say which labels the model was trained on.
+    # Files of before 0.2 do not say which labels the model was trained on, and what reads it.
     label_query: dict[str, Any] | None = None
+    oldest_runtimes: dict[str, str] | None = None
 
     def save(self, folder: Path) -> None:
         """Write model.meta.json."""
@@ -134,4 +138,5 @@ class ModelMeta(_Record):
             metrics=dict(metrics),
             digests=DigestsMeta(**digests),
             label_query=query.to_dict(),
+            oldest_runtimes=OLDEST_RUNTIMES,
         )

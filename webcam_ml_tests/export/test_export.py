@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +21,7 @@ from webcam_ml.export import (
     parity_pictures,
     score_pictures,
 )
+from webcam_ml.export._meta import OLDEST_RUNTIMES
 from webcam_ml.scoring import OnnxModel
 from webcam_ml.training import Checkpoint, predict
 from webcam_ml_tests.world import World, make_labels, make_world
@@ -165,6 +167,56 @@ def test_files_are_read_back_and_the_runtime_accepts_them(
     model = OnnxModel.load(tmp_path / "model.onnx")
     assert model.model_version == again.meta.model_version
     assert json.loads((tmp_path / "model.meta.json").read_text())["schema_version"] == 1
+
+
+READ_BY_THE_OLDEST = """
+import json, sys
+import numpy as np, onnxruntime
+image = np.load(sys.argv[2])
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+scores = session.run(["raw_score"], {"image": image})[0]
+print(json.dumps([onnxruntime.__version__, scores.tolist()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def oldest_onnxruntime(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the oldest onnxruntime that model.meta.json names, beside today's numpy."""
+    folder = tmp_path_factory.mktemp("oldest")
+    wanted = f"onnxruntime=={OLDEST_RUNTIMES['onnxruntime']}.0"
+    subprocess.run(
+        [
+            sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+            "--no-deps", "--only-binary", ":all:", "--target", folder, wanted,
+        ],
+        check=True,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="there is no onnxruntime 1.19 for it")
+def test_the_oldest_runtime_that_the_metadata_names_reads_the_file(
+    candidate: Candidate, oldest_onnxruntime: Path, tmp_path: Path
+) -> None:
+    candidate.exported.save(tmp_path)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 90, 160, 3), dtype=np.uint8)
+    np.save(tmp_path / "pictures.npy", pictures)
+    ran = subprocess.run(
+        [
+            sys.executable, "-c", READ_BY_THE_OLDEST,
+            tmp_path / "model.onnx", tmp_path / "pictures.npy",
+        ],
+        env=os.environ | {"PYTHONPATH": str(oldest_onnxruntime)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    version, scores = json.loads(ran.stdout)
+    assert candidate.exported.meta.oldest_runtimes == OLDEST_RUNTIMES
+    assert version.startswith(f"{OLDEST_RUNTIMES['onnxruntime']}.")
+    expected = OnnxModel.load(tmp_path / "model.onnx").score_array(pictures)
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
 def test_scores_through_the_runtime_are_those_of_the_features(

@@ -74,8 +74,8 @@ VARIANTS: Mapping[str, Edit | None] = {
     "one column less": one_column_less,
 }
 
-# The first says since which labels a model was trained on, the second by which settings and on
-# which pair it was judged.
+# The first says since which labels a model was trained on and what reads it, the second by which
+# settings and on which pair it was judged.
 GROWN = ("model.meta.json", "champion_comparison.json")
 
 
@@ -106,6 +106,8 @@ def test_every_version_of_every_asset_is_read(earlier: EarlierStore) -> None:
         exported = earlier.store.find("onnx_model", model["onnx_model"]).load(ExportedModel)
         assert exported.meta.model_version == name
         assert exported.meta.metrics[model["primary_metric"]] == model["value"]
+        # What model.meta.json did not say yet.
+        assert exported.meta.label_query is exported.meta.oldest_runtimes is None
 
 
 def test_what_is_read_is_written_again_to_the_same_bytes(
