@@ -31,16 +31,18 @@ $(INSTALLED): pyproject.toml constraints.txt
 install: $(INSTALLED) .dagster/storage ## Make .venv and initialise Dagster's storage
 
 # What the tests need beside Python: a browser for the gallery, Node for the runtime's Node lines,
-# openssl for the certificate of a test server.
+# openssl for the certificate of a test server, nginx for the proxy before the page. The run level
+# keeps apt from starting nginx as a server of this machine.
 programs:
 	@missing=; command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v node >/dev/null && command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	command -v openssl >/dev/null || missing="$$missing openssl"; \
+	PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || missing="$$missing nginx"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 		echo "The tests need$$missing. On Debian: sudo apt-get install$$missing" >&2; exit 1; fi; \
 	echo "Installing$$missing"; apt-get update -qq && \
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
 demo-data: install
 	@webcam-ml demo-data --folder demo
@@ -65,6 +67,10 @@ demo: demo-data ## Drawn webcams → labels → model → report, and say where 
 		'  README.md           the first model on your own database'
 
 dev: install ## The Dagster web page on PORT (3000); on the demo data unless DATABASE_URL is set
+	@# On a busy port dagster would leave a daemon behind that fights with the one that runs.
+	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || { \
+		echo "Port $(PORT) is in use, maybe by a \`make dev\` that still runs: stop it, or try make dev PORT=3001" >&2; exit 1; }
+	@echo "The page has no log-in, and any web site open in the same browser can start runs on it: docs/operation.md, Who may reach the page"
 	DATABASE_URL="$${DATABASE_URL:-$(DEMO_URL)}" dagster dev -w workspace.yaml -p $(PORT)
 
 # A worker for each core: more threads would wait for each other. In order of files: the long ones

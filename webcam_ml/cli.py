@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=logging.INFO if options.verbose else logging.WARNING,
         format="%(levelname)s %(message)s",
     )
+    # Where there is no terminal for a bar, its lines are all that shows that the work goes on.
+    logging.getLogger("webcam_ml.progress").setLevel(logging.INFO)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)

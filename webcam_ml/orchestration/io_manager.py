@@ -32,6 +32,7 @@ from webcam_ml.orchestration.versions import (
     pinned_data_version,
     record_data_version,
     resolved_config,
+    was_reported,
 )
 from webcam_ml.store import (
     Artifact,
@@ -140,6 +141,14 @@ class ArtifactIOManager(ConfigurableIOManager):
     def _pinned(self, context: InputContext | OutputContext, key: AssetKey) -> StoredArtifact:
         asset = key.to_user_string()
         data_version = pinned_data_version(context, key)
+        if was_reported(context, key) and not self.workspace.store.has(asset, data_version):
+            raise ArtifactMissingError(
+                f"the newest materialization of {asset} (data version {data_version}) is a reported "
+                "event, not a stored version: no run made it, somebody reported it on the page or at "
+                "/report_asset_materialization, as any web site can where the page has no proxy in "
+                "front of it (docs/operation.md, Who may reach the page). The store is as it was. "
+                f"Materialize {asset} again, then what you were about to do"
+            )
         if data_version is None:
             raise ArtifactMissingError(
                 f"{asset} has not been materialized in this Dagster instance yet: select it too "

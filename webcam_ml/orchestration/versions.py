@@ -8,6 +8,7 @@ manager say what version it wrote, so these calls go below it. A contract test h
 from typing import TYPE_CHECKING
 
 from dagster import AssetKey, DataVersion, InputContext, OutputContext
+from dagster._core.instance.utils import RUNLESS_RUN_ID
 
 if TYPE_CHECKING:
     from dagster._core.execution.context.system import StepExecutionContext
@@ -19,6 +20,12 @@ def pinned_data_version(context: InputContext | OutputContext, asset: AssetKey) 
     if info is None or info.data_version is None:
         return None
     return info.data_version.value
+
+
+def was_reported(context: InputContext | OutputContext, asset: AssetKey) -> bool:
+    """Whether what Dagster recorded for an input came from outside: no run made it, somebody said it."""
+    info = _step(context).maybe_fetch_and_get_input_asset_version_info(asset)
+    return info is not None and info.run_id == RUNLESS_RUN_ID
 
 
 def input_assets(context: InputContext | OutputContext) -> list[AssetKey]:

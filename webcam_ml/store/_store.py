@@ -172,13 +172,23 @@ class ArtifactStore:
         Raises:
             ArtifactMissingError: It is not in the store.
         """
-        for stored in self._versions(asset, suffix=data_version[:12]):
-            if stored.data_version == data_version:
-                return stored
+        stored = self._look_up(asset, data_version)
+        if stored is not None:
+            return stored
         raise ArtifactMissingError(
             f"{self.root / asset} has no version {data_version[:12]}…, which the history names: the "
             f"folder was deleted, or {STORE_VARIABLE} points elsewhere. Materialize {asset} again"
         )
+
+    def has(self, asset: str, data_version: str | None) -> bool:
+        """Whether the version of an asset with this data_version is in the store."""
+        return data_version is not None and self._look_up(asset, data_version) is not None
+
+    def _look_up(self, asset: str, data_version: str) -> StoredArtifact | None:
+        for stored in self._versions(asset, suffix=data_version[:12]):
+            if stored.data_version == data_version:
+                return stored
+        return None
 
     def latest(self, asset: str) -> StoredArtifact:
         """Look up what latest.json of an asset points to.

@@ -1,4 +1,6 @@
 import argparse
+import subprocess
+import sys
 
 from webcam_ml.demo import add_demo_data_command
 
@@ -21,3 +23,24 @@ def test_the_command_makes_a_demo_and_says_what_there_is(tmp_path, capsys):
     assert str(tmp_path / "demo" / "labels.sqlite") in said
     assert arguments.run(arguments) == 0
     assert "Demo data unchanged: 0 pictures drawn" in capsys.readouterr().out
+
+
+def test_drawing_says_how_far_it_is_where_there_is_no_terminal(tmp_path):
+    script = """
+import sys
+from webcam_ml import progress
+from webcam_ml.cli import main
+progress.SECONDS_BETWEEN_LINES = 0
+sys.exit(main(sys.argv[1:]))
+"""
+    ran = subprocess.run(
+        [
+            sys.executable, "-c", script, "demo-data", "--folder", str(tmp_path / "demo"),
+            "--webcams", "10", "--snapshots", "20", "--unrated", "0", "--image-width", "64",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )  # fmt: skip
+    assert "drawing webcams: 1 of 20 pictures" in ran.stderr
+    assert "drawing" not in ran.stdout

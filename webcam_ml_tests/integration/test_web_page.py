@@ -218,6 +218,26 @@ def server(project: Project) -> Iterator[str]:
         process.wait()
 
 
+def test_a_busy_port_is_said_and_starts_nothing(project: Project, server: str) -> None:
+    port = server.rpartition(":")[2]
+    env = {name: value for name, value in project.env().items() if not name.startswith("MAKE")}
+    ran = subprocess.run(
+        ["make", "--assume-old=.venv/.installed", "dev", f"PORT={port}"],
+        cwd=project.home,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode != 0
+    assert f"Port {port} is in use" in ran.stderr
+    assert "dagster" not in ran.stdout + ran.stderr
+    assert "any web site open in the same browser can start runs" in (
+        (project.folder / "dev.log").read_text()
+    )
+
+
 @pytest.fixture(scope="module")
 def browser_context() -> Iterator[BrowserContext]:
     executable = shutil.which("chromium")

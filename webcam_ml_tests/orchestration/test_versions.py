@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import pytest
-from dagster import AssetsDefinition, DagsterInstance, asset, materialize
+from dagster import (
+    AssetMaterialization,
+    AssetsDefinition,
+    DagsterInstance,
+    ExecuteInProcessResult,
+    asset,
+    materialize,
+)
 
 from webcam_ml.orchestration.io_manager import ArtifactIOManager
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
@@ -62,19 +69,24 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DagsterInstance
 
 
 def run(tmp_path: Path, instance: DagsterInstance, *selected: AssetsDefinition) -> bool:
+    return launch(tmp_path, instance, *selected).success
+
+
+def launch(
+    tmp_path: Path, instance: DagsterInstance, *selected: AssetsDefinition
+) -> ExecuteInProcessResult:
     workspace = Workspace(artifacts=str(tmp_path / "artifacts"), cache=str(tmp_path / "cache"))
     database = LabelDatabaseResource()
     manager = ArtifactIOManager(
         workspace=workspace, label_database=database, asset_names=["first", "second", "reader"]
     )
-    result = materialize(
+    return materialize(
         [first, second, reader],
         selection=list(selected),
         resources={"io_manager": manager},
         instance=instance,
         raise_on_error=False,
     )
-    return result.success
 
 
 def test_dagster_records_the_version_that_the_store_gave(
@@ -124,3 +136,35 @@ def test_an_input_that_this_instance_never_made_is_refused(
     assert run(tmp_path, instance, first, second)
     assert not run(tmp_path, DagsterInstance.ephemeral(), reader)
     assert seen == []
+
+
+@pytest.mark.parametrize("tags", [{"dagster/data_version": "0000"}, {}], ids=["0000", "none"])
+def test_an_event_that_was_reported_is_named_where_a_run_stops_at_it(
+    tmp_path: Path, instance: DagsterInstance, tags: dict[str, str]
+) -> None:
+    assert run(tmp_path, instance, first, second)
+    instance.report_runless_asset_event(AssetMaterialization("second", tags=tags))
+    (failed,) = launch(tmp_path, instance, reader).get_step_failure_events()
+    message = str(failed.step_failure_data.error)
+    version = tags.get("dagster/data_version", "None")
+    assert f"materialization of second (data version {version}) is a reported event" in message
+    assert "Materialize second again" in message
+    # As the message says: nothing in the store was touched, and a run puts things right.
+    assert run(tmp_path, instance, second)
+    assert run(tmp_path, instance, reader)
+    assert seen == ["ab"]
+
+
+def test_an_event_that_was_reported_of_a_stored_version_is_read(
+    tmp_path: Path, instance: DagsterInstance
+) -> None:
+    """As after a restored back-up, of which the history knows nothing."""
+    assert run(tmp_path, instance, first, second)
+    stored = ArtifactStore(tmp_path / "artifacts").latest("second")
+    another = DagsterInstance.ephemeral()
+    assert run(tmp_path, another, first)
+    another.report_runless_asset_event(
+        AssetMaterialization("second", tags={"dagster/data_version": stored.data_version})
+    )
+    assert run(tmp_path, another, reader)
+    assert seen == ["ab"]
