@@ -27,7 +27,7 @@ from filelock import FileLock
 
 from webcam_ml.contracts import TARGETS, TargetType
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel
+from webcam_ml.export import ExportedModel
 from webcam_ml.judging import Judged
 from webcam_ml.live._chain import LedgerDamagedError
 from webcam_ml.live._layout import (
@@ -54,6 +54,7 @@ from webcam_ml.store import (
     ArtifactStore,
     StoredArtifact,
     flush_folder,
+    share_file,
     write_atomically,
 )
 
@@ -105,16 +106,19 @@ class Production:
             write_atomically(self.folder / HEAD_FILE, self.ledger.head_bytes())
 
     def add_version(self, stored: StoredArtifact) -> None:
-        """Write the folder of a version that was never live, from its stored model."""
-        version = stored.load(ExportedModel).meta.model_version
+        """Lay out the folder of a version that was never live: its stored files under a second name."""
+        meta = stored.load(ExportedModel).meta
+        version = meta.model_version
         final = version_folder(self.store, version)
         if final.exists():
             # Left by a promotion that was interrupted before it was recorded.
             shutil.rmtree(final)
         unfinished = final.with_name(f".unfinished-{uuid.uuid4().hex}")
         unfinished.mkdir(parents=True)
-        for name, data in self._files_of(stored).items():
-            write_atomically(unfinished / name, data)
+        for name in VERSION_FILES:
+            share_file(stored.folder / name, unfinished / name)
+        environment = environment_file(self.store, meta.target_type, version)
+        write_atomically(unfinished / ENVIRONMENT_FILE, environment)
         unfinished.rename(final)
         flush_folder(final.parent)
 
@@ -133,17 +137,16 @@ class Production:
         if not damaged:
             return
         stored = self.store.find("onnx_model", entry.lineage["onnx_model"].data_version)
-        files = self._files_of(stored)
+        stored.verify()
         folder.mkdir(parents=True, exist_ok=True)
         for name in damaged:
-            data = files[name]
-            if hashlib.sha256(data).hexdigest() != entry.digests[name]:
+            if sha256_of(stored.folder / name) != entry.digests[name]:
                 raise WebcamMLError(
                     f"{folder / name} is damaged, and the {name} in the store is not the one that "
                     "was live. Bring it back from a backup"
                 )
             logger.warning("%s was damaged: written again from the store", folder / name)
-            write_atomically(folder / name, data)
+            share_file(stored.folder / name, folder / name)
         self._write_environment(entry.version, entry.target_type)
 
     def commit(
@@ -201,14 +204,6 @@ class Production:
                 f"{link} should be a symbolic link into {VERSIONS}/, and is a file or folder that "
                 "somebody put there. Move it away"
             )
-
-    def _files_of(self, stored: StoredArtifact) -> dict[str, bytes]:
-        """Give the files of a version: the bytes that are stored, which no later code writes anew."""
-        meta = stored.load(ExportedModel).meta
-        return {
-            **{name: (stored.folder / name).read_bytes() for name in (MODEL_FILE, META_FILE)},
-            ENVIRONMENT_FILE: environment_file(self.store, meta.target_type, meta.model_version),
-        }
 
     def _write_environment(self, version: str, target_type: TargetType) -> None:
         """Let scorer.env name where the store is now: it may have been moved."""

@@ -42,7 +42,7 @@ from webcam_ml.training import TrainingSettings, training_turn
 LABELS, PICTURES, MODEL, REVIEW, RELEASE = "labels", "pictures", "model", "review", "release"
 OWNERS = ["team:webcam-ml"]
 
-# What an asset touches outside the store, and who may see the test split: `tag:reads=test-split`
+# What an asset touches outside the store, and who may see the test split: `tag:"reads"="test-split"`
 # on the lineage page shows at a glance that nothing which trains is among them.
 READS_DATABASE = {"reads": "label-database"}
 READS_PICTURE_HOSTS = {"reads": "picture-hosts"}

@@ -7,7 +7,7 @@ manifests, checkpoints, …); this package only knows that they can `save` and `
 """
 
 from webcam_ml.store._ancestry import AncestryError, require_common_ancestry
-from webcam_ml.store._atomic import flush_file, flush_folder, write_atomically
+from webcam_ml.store._atomic import flush_file, flush_folder, share_file, write_atomically
 from webcam_ml.store._lineage import FileRecord, Lineage, Provenance
 from webcam_ml.store._locks import explaining_lock_errors
 from webcam_ml.store._store import (
@@ -38,5 +38,6 @@ __all__ = [
     "flush_file",
     "flush_folder",
     "require_common_ancestry",
+    "share_file",
     "write_atomically",
 ]

@@ -1,8 +1,19 @@
 """A file is written whole or not at all."""
 
+import errno
 import os
 import uuid
 from pathlib import Path
+
+# Another file system, one without links, a file of somebody else, or too many links.
+_CANNOT_LINK = {
+    errno.EXDEV,
+    errno.EPERM,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EMLINK,
+}
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -23,6 +34,30 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         sibling.unlink(missing_ok=True)
         raise
+    flush_folder(path.parent)
+
+
+def share_file(source: Path, path: Path) -> None:
+    """Give a file that nobody changes a second name, read-only; a copy where that cannot be.
+
+    The new name appears, or replaces another file, by a rename.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written.
+    """
+    sibling = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        # What is written into one name would be in the other, too.
+        source.chmod(0o444)
+        sibling.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        write_atomically(path, source.read_bytes())
+        return
+    sibling.replace(path)
+    # Two names of one file already: then a rename does nothing.
+    sibling.unlink(missing_ok=True)
     flush_folder(path.parent)
 
 

@@ -1,7 +1,13 @@
 """What drivers, servers and poolers say, and what to do about each."""
 
-import os
+import socket
 import sqlite3
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,8 +15,10 @@ import pytest
 from webcam_ml.labels import LabelDatabase, LabelDatabaseError, LabelQuery, read_labels
 from webcam_ml.labels._driver import connection_advice, driver_said, sqlite_file_advice
 from webcam_ml.printable import printable
+from webcam_ml_tests.faults import capabilities
 from webcam_ml_tests.label_schema import plain_rows
 from webcam_ml_tests.labels.conftest import Store
+from webcam_ml_tests.postgres import PostgresServer
 
 AT = 'connection to server at "db.example" (2a05:d014::1), port 5432 failed: '
 
@@ -94,16 +102,101 @@ def test_a_write_ahead_log_in_a_folder_that_may_not_be_written_is_told(tmp_path:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("CREATE TABLE webcams (id)")
     connection.close()
-    advice = sqlite_file_advice(path)
-    assert "WAL mode" in advice
-    assert str(tmp_path) in advice
-    if os.geteuid() == 0:
-        return  # whom no folder stops
+    assert "WAL mode" in sqlite_file_advice(path)
     tmp_path.chmod(0o500)
     try:
-        assert "WAL mode" in refusal(f"sqlite:///{path}")
+        # In a process of its own, which gives up root's way around permissions.
+        said = subprocess.run(
+            [sys.executable, "-c", READ_AS_ANYBODY, f"sqlite:///{path}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
     finally:
         tmp_path.chmod(0o700)
+    assert said.startswith(f"Cannot open SQLite database {path}")
+    assert "WAL mode" in said
+    assert f"the folder {tmp_path} may not be written" in said
+    assert "when the database is up" not in said
+
+
+READ_AS_ANYBODY = f"""
+import runpy, sys
+runpy.run_path({capabilities.__file__!r})
+from webcam_ml.labels import LabelDatabase, LabelDatabaseError, LabelQuery, read_labels
+try:
+    read_labels(LabelDatabase(sys.argv[1]), LabelQuery())
+except LabelDatabaseError as error:
+    print(error)
+"""
+
+
+@contextmanager
+def answering(code: str, message: str) -> Iterator[str]:
+    """A server that speaks PostgreSQL's protocol as far as to refuse; gives the URL."""
+    fields = {"S": "FATAL", "V": "FATAL", "C": code, "M": message}
+    told = b"".join(key.encode() + text.encode() + b"\0" for key, text in fields.items()) + b"\0"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    while asked := connection.recv(4096):
+                        (request,) = struct.unpack(">I", asked[4:8])
+                        if request in (80877103, 80877104):  # encryption, which it has not
+                            connection.sendall(b"N")
+                            continue
+                        connection.sendall(b"E" + struct.pack(">I", len(told) + 4) + told)
+                        break
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"postgresql://ada:secret@127.0.0.1:{server.getsockname()[1]}/webcams"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "advice"),
+    [
+        ("57P03", "the database system is starting up", "run it again in a minute"),
+        ("53300", "sorry, too many clients already", "All connections of the server"),
+        ("XX000", "Tenant or user not found", "postgres.PROJECT"),
+        ("08P01", "unsupported startup parameter: options", "ALTER ROLE"),
+        ("08P01", "unsupported startup parameter in options: search_path", "ALTER ROLE"),
+    ],
+)
+def test_what_a_server_or_a_pooler_refuses_with_arrives_with_its_way_out(
+    code: str, message: str, advice: str
+) -> None:
+    with answering(code, message) as url:
+        said = refusal(f"{url}?options=-csearch_path%3Dapp")
+    assert said.startswith('Cannot open PostgreSQL database "webcams"')
+    assert said.count(message) == 1
+    assert advice in said
+    assert "Check DATABASE_URL." not in said
+    assert "secret" not in said
+
+
+def test_a_real_server_without_a_free_connection_is_told(postgres_server: PostgresServer) -> None:
+    with postgres_server.login("crowded", "one at a time"):
+        postgres_server.execute("ALTER ROLE crowded CONNECTION LIMIT 0")
+        said = refusal(postgres_server.url("postgres", user="crowded", password="one at a time"))
+    assert "too many connections for role" in said
+    assert "All connections of the server" in said
+
+
+def test_an_address_without_a_way_to_it_is_told() -> None:
+    """Of IPv6 only, as some providers' hosts are; 2001:db8:: is nobody's."""
+    said = refusal("postgresql://ada@[2001:db8::1]:5432/webcams?connect_timeout=2")
+    assert "2001:db8::1" in said
+    assert "IPv6" in said or "does not answer" in said  # a machine with IPv6 may wait in vain
 
 
 @pytest.mark.parametrize(

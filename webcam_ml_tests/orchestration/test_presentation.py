@@ -1,12 +1,17 @@
 """What a person sees in the page of what strangers wrote."""
 
 import re
+from pathlib import Path
 
 import pytest
+from dagster import AssetSelection
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.presentation import LONGEST_CELL, table
+
+OPERATION = Path(__file__).parents[2] / "docs" / "operation.md"
 
 # CommonMark: a backslash before ASCII punctuation makes it mean itself.
 ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
@@ -45,3 +50,13 @@ def test_long_text_is_cut():
 def test_bytes_are_shown_as_the_picture_that_they_are():
     assert cell(b"\x89PNG\r\n").startswith("![picture](data:image/png;base64,")
     assert cell(b"\xff\xd8\xff").startswith("![picture](data:image/jpeg;base64,")
+
+
+def test_each_selection_by_a_tag_in_the_documents_selects_something_as_it_stands() -> None:
+    documented = re.findall(r"`(tag:[^`]*)`", OPERATION.read_text())
+    assert len(documented) == 4
+    for text in documented:
+        selection = AssetSelection.from_string(text)
+        assert selection.resolve(ASSETS)
+        # Quoted as the page wants it, which reads no hyphens without.
+        assert str(selection) == text

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from webcam_ml.store import (
     Provenance,
     StoredArtifact,
     require_common_ancestry,
+    share_file,
 )
 
 
@@ -230,3 +232,17 @@ def test_a_lineage_without_the_fields_that_came_later_is_still_read(store: Artif
     del record["measurements"], record["record_sha256"]
     path.write_text(json.dumps(record))
     assert store.find("notes", stored.data_version).load(Note) == Note("hello")
+
+
+def test_a_file_is_copied_where_it_cannot_have_a_second_name(tmp_path: Path) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system here")
+    target = tmp_path / "model.onnx"
+    target.write_bytes(b"damaged")
+    with tempfile.NamedTemporaryFile(dir=memory) as source:
+        source.write(b"whole")
+        source.flush()
+        share_file(Path(source.name), target)
+    assert target.read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]

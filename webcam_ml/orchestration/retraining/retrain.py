@@ -58,7 +58,7 @@ class Retrain:
             RetrainConfigError: The file is missing or not right, or a threshold makes no sense; the
                 message names the file or the variable.
         """
-        path = Path(os.environ.get(CONFIG_VARIABLE) or CONFIGS / "retrain.yaml").absolute()
+        path = retrain_config()
         run_config = _read(path)
         try:
             judge_run_config(run_config, assets=assets, selected=None)
@@ -71,6 +71,11 @@ class Retrain:
             target=manifest.part(TargetConfig),
             growth=_growth(),
         )
+
+
+def retrain_config() -> Path:
+    """Name the file with the run config of a retrain, absolute."""
+    return Path(os.environ.get(CONFIG_VARIABLE) or CONFIGS / "retrain.yaml").absolute()
 
 
 def _read(path: Path) -> Mapping[str, Any]:

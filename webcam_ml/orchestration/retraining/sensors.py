@@ -32,7 +32,7 @@ from webcam_ml.orchestration.retraining.history import (
     runs_with_tags,
     training_run,
 )
-from webcam_ml.orchestration.retraining.retrain import Retrain
+from webcam_ml.orchestration.retraining.retrain import Retrain, retrain_config
 from webcam_ml.store import ArtifactStore
 
 # Dagster keeps cursor and history under this name.
@@ -104,7 +104,7 @@ def build_sensors(
         job_name=WHOLE_GRAPH,
         minimum_interval_seconds=seconds_between_ticks,
         default_status=DefaultSensorStatus.STOPPED,
-        description="Starts a retrain of the whole graph, with configs/retrain.yaml, when labels "
+        description=f"Starts a retrain of the whole graph, with {retrain_config()}, when labels "
         "have grown enough since the last training. Each tick says why it did or did not.",
     )
     def label_growth_sensor(

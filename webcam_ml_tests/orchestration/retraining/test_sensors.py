@@ -45,6 +45,7 @@ from webcam_ml.orchestration.resources import Workspace
 from webcam_ml.orchestration.retraining import history
 from webcam_ml.orchestration.retraining.presence import at_work
 from webcam_ml.orchestration.retraining.retrain import Retrain, RetrainConfigError
+from webcam_ml.orchestration.retraining.sensors import build_sensors
 from webcam_ml.project import CONFIGS
 from webcam_ml_tests.label_schema import (
     Rows,
@@ -525,3 +526,12 @@ def test_the_sensor_is_off_until_somebody_turns_it_on_and_starts_the_whole_graph
     job = house.definitions.resolve_job_def(WHOLE_GRAPH)
     made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     assert made == set(NAMES)
+
+
+def test_the_description_names_the_run_config_that_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (tmp_path / "ours.yaml", CONFIGS / "retrain.yaml"):
+        monkeypatch.setenv("WEBCAM_ML_RETRAIN_CONFIG", str(path))
+        (sensor,) = build_sensors([])
+        assert f"with {path}, when" in str(sensor.description)
