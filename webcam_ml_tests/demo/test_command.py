@@ -43,4 +43,4 @@ sys.exit(main(sys.argv[1:]))
         check=True,
     )  # fmt: skip
     assert "drawing webcams: 1 of 20 pictures" in ran.stderr
-    assert "drawing" not in ran.stdout
+    assert "of 20 pictures" not in ran.stdout
