@@ -1,17 +1,14 @@
 """The Node lines of docs/runtime.md, run as they stand there, against the Python scorer.
 
-Node installs what package.json names into node/node_modules (a cache that git ignores) the first
-time; no Node, or no way to its packages, fails these tests: parity that nobody measured is how the
-two runtimes came to disagree before.
+No Node, or no way to its packages, fails these tests: parity that nobody measured is how the two
+runtimes came to disagree before.
 """
 
-import hashlib
 import json
 import random
 import re
 import shutil
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from sklearn.datasets import load_sample_images
@@ -33,6 +29,13 @@ from webcam_ml.scoring import (
     baseline_score,
     decode_image,
 )
+from webcam_ml_tests.integration.node_runtime import (
+    DOCUMENT,
+    NODE,
+    documented_lines,
+    install_packages,
+    run,
+)
 from webcam_ml_tests.scoring import cases
 from webcam_ml_tests.scoring.models import VERSION, describe, tiny_model, write_model
 from webcam_ml_tests.scoring.pictures import (
@@ -45,16 +48,8 @@ from webcam_ml_tests.scoring.pictures import (
 )
 from webcam_ml_tests.stores.earlier import V0_1
 
-NODE = Path(__file__).parent / "node"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "runtime.md"
 PHOTO = photograph(60, 80)
 ALPHA = np.arange(60 * 80).reshape(60, 80, 1).astype(np.uint8)
-
-
-def documented_lines() -> str:
-    blocks = re.findall(r"^```js\n(// scorer\.mjs\n.*?)^```$", DOCUMENT.read_text(), re.M | re.S)
-    assert len(blocks) == 1, "docs/runtime.md has one block that starts with // scorer.mjs"
-    return str(blocks[0])
 
 
 @cache
@@ -206,35 +201,6 @@ def fallback_environments(folder: Path, model_path: Path) -> dict[str, dict[str,
         "named": live | {"AI_MODEL_VERSION": VERSION},
         "relative": live | {"AI_ONNX_MODEL_PATH": "live/model.onnx"},
     }
-
-
-def run(command: Sequence[str], *, folder: Path, what: str, stdin: str = "") -> str:
-    ran = subprocess.run(
-        command, cwd=folder, input=stdin, capture_output=True, text=True, check=False
-    )
-    if ran.returncode:
-        pytest.fail(f"{what} ({' '.join(command)}):\n{ran.stdout[-2000:]}{ran.stderr[-4000:]}")
-    return ran.stdout
-
-
-def install_packages() -> None:
-    """Install what package.json names, unless that was done before."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.fail("Node 20.9 or later and npm are needed to test docs/runtime.md; install them")
-    wanted = hashlib.sha256((NODE / "package.json").read_bytes()).hexdigest()
-    cache = NODE / "node_modules"
-    cache.mkdir(exist_ok=True)
-    installed = cache / ".installed"
-    with FileLock(cache / ".lock"):
-        if installed.exists() and installed.read_text() == wanted:
-            return
-        run(
-            # The install script of onnxruntime-node fetches CUDA from elsewhere.
-            ["npm", "install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"],
-            folder=NODE,
-            what="npm could not install onnxruntime-node and sharp; this test needs them once",
-        )
-        installed.write_text(wanted)
 
 
 @pytest.fixture(scope="module")

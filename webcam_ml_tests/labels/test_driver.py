@@ -15,11 +15,12 @@ import pytest
 from webcam_ml.labels import LabelDatabase, LabelDatabaseError, LabelQuery, read_labels
 from webcam_ml.labels._driver import connection_advice, driver_said, sqlite_file_advice
 from webcam_ml.printable import printable
-from webcam_ml_tests.faults import capabilities
 from webcam_ml_tests.label_schema import plain_rows
 from webcam_ml_tests.labels.conftest import Store
 from webcam_ml_tests.postgres import PostgresServer
 
+# Not to be imported: it takes root's capabilities from the process that runs it.
+CAPABILITIES = Path(__file__).parents[1] / "faults" / "capabilities.py"
 AT = 'connection to server at "db.example" (2a05:d014::1), port 5432 failed: '
 
 
@@ -122,7 +123,7 @@ def test_a_write_ahead_log_in_a_folder_that_may_not_be_written_is_told(tmp_path:
 
 READ_AS_ANYBODY = f"""
 import runpy, sys
-runpy.run_path({capabilities.__file__!r})
+runpy.run_path({str(CAPABILITIES)!r})
 from webcam_ml.labels import LabelDatabase, LabelDatabaseError, LabelQuery, read_labels
 try:
     read_labels(LabelDatabase(sys.argv[1]), LabelQuery())
