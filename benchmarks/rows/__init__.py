@@ -9,6 +9,7 @@ from benchmarks.rows.imports import measure_imports
 from benchmarks.rows.labels import measure_labels
 from benchmarks.rows.live import measure_live
 from benchmarks.rows.overhead import measure_overhead
+from benchmarks.rows.photographs import measure_photographs
 from benchmarks.rows.scoring import measure_scoring
 from benchmarks.setting import Setting
 
@@ -18,6 +19,7 @@ ROWS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "labels": measure_labels,
     "features": measure_features,
     "scoring": measure_scoring,
+    "photographs": measure_photographs,
     "overhead": measure_overhead,
     "growth": measure_growth,
     "live": measure_live,

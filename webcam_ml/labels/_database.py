@@ -22,10 +22,12 @@ from webcam_ml.labels._driver import (
     CANNOT_OPEN,
     DRIVER_ERRORS,
     ENVIRONMENT_VARIABLE,
+    READ_ONLY,
     ROW_SECURITY,
     connection_advice,
     driver_said,
     is_about_the_connection,
+    is_written_ahead,
     read_advice,
     sqlite_file_advice,
     write_advice,
@@ -264,7 +266,8 @@ class LabelDatabase:
 
     def _explain_read(self, error: Exception, *, role: str = "") -> str:
         said = self.said(error)
-        if CANNOT_OPEN in said:
+        # A reader that cannot make the files beside a WAL file is told that it may not write.
+        if CANNOT_OPEN in said or (READ_ONLY in said and is_written_ahead(self._sqlite_path)):
             advice = sqlite_file_advice(self._sqlite_path)
         else:
             advice = read_advice(said, lost=is_about_the_connection(error), role=printable(role))

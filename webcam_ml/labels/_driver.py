@@ -18,6 +18,7 @@ ENVIRONMENT_VARIABLE = "DATABASE_URL"
 DRIVER_ERRORS = (DBAPIError, psycopg2.Error, sqlite3.Error)
 
 CANNOT_OPEN = "unable to open database file"
+READ_ONLY = "readonly database"
 ROW_SECURITY = "row-level security policy"
 
 # Byte 18 of an SQLite file says how it is written; 2 means with a write-ahead log.
@@ -137,7 +138,7 @@ READ_ADVICE: Mapping[str, str] = {
     ),
     "UTF-8": "Write the text anew as UTF-8: a program with another encoding has stored it.",
     "invalid byte sequence": "Write the text anew as UTF-8: a program with another encoding stored it.",
-    "readonly database": (
+    READ_ONLY: (
         "A program that was writing was cut off, and what it left must be played back by one that may "
         "write: open the file once with sqlite3 or the application, then run it again."
     ),
@@ -175,7 +176,7 @@ WRITE_ADVICE: Mapping[str, str] = {
         "A policy of snapshot_ai_inferences keeps the user of the URL from writing: CREATE POLICY … FOR "
         "ALL TO that user, or ALTER ROLE … BYPASSRLS."
     ),
-    "readonly database": "Make the file and its folder writable.",
+    READ_ONLY: "Make the file and its folder writable.",
     "read-only transaction": f"{ENVIRONMENT_VARIABLE} names a read-only copy: name the original.",
     "foreign key": SNAPSHOT_DELETED,
     "FOREIGN KEY": SNAPSHOT_DELETED,
@@ -242,13 +243,18 @@ def write_advice(said: str, *, lost: bool) -> str:
     return _advice(said, WRITE_ADVICE, otherwise=_whether_to_try_again(lost))
 
 
+def is_written_ahead(path: Path) -> bool:
+    """Whether an SQLite file is in WAL mode, in which readers write beside it."""
+    with path.open("rb") as file:
+        header = file.read(SQLITE_WRITE_VERSION + 1)
+    return header[SQLITE_WRITE_VERSION:] == bytes([WRITE_AHEAD_LOG])
+
+
 def sqlite_file_advice(path: Path) -> str:
     """Say why SQLite cannot open a file that is there."""
     if not os.access(path, os.R_OK):
         return "The user who runs webcam-ml may not read the file: change its mode or its owner."
-    with path.open("rb") as file:
-        header = file.read(SQLITE_WRITE_VERSION + 1)
-    if header[SQLITE_WRITE_VERSION:] == bytes([WRITE_AHEAD_LOG]):
+    if is_written_ahead(path):
         return (
             "The file is in WAL mode, in which even a reader needs the files -wal and -shm beside it, "
             f"and the folder {path.parent} may not be written: make it writable, copy the file with its "
