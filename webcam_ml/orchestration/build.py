@@ -1,9 +1,10 @@
 """Everything that Dagster loads, wired once; a test or a tool overrides a folder here."""
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
-from dagster import Definitions, in_process_executor
+from dagster import DagsterInvalidSubsetError, Definitions, in_process_executor
 
 from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.checks import CHECKS
@@ -32,7 +33,7 @@ def build_definitions(
     workspace = Workspace(artifacts=str(artifacts or ""), cache=str(cache or ""))
     label_database = LabelDatabaseResource()
     names = [key.to_user_string() for definition in ASSETS for key in definition.keys]
-    end_with_a_sentence(partial(said_of, assets=names))
+    end_with_a_sentence(partial(_sentence_of, assets=names))
     return Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
@@ -51,3 +52,10 @@ def build_definitions(
         # One process a step would import torch in each: 52 s instead of 6 s for a toy graph.
         executor=in_process_executor,
     )
+
+
+def _sentence_of(error: BaseException, *, assets: Collection[str]) -> str | None:
+    if isinstance(error, DagsterInvalidSubsetError):
+        # Dagster's own words have the nearest name in them.
+        return f"nothing was run: {error}"
+    return said_of(error, assets=assets)

@@ -113,6 +113,15 @@ def test_lineage_names_everything_that_a_model_was_made_from(finished: Project) 
     assert set(lineage["files"]["model.onnx"]) == {"sha256", "size"}
 
 
+def test_a_misspelt_asset_gets_a_sentence_with_the_nearest_name(finished: Project) -> None:
+    said = finished.fail("labls_raw")
+    assert "Traceback" not in said
+    assert said.startswith("nothing was run: ")
+    assert "did you mean" in said
+    assert '"labels_raw"' in said
+    assert len(said.splitlines()) < 8
+
+
 def test_running_again_makes_no_new_version_and_says_so(finished: Project) -> None:
     before = finished.versions()
     output = finished.succeed(REPORTED, SMALL)
