@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from webcam_ml.cli import main
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.scoring import (
     ModelError,
@@ -199,6 +200,15 @@ def test_urls_are_fetched_by_whoever_built_the_command_line(
     lines = [json.loads(line) for line in printed.out.splitlines()]
     assert [line.get("error") for line in lines] == [None, "unreadable", None]
     assert printed.err.endswith("\ngs://bucket/dead.jpg: unreadable: the host is dead\n")
+
+
+def test_an_address_of_the_own_network_gets_advice_that_the_command_can_follow(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["score", "http://192.168.1.1/now.jpg"]) == 1
+    said = capsys.readouterr().err
+    assert "save the picture (curl -o picture.jpg URL) and score the file" in said
+    assert "allow_private_addresses" not in said
 
 
 def test_a_password_in_a_url_is_never_printed(capsys: pytest.CaptureFixture[str]) -> None:
