@@ -22,7 +22,6 @@ from webcam_ml.export import (
     score_pictures,
 )
 from webcam_ml.export._meta import OLDEST_RUNTIMES
-from webcam_ml.features import OPSET
 from webcam_ml.scoring import OnnxModel
 from webcam_ml.training import Checkpoint, predict
 from webcam_ml_tests.world import World, make_labels, make_world
