@@ -30,10 +30,6 @@ SCORED_EVERY = 12
 Row = dict[str, object]
 
 
-class DemoDatabaseError(WebcamMLError):
-    """The database cannot be made into this demo."""
-
-
 @dataclass(frozen=True)
 class DemoRecord:
     """What a database says about the demo that it holds.
@@ -58,7 +54,7 @@ def open_database(url: str) -> Iterator[sa.Connection]:
 
     Raises:
         LabelDatabaseError: The URL is malformed.
-        DemoDatabaseError: The database cannot be opened or written; the password is not shown.
+        WebcamMLError: The database cannot be opened or written; the password is not shown.
     """
     name = str(LabelDatabase(url))  # judges the URL, and never tells the password
     parsed = sa.make_url(url.strip())
@@ -75,7 +71,7 @@ def open_database(url: str) -> Iterator[sa.Connection]:
             yield connection
     except sa.exc.DBAPIError as error:
         reason = LabelDatabase(url).said(error)
-        raise DemoDatabaseError(
+        raise WebcamMLError(
             f"Cannot make a demo in the {name}: {reason}. Check --database-url, and that its user "
             "may create tables there."
         ) from None
@@ -99,14 +95,14 @@ def read_record(connection: sa.Connection) -> DemoRecord | None:
     """What demo a database holds; None if it has none of the application's tables.
 
     Raises:
-        DemoDatabaseError: The tables are there and are not a demo's.
+        WebcamMLError: The tables are there and are not a demo's.
     """
     there = set(sa.inspect(connection).get_table_names())
     where = str(LabelDatabase(connection.engine.url.render_as_string(hide_password=False)))
     if MARK.name not in there:
         foreign = [table.name for table in APPLICATION_TABLES if table.name in there]
         if foreign:
-            raise DemoDatabaseError(
+            raise WebcamMLError(
                 f"The {where} already has {', '.join(foreign)}, and they are not a "
                 "demo's. Nothing was changed. Give --database-url an empty database, or leave it "
                 "out for an SQLite file in --folder."
@@ -114,7 +110,7 @@ def read_record(connection: sa.Connection) -> DemoRecord | None:
         return None
     rows = connection.execute(sa.select(MARK)).mappings().all()
     if len(rows) != 1:
-        raise DemoDatabaseError(
+        raise WebcamMLError(
             f"The table {MARK.name} in {where} has {len(rows)} rows instead of one: this is not a "
             "whole demo. Delete the database, or give --database-url another one."
         )

@@ -31,10 +31,6 @@ DATABASE_FILE = "labels.sqlite"
 RECORD_FILE = "demo.json"
 
 
-class DemoFolderError(WebcamMLError):
-    """The folder holds something else than this demo."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class DemoSummary:
     """What a demo consists of, and what was done for it.
@@ -95,11 +91,10 @@ def make_demo_data(
         seed: Of every random draw.
 
     Raises:
-        DemoFolderError: The folder holds pictures of another demo, or of no demo.
-        DemoDatabaseError: The database holds tables of the application that are not a demo's,
-            or cannot be opened or written.
         LabelDatabaseError: The URL is malformed.
-        WebcamMLError: An option makes no demo, or the database holds a demo with other options.
+        WebcamMLError: The folder holds pictures of another demo, or of no demo; the database holds
+            tables of the application that are not a demo's, or another demo, or cannot be opened or
+            written; an option makes no demo.
     """
     options = DemoOptions(
         seed=seed,
@@ -186,7 +181,7 @@ def _check_folder(folder: Path, wanted: DemoRecord) -> None:
     record = folder / RECORD_FILE
     if not record.exists():
         if images.exists() and any(images.iterdir()):
-            raise DemoFolderError(
+            raise WebcamMLError(
                 f"{images} has files in it and no demo made them ({record} is missing). Nothing "
                 "was changed. Give another --folder."
             )
@@ -195,7 +190,7 @@ def _check_folder(folder: Path, wanted: DemoRecord) -> None:
     here = _folder_record(wanted)
     differing = [name for name in here if found.get(name) != here[name]]
     if differing:
-        raise DemoFolderError(
+        raise WebcamMLError(
             f"{folder} has the pictures of another demo: "
             + "; ".join(f"{name} {found.get(name)} (asked for: {here[name]})" for name in differing)
             + ". Ask for the same one, give another --folder, or delete this one first."

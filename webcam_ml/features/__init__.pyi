@@ -14,7 +14,6 @@ from ._backbones import (
     NORMALISATION_MEAN,
     NORMALISATION_STD,
     UNREADABLE,
-    WeightsError,
     get_backbone,
     weights_identity,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "BackboneGraph",
     "BackboneSpec",
     "Features",
-    "WeightsError",
     "adopt_backbone",
     "export_graph",
     "extract_features",

@@ -113,7 +113,7 @@ def require_weights(spec: BackboneSpec) -> None:
     """Judge a spec's weights file, if it names one, without waiting for the export.
 
     Raises:
-        WeightsError: The file is missing, unsafe or of another network.
+        WebcamMLError: The file is missing, unsafe or of another network.
     """
     require_weights_file(get_backbone(spec.model_name), spec.weights)
 
@@ -122,7 +122,7 @@ def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
     """Take a backbone's graph from the cache, or export it (some ten seconds, with torch).
 
     Raises:
-        WeightsError: The weights cannot be had.
+        WebcamMLError: The weights cannot be had.
     """
     identity = weights_identity(spec.weights, random_state=spec.random_state)
     key = _key(spec.model_name, spec.image_size, identity)

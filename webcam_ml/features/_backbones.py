@@ -51,10 +51,6 @@ CALIBRATION_SIZE = 224
 CALIBRATION_BATCH = 16
 
 
-class WeightsError(WebcamMLError):
-    """The weights cannot be had, or are not of this backbone."""
-
-
 @dataclass(frozen=True)
 class Backbone:
     """A torchvision architecture.
@@ -121,7 +117,7 @@ def weights_identity(weights: str, *, random_state: int) -> str:
     Equal lines mean equal weights: a file counts by its bytes, the seeded ones by their seed.
 
     Raises:
-        WeightsError: `weights` is a path and there is no such file.
+        WebcamMLError: `weights` is a path and there is no such file.
     """
     if weights == WEIGHTS_IMAGENET:
         return WEIGHTS_IMAGENET
@@ -135,7 +131,7 @@ def require_weights_file(backbone: Backbone, weights: str) -> None:
     """Judge a weights file by its tensors' names and shapes; `imagenet` and `none` are taken as they are.
 
     Raises:
-        WeightsError: The file is missing, unsafe or of another network.
+        WebcamMLError: The file is missing, unsafe or of another network.
     """
     if weights not in (WEIGHTS_IMAGENET, WEIGHTS_NONE):
         state = backbone.without_head(read_state_dict(_existing_file(weights)))
@@ -152,7 +148,7 @@ def load_weights(backbone: Backbone, weights: str, *, random_state: int) -> "tor
         random_state: Seed of `none`.
 
     Raises:
-        WeightsError: A download is impossible, or a file is missing, unsafe or of another network.
+        WebcamMLError: A download is impossible, or a file is missing, unsafe or of another network.
     """
     network = backbone.build()
     if weights == WEIGHTS_NONE:
@@ -171,20 +167,20 @@ def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
     """Read a state dict without running any code that it may contain.
 
     Raises:
-        WeightsError: The file is not a state dict, or holds more than tensors.
+        WebcamMLError: The file is not a state dict, or holds more than tensors.
     """
     import torch
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise WeightsError(
+        raise WebcamMLError(
             f"weights: {path} holds more than plain tensors, and loading it could run code: "
             f"refused. Save the state dict alone: torch.save(model.state_dict(), path). "
             f"({_first_line(error)})"
         ) from error
     except UNREADABLE as error:
-        raise WeightsError(
+        raise WebcamMLError(
             f"weights: {path} is not a file that torch.save wrote, or it is damaged "
             f"({_first_line(error)})"
         ) from error
@@ -194,7 +190,7 @@ def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
     ):
-        raise WeightsError(
+        raise WebcamMLError(
             f"weights: {path} is not a state dict (names → tensors) but {type(state).__name__}. "
             "Save the state dict alone: torch.save(model.state_dict(), path)"
         )
@@ -204,7 +200,7 @@ def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
 def _existing_file(weights: str) -> Path:
     path = Path(weights).expanduser()
     if not path.is_file():
-        raise WeightsError(
+        raise WebcamMLError(
             f"weights: {weights!r} is neither '{WEIGHTS_IMAGENET}', '{WEIGHTS_NONE}' nor an existing "
             f"file ({path.absolute()})"
         )
@@ -221,7 +217,7 @@ def _downloaded(backbone: Backbone) -> dict[str, "torch.Tensor"]:
     try:
         state: dict[str, torch.Tensor] = entry.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
-        raise WeightsError(
+        raise WebcamMLError(
             f"the ImageNet weights of {backbone.name} could not be downloaded from {entry.url} "
             f"({_first_line(error)}). Ways out: fetch that file elsewhere and put it at {file}, or "
             f"name it with weights: /path/to/{file.name}; or set weights: {WEIGHTS_NONE} for a "
@@ -252,7 +248,7 @@ def _require_same_architecture(
             )
             if names
         ]
-        raise WeightsError(
+        raise WebcamMLError(
             f"weights: {weights} is not a {backbone.name}: of its {len(expected)} tensors "
             f"{', '.join(parts)}. Set model_name to the network that the file was saved from"
         )

@@ -6,7 +6,7 @@ version names its whole ancestry. The values themselves are defined where they a
 manifests, checkpoints, …); this package only knows that they can `save` and `load`.
 """
 
-from webcam_ml.store._ancestry import AncestryError, require_common_ancestry
+from webcam_ml.store._ancestry import require_common_ancestry
 from webcam_ml.store._atomic import flush_file, flush_folder, share_file, write_atomically
 from webcam_ml.store._lineage import FileRecord, Lineage, Provenance
 from webcam_ml.store._locks import explaining_lock_errors
@@ -24,7 +24,6 @@ from webcam_ml.store._store import (
 __all__ = [
     "CACHE_VARIABLE",
     "STORE_VARIABLE",
-    "AncestryError",
     "Artifact",
     "ArtifactDamagedError",
     "ArtifactMissingError",

@@ -6,10 +6,6 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.store._store import ArtifactMissingError, ArtifactStore, StoredArtifact
 
 
-class AncestryError(WebcamMLError):
-    """Two inputs of a step were made from different versions of the same asset."""
-
-
 def require_common_ancestry(
     step: str, inputs: Mapping[str, StoredArtifact], *, store: ArtifactStore
 ) -> None:
@@ -21,7 +17,7 @@ def require_common_ancestry(
         store: Where the ancestors are, to tell which of the two inputs is behind.
 
     Raises:
-        AncestryError: Two inputs disagree on a shared ancestor; names both and what to materialize.
+        WebcamMLError: Two inputs disagree on a shared ancestor; names both and what to materialize.
     """
     seen: dict[str, tuple[str, StoredArtifact]] = {}
     for name in sorted(inputs):
@@ -30,7 +26,7 @@ def require_common_ancestry(
         for ancestor, version in sorted(family.items()):
             other_version, other = seen.setdefault(ancestor, (version, stored))
             if other_version != version:
-                raise AncestryError(
+                raise WebcamMLError(
                     _describe(step, ancestor, {other_version: other, version: stored}, store)
                 )
 

@@ -3,11 +3,10 @@ from ._checkpoint import (
     PREDICTIONS_FILE,
     TRAIN_SUMMARY,
     Checkpoint,
-    CheckpointError,
     TrainedModel,
 )
 from ._finetune_settings import FineTuneSettings, find_machine
-from ._probe import LinearHead, Probe, ProbeError, fit_channel_means, fit_probe
+from ._probe import LinearHead, Probe, fit_channel_means, fit_probe
 from ._settings import TrainingSettings
 from ._training import Predictions, TrainingResult, predict, train
 from ._turn import training_turn
@@ -16,13 +15,11 @@ __all__ = [
     "PREDICTIONS_FILE",
     "TRAIN_SUMMARY",
     "Checkpoint",
-    "CheckpointError",
     "FineTuneSettings",
     "LinearHead",
     "PlattScaling",
     "Predictions",
     "Probe",
-    "ProbeError",
     "TrainedModel",
     "TrainingResult",
     "TrainingSettings",

@@ -39,10 +39,6 @@ PREDICTIONS_FILE = "predictions.csv"
 LOSS_CURVE_FILE = "loss_curve.png"
 
 
-class CheckpointError(WebcamMLError):
-    """A best.pt cannot be used."""
-
-
 @dataclass(frozen=True)
 class TrainedModel:
     """Everything that inference needs, as plain tensors and values.
@@ -135,7 +131,7 @@ class TrainedModel:
         """Read a best.pt without running any code that it may contain.
 
         Raises:
-            CheckpointError: Not such a file, or one of another schema.
+            WebcamMLError: Not such a file, or one of another schema.
         """
         import torch
 
@@ -145,7 +141,7 @@ class TrainedModel:
             )
             found = content["schema_version"]
             if found != SCHEMA_VERSION:
-                raise CheckpointError(
+                raise WebcamMLError(
                     f"{WEIGHTS_FILE} has schema {found}, this version of webcam-ml reads "
                     f"{SCHEMA_VERSION}: "
                     + (
@@ -167,12 +163,12 @@ class TrainedModel:
                 channel_means=_head_from_tensors(content["channel_means"]),
             )
         except pickle.UnpicklingError as error:
-            raise CheckpointError(
+            raise WebcamMLError(
                 f"{WEIGHTS_FILE} holds more than plain tensors and values, and loading it could run "
                 "code: refused. It was not written by this project"
             ) from error
         except UNREADABLE as error:
-            raise CheckpointError(
+            raise WebcamMLError(
                 f"{WEIGHTS_FILE} cannot be read ({type(error).__name__}: {error}): materialize "
                 "checkpoint again"
             ) from error

@@ -29,10 +29,6 @@ MIN_FOLDS = 2
 MAX_ITERATIONS = 2000
 
 
-class ProbeError(WebcamMLError):
-    """No head can be trained on these rows."""
-
-
 @dataclass(frozen=True)
 class LinearHead:
     """A standardisation and a linear function folded into one: value = features · weight + bias.
@@ -105,20 +101,20 @@ def fit_probe(
         random_state: Seed of the folds.
 
     Raises:
-        ProbeError: Fewer than two webcams (per class, if binary), or features without variation.
+        WebcamMLError: Fewer than two webcams (per class, if binary), or features without variation.
     """
     if class_weight not in get_args(ClassWeight):
-        raise ProbeError(
+        raise WebcamMLError(
             f"class_weight {class_weight!r} is unknown: choose {' or '.join(get_args(ClassWeight))}"
         )
     x = features.astype(np.float64)
     if not np.isfinite(x).all():
-        raise ProbeError(
+        raise WebcamMLError(
             f"{int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} pictures have features that are "
             "not finite: the weights are damaged or not of this network (see `weights`)"
         )
     if not (x.std(axis=0) > 0).any():
-        raise ProbeError(
+        raise WebcamMLError(
             f"all {len(x)} training pictures have the same features: the pictures are equal, or the "
             "weights are constant (see `weights`)"
         )
@@ -169,7 +165,7 @@ def _folds(
         limit = min(len(np.unique(groups[target == label])) for label in (0, 1))
     if limit < MIN_FOLDS:
         what = "a picture of the rarer class" if asked.has_classes else "training pictures"
-        raise ProbeError(
+        raise WebcamMLError(
             f"only {limit} of {webcams} training webcams has {what}; at least {MIN_FOLDS} are needed "
             "to choose a head that holds on an unseen webcam. Rate snapshots of more webcams"
             + (", or move binary_threshold" if asked.has_classes else "")
@@ -183,7 +179,7 @@ def _folds(
             if all(len(np.unique(target[train])) == 2 for train, _ in parts):
                 yield from parts
                 return
-        raise ProbeError(
+        raise WebcamMLError(
             f"{webcams} training webcams cannot be divided so that both classes are in each part: "
             "rate snapshots of more webcams, or move binary_threshold"
         )

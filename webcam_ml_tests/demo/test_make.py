@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from webcam_ml.demo import DemoDatabaseError, DemoFolderError, make_demo_data
+from webcam_ml.demo import make_demo_data
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
 from webcam_ml_tests import label_schema
@@ -175,7 +175,7 @@ def test_labels_that_are_not_a_demo_are_left_alone(tmp_path, request, dialect):
     engine = connect(url)
     label_schema.create_schema(engine)
     label_schema.insert_rows(engine, label_schema.plain_rows())
-    with pytest.raises(DemoDatabaseError, match=r"webcam_snapshots.*not a\s+demo's"):
+    with pytest.raises(WebcamMLError, match=r"webcam_snapshots.*not a\s+demo's"):
         make_demo_data(tmp_path / "demo", database_url=url, **SMALL)
     assert not (tmp_path / "demo" / "images").exists()
     with engine.connect() as connection:
@@ -187,14 +187,14 @@ def test_labels_that_are_not_a_demo_are_left_alone(tmp_path, request, dialect):
 def test_pictures_that_no_demo_made_are_left_alone(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "000001.jpg").write_bytes(b"grandmother")
-    with pytest.raises(DemoFolderError, match=r"images has files.*--folder"):
+    with pytest.raises(WebcamMLError, match=r"images has files.*--folder"):
         make_demo_data(tmp_path, **SMALL)
     assert pictures(tmp_path) == {"000001.jpg": b"grandmother"}
 
 
 def test_a_password_is_never_shown(tmp_path):
     url = "postgresql://someone:Sesame%21@127.0.0.1:1/nowhere"
-    with pytest.raises(DemoDatabaseError, match="nowhere") as caught:
+    with pytest.raises(WebcamMLError, match="nowhere") as caught:
         make_demo_data(tmp_path, database_url=url, **SMALL)
     assert "Sesame" not in str(caught.value)
 

@@ -5,7 +5,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from webcam_ml.contracts import Target, target_of
-from webcam_ml.training import ProbeError, fit_probe
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.training import fit_probe
 
 BINARY, REGRESSION = target_of("binary"), target_of("regression")
 
@@ -95,28 +96,28 @@ def test_a_feature_without_variation_gets_no_weight() -> None:
 
 def test_constant_features_are_refused() -> None:
     features, target, groups = drawn()
-    with pytest.raises(ProbeError, match="same features"):
+    with pytest.raises(WebcamMLError, match="same features"):
         fit_probe(np.ones_like(features), target, groups, asked=BINARY)
 
 
 def test_features_that_are_not_finite_are_refused() -> None:
     features, target, groups = drawn()
     features[4, 2] = np.nan
-    with pytest.raises(ProbeError, match="1 of 180 pictures have features that are not finite"):
+    with pytest.raises(WebcamMLError, match="1 of 180 pictures have features that are not finite"):
         fit_probe(features, target, groups, asked=BINARY)
 
 
 @pytest.mark.parametrize("asked", [BINARY, REGRESSION])
 def test_one_webcam_only_is_refused(asked: Target) -> None:
     features, target, groups = drawn()
-    with pytest.raises(ProbeError, match="only 1 of 1 training webcams"):
+    with pytest.raises(WebcamMLError, match="only 1 of 1 training webcams"):
         fit_probe(features, target, np.zeros_like(groups), asked=asked)
 
 
 def test_positives_of_one_webcam_only_are_refused() -> None:
     features, _, groups = drawn()
     target = (groups == groups[0]).astype(float)
-    with pytest.raises(ProbeError, match="rarer class"):
+    with pytest.raises(WebcamMLError, match="rarer class"):
         fit_probe(features, target, groups, asked=BINARY)
 
 

@@ -15,14 +15,12 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
     BACKBONES,
     BackboneSpec,
-    WeightsError,
     extract_features,
     prepare_backbone,
 )
 from webcam_ml.features._backbones import _noise_pictures, get_backbone, load_weights
 from webcam_ml.training import (
     Checkpoint,
-    CheckpointError,
     TrainedModel,
     TrainingSettings,
     predict,
@@ -172,14 +170,14 @@ class Evil:
     "content", [b"", b"junk", pickle.dumps(Evil())], ids=["empty", "junk", "pickle"]
 )
 def test_a_best_pt_that_is_none_is_refused(content: bytes) -> None:
-    with pytest.raises(CheckpointError):
+    with pytest.raises(WebcamMLError):
         TrainedModel.from_bytes(content)
 
 
 def test_code_in_a_best_pt_does_not_run(capsys: pytest.CaptureFixture[str]) -> None:
     buffer = io.BytesIO()
     torch.save({"schema_version": 1, "model": Evil()}, buffer)
-    with pytest.raises(CheckpointError, match="more than plain tensors"):
+    with pytest.raises(WebcamMLError, match="more than plain tensors"):
         TrainedModel.from_bytes(buffer.getvalue())
     assert "code ran" not in capsys.readouterr().out
 
@@ -207,7 +205,7 @@ def test_a_weights_file_of_another_architecture_is_refused_by_name(tmp_path: Pat
 
     spec = weights_file(tmp_path / "weights.pt", models.resnet18().state_dict())
     with pytest.raises(
-        WeightsError, match=r"is not a mobilenet_v3_small: .* missing .* model_name"
+        WebcamMLError, match=r"is not a mobilenet_v3_small: .* missing .* model_name"
     ):
         prepare_backbone(spec, cache=tmp_path)
 
@@ -216,7 +214,7 @@ def test_a_weights_file_with_code_is_refused_and_does_not_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spec = weights_file(tmp_path / "weights.pt", {"weight": Evil()})
-    with pytest.raises(WeightsError, match="could run code: refused"):
+    with pytest.raises(WebcamMLError, match="could run code: refused"):
         prepare_backbone(spec, cache=tmp_path)
     assert "code ran" not in capsys.readouterr().out
 
@@ -226,14 +224,14 @@ def test_a_weights_file_with_code_is_refused_and_does_not_run(
     [("imagnet", "neither 'imagenet', 'none' nor an existing file"), (".", "nor an existing file")],
 )
 def test_weights_that_are_not_there_are_named(tmp_path: Path, weights: str, message: str) -> None:
-    with pytest.raises(WeightsError, match=message):
+    with pytest.raises(WebcamMLError, match=message):
         prepare_backbone(SPEC.model_copy(update={"weights": weights}), cache=tmp_path)
 
 
 def test_a_damaged_weights_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(b"PK not a zip")
-    with pytest.raises(WeightsError, match="damaged"):
+    with pytest.raises(WebcamMLError, match="damaged"):
         prepare_backbone(SPEC.model_copy(update={"weights": str(path)}), cache=tmp_path)
 
 
@@ -243,7 +241,7 @@ def test_an_impossible_download_names_the_ways_out(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     # A proxy that refuses connections stands for a machine without a way out.
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(WebcamMLError) as caught:
         prepare_backbone(SPEC.model_copy(update={"weights": "imagenet"}), cache=tmp_path)
     for text in ("could not be downloaded", str(tmp_path), "weights: none", "weights: /path/to/"):
         assert text in str(caught.value)

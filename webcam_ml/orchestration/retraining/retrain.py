@@ -27,10 +27,6 @@ MIN_INTERVAL_VARIABLE = "WEBCAM_ML_RETRAIN_MIN_INTERVAL_SECONDS"
 NumberT = TypeVar("NumberT", int, float)
 
 
-class RetrainConfigError(WebcamMLError):
-    """The run config of the retrain cannot be read, or a setting of it makes no sense."""
-
-
 @dataclass(frozen=True)
 class Retrain:
     """What a retrain does, and how much growth is worth one.
@@ -55,7 +51,7 @@ class Retrain:
             assets: Names of all assets in the graph.
 
         Raises:
-            RetrainConfigError: The file is missing or not right, or a threshold makes no sense; the
+            WebcamMLError: The file is missing or not right, or a threshold makes no sense; the
                 message names the file or the variable.
         """
         path = retrain_config()
@@ -63,7 +59,7 @@ class Retrain:
         try:
             judge_run_config(run_config, assets=assets, selected=None)
         except WebcamMLError as error:
-            raise RetrainConfigError(f"{path}: {error}") from None
+            raise WebcamMLError(f"{path}: {error}") from None
         manifest = ManifestSettings(**fields_for("manifest_full", run_config))
         return cls(
             run_config=run_config,
@@ -82,14 +78,14 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RetrainConfigError(
+        raise WebcamMLError(
             f"the run config of the retrain cannot be read: {path}: {error.strerror}. Set "
             f"{CONFIG_VARIABLE} to the path of a file like configs/retrain.yaml"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RetrainConfigError(f"{path} is no YAML: {error}") from None
+        raise WebcamMLError(f"{path} is no YAML: {error}") from None
     if not isinstance(content, Mapping) or not isinstance(content.get("ops", {}), Mapping):
-        raise RetrainConfigError(
+        raise WebcamMLError(
             f"{path} is no run config: it must begin with ops:, like configs/retrain.yaml"
         )
     return content
@@ -106,7 +102,7 @@ def _growth() -> GrowthSettings:
             ),
         )
     except (OverflowError, ValueError) as error:
-        raise RetrainConfigError(
+        raise WebcamMLError(
             f"{error}. It is set by {MIN_NEW_LABELS_VARIABLE}, {GROWTH_FRACTION_VARIABLE} or "
             f"{MIN_INTERVAL_VARIABLE}."
         ) from None
@@ -119,4 +115,4 @@ def _number(variable: str, kind: Callable[[str], NumberT], default: NumberT) -> 
     try:
         return kind(text)
     except ValueError:
-        raise RetrainConfigError(f"{variable} is {text!r}, which is no number.") from None
+        raise WebcamMLError(f"{variable} is {text!r}, which is no number.") from None

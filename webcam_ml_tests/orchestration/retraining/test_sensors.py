@@ -38,13 +38,14 @@ from dagster._core.remote_origin import (
 )
 
 from webcam_ml.dataset import Manifest
+from webcam_ml.errors import WebcamMLError
 from webcam_ml.orchestration.assets import ASSETS, labels_raw, manifest_full
 from webcam_ml.orchestration.build import build_definitions
 from webcam_ml.orchestration.jobs import WHOLE_GRAPH
 from webcam_ml.orchestration.resources import Workspace
 from webcam_ml.orchestration.retraining import history
 from webcam_ml.orchestration.retraining.presence import at_work
-from webcam_ml.orchestration.retraining.retrain import Retrain, RetrainConfigError
+from webcam_ml.orchestration.retraining.retrain import Retrain
 from webcam_ml.orchestration.retraining.sensors import build_sensors
 from webcam_ml.project import CONFIGS
 from webcam_ml_tests.label_schema import (
@@ -473,7 +474,7 @@ def test_a_threshold_that_makes_no_sense_is_a_skip_that_names_it(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str
 ) -> None:
     monkeypatch.setenv(f"WEBCAM_ML_RETRAIN_{variable}", value)
-    with pytest.raises(RetrainConfigError, match=sentence):
+    with pytest.raises(WebcamMLError, match=sentence):
         Retrain.from_environment(assets=NAMES)
 
 
