@@ -7,13 +7,13 @@ from ._lineage_tree import lineage_tree
 from ._live import LiveModel, candidate_counter, live_version, were_live
 from ._promotion import (
     Promotion,
-    PromotionRefused,
     promote,
     promote_override,
     rollback,
-    stored_models,
 )
 from ._prune import Pruned, prune
+from ._requirements import PromotionRefused
+from ._stored import stored_models
 from ._verify import Problem, verify
 
 __all__ = [
