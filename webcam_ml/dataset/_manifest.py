@@ -173,10 +173,20 @@ class Manifest:
             DocumentError: export_meta.json cannot be read.
         """
         (path,) = folder.glob("manifest_*.csv")
+        return cls.read(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read one manifest_….csv and what lies beside it.
+
+        Raises:
+            TableError: A column that is needed is missing or of another type.
+            DocumentError: export_meta.json cannot be read.
+        """
         return cls(
             frame=MANIFEST_TABLE.read(path),
-            details=DETAILS_TABLE.read(folder / DETAILS_FILE),
-            meta=ExportMeta.load(folder),
+            details=DETAILS_TABLE.read(path.parent / DETAILS_FILE),
+            meta=ExportMeta.load(path.parent),
             part=path.stem.removeprefix("manifest_"),
         )
 
