@@ -114,7 +114,9 @@ def test_gates_that_need_no_file_are_asked_and_the_others_named(
 def test_what_puts_the_worst_first_is_refused(
     write: Write, scores: pl.DataFrame, manifest: Manifest
 ) -> None:
-    found = evaluate(write(csv_of(scores.with_columns(1 - pl.col("raw_score")))), manifest)
+    found = evaluate(
+        write(csv_of(scores.with_columns(raw_score=1 - pl.col("raw_score")))), manifest
+    )
     assert not found.verdicts["quality_floor"].passed
     assert not found.verdicts["beats_trivial_baselines"].passed
 
