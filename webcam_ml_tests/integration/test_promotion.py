@@ -281,8 +281,12 @@ def test_a_defective_candidate_fails_its_run_with_that_sentence_first(project: P
     )
     other = {"ops": {"eval_report": {"config": {"bootstrap_samples": 201}}}}
     output = project.fail("eval_report,onnx_model,champion_comparison,production_model", other)
-    print(output)
+    told = output.split("STEP_FAILURE", 1)[1].split("Stack Trace", 1)[0]
+    assert " is defective. The report was measured on other scores than this file gives" in told
+    assert "Delete cache/features and materialize eval_report and onnx_model again" in told
+    assert "production_model stored" not in output
     assert production(project) == before
+    assert "defective" not in project.run(WEBCAM_ML, "history").stdout
 
 
 def test_every_gate_of_the_design_is_in_the_list_and_shown_as_a_check() -> None:

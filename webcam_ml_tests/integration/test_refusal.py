@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from dagster import AssetKey, DagsterInstance
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import BrowserContext, expect
 
 from webcam_ml.dataset import TargetConfig
 from webcam_ml.labels import LabelQuery
@@ -25,6 +25,22 @@ from webcam_ml_tests.integration.test_promotion import GOOD, IMPOSSIBLE
 from webcam_ml_tests.integration.test_web_page import browser_context, screenshots
 
 __all__ = ["browser_context", "screenshots"]
+
+
+# What a text stands in that ends, to the left or right, before the text does.
+CUT_BY = """element => {
+    const text = document.createRange()
+    text.selectNodeContents(element)
+    const {left, right} = text.getBoundingClientRect()
+    const cut = []
+    for (let one = element; one; one = one.parentElement) {
+        const box = one.getBoundingClientRect()
+        if (getComputedStyle(one).overflowX !== "visible" && (right > box.right + 1 || left < box.left - 1))
+            cut.push(one.outerHTML.slice(0, 100))
+    }
+    if (right > innerWidth) cut.push("the window")
+    return cut
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -150,12 +166,29 @@ def test_somebody_on_call_reads_why_within_one_click_of_the_run(
     monkeypatch.chdir(project.home)
     with DagsterInstance.from_config(str(project.home)) as instance:
         (run,) = instance.get_runs()
+        (refusal,) = read_refusals(project.artifacts / "production")
     page = browser_context.new_page()
     page.set_viewport_size({"width": 1440, "height": 900})
+
+    def reads_to_its_end(name: str) -> None:
+        """The sentence is on the screen, and nothing that it stands in cuts it."""
+        sentence = page.get_by_text(refusal.reason).last
+        sentence.scroll_into_view_if_needed()
+        expect(sentence).to_be_in_viewport(ratio=1.0)
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=screenshots / f"page_{name}.png", animations="disabled")
+        assert sentence.evaluate(CUT_BY) == []
+
     page.goto(f"{address}/runs/{run.run_id}")
+    expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()
+    reads_to_its_end("refused_run")
+    page.get_by_role("link", name="View Asset").last.click()
+    expect(page.get_by_text("Latest materialization")).to_be_visible()
+    reads_to_its_end("refused_production_model")
+    page.goto(f"{address}/assets/champion_comparison?view=checks&checkDetail=quality_floor")
+    expect(page.get_by_text("at least 0.999 needed").first).to_be_in_viewport()
     page.wait_for_load_state("networkidle")
-    page.screenshot(path=screenshots / "page_refused_run.png", animations="disabled")
-    print(page.locator("body").inner_text())
+    page.screenshot(path=screenshots / "page_refused_check.png", animations="disabled")
     page.close()
 
 

@@ -364,7 +364,7 @@ def test_being_worse_on_the_live_models_labels_is_measured_and_said(
         query=LabelQuery(label_source="public_aggregate"),
         frame=world.labels.frame.with_columns(
             pl.lit("public_aggregate").alias("label_source"),
-            *(6.0 - pl.col(name) for name in rated),
+            *((6.0 - pl.col(name)).alias(name) for name in rated),
             *(pl.col(stars[4 - place]).alias(name) for place, name in enumerate(stars)),
         ),
     )
