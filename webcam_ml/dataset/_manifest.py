@@ -216,7 +216,7 @@ def build_manifest(
     frame = (
         labels.frame.join(
             split.assign(
-                labels.frame["webcam_id"].unique().to_list(),
+                labels.frame["webcam_id"].drop_nulls().unique().to_list(),
                 groups=duplicate_webcams.groups if duplicate_webcams else (),
             ),
             on="webcam_id",

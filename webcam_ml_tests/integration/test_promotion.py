@@ -286,7 +286,7 @@ def test_a_defective_candidate_fails_its_run_with_that_sentence_first(project: P
     assert "Delete cache/features and materialize eval_report and onnx_model again" in told
     assert "production_model stored" not in output
     assert production(project) == before
-    assert "defective" not in project.run(WEBCAM_ML, "history").stdout
+    assert "  refused  " not in project.run(WEBCAM_ML, "history").stdout
 
 
 def test_every_gate_of_the_design_is_in_the_list_and_shown_as_a_check() -> None:

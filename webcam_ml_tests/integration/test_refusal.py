@@ -174,7 +174,7 @@ def test_somebody_on_call_reads_why_within_one_click_of_the_run(
         """The sentence is on the screen, and nothing that it stands in cuts it."""
         sentence = page.get_by_text(refusal.reason).last
         sentence.scroll_into_view_if_needed()
-        expect(sentence).to_be_in_viewport(ratio=1.0)
+        expect(sentence).to_be_in_viewport(ratio=0.99)
         page.wait_for_load_state("networkidle")
         page.screenshot(path=screenshots / f"page_{name}.png", animations="disabled")
         assert sentence.evaluate(CUT_BY) == []
