@@ -1,6 +1,7 @@
 """Between Dagster and the artifact store: pinned reading, the ancestor rule, versions by content."""
 
 import subprocess
+import textwrap
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -111,7 +112,9 @@ class ArtifactIOManager(ConfigurableIOManager):
                 "version": stored.version,
                 "unchanged": not is_new,
                 **{
-                    f"sha256 of {name}": record.sha256
+                    # In groups that may stand in lines: 64 letters push what is beside them off
+                    # the page.
+                    f"sha256 of {name}": " ".join(textwrap.wrap(record.sha256, 16))
                     for name, record in stored.lineage.files.items()
                     if len(stored.lineage.files) == 1 or not name.endswith((".png", ".html"))
                 },
