@@ -111,13 +111,13 @@ class ArtifactIOManager(ConfigurableIOManager):
                 "path": MetadataValue.path(str(stored.folder)),
                 "version": stored.version,
                 "unchanged": not is_new,
-                **{
-                    # In groups that may stand in lines: 64 letters push what is beside them off
-                    # the page.
-                    f"sha256 of {name}": " ".join(textwrap.wrap(record.sha256, 16))
+                # One entry in words that may stand in lines: a column of long names, or 64 letters
+                # without a blank, push what is beside them off the page.
+                "sha256": "; ".join(
+                    f"{name} {' '.join(textwrap.wrap(record.sha256, 16))}"
                     for name, record in stored.lineage.files.items()
                     if len(stored.lineage.files) == 1 or not name.endswith((".png", ".html"))
-                },
+                ),
             }
         )
 

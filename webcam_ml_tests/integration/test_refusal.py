@@ -186,7 +186,7 @@ def test_somebody_on_call_reads_why_within_one_click_of_the_run(
     expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()
     reads_to_its_end("refused_run")
     page.get_by_role("link", name="View Asset").last.click()
-    expect(page.get_by_text("Latest materialization")).to_be_visible()
+    expect(page.get_by_text("Latest materialization", exact=True)).to_be_visible()
     reads_to_its_end("refused_production_model")
     page.goto(f"{address}/assets/champion_comparison?view=checks&checkDetail=quality_floor")
     expect(page.get_by_text("at least 0.999 needed").first).to_be_in_viewport()
