@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from webcam_ml import __version__
 from webcam_ml.demo import add_demo_data_command
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.foreign import add_evaluate_command
 from webcam_ml.live import add_release_commands
 from webcam_ml.project import add_init_command
 from webcam_ml.scoring import add_score_command
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_demo_data_command(subparsers)
     add_score_command(subparsers, fetch=_fetch)
     add_summary_command(subparsers)
+    add_evaluate_command(subparsers)
     add_release_commands(subparsers)
     options = parser.parse_args(arguments)
     logging.basicConfig(

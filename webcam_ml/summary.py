@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -143,26 +144,31 @@ def _pictures(stored: dict[str, StoredArtifact]) -> list[str]:
 def _metrics(stored: dict[str, StoredArtifact]) -> list[str]:
     if "eval_report" not in stored:
         return []
-    report = _read(stored["eval_report"], "eval_report.json")
+    return headlines(_read(stored["eval_report"], "eval_report.json"))
+
+
+def headlines(report: Mapping[str, Any]) -> list[str]:
+    """Say how large the test split of an eval_report.json is, and what was measured on it."""
     split = report["test_split"]
-    lines = [
+    return [
         (
             f"Test split: {split['rows']:,} rows of {split['webcams']:,} webcams that the model never saw "
             f"(as good as {split['effective_webcams']:.1f} equal ones)"
-        )
+        ),
+        *(
+            f"  {name:<20} {with_interval(report['metrics'][name])}"
+            for name in target_of(report["target_type"]).headline_metrics
+        ),
     ]
-    for name in target_of(report["target_type"]).headline_metrics:
-        metric = report["metrics"][name]
-        if metric["value"] is None:
-            lines.append(f"  {name:<20} –")
-            continue
-        interval = (
-            f"  (95 % interval {metric['low']:.3f} to {metric['high']:.3f})"
-            if metric["low"] is not None
-            else ""
-        )
-        lines.append(f"  {name:<20} {metric['value']:.3f}{interval}")
-    return lines
+
+
+def with_interval(metric: Mapping[str, Any]) -> str:
+    """Write a metric of a report with its interval, a dash if it has no value."""
+    if metric["value"] is None:
+        return "–"
+    if metric["low"] is None:
+        return f"{metric['value']:.3f}"
+    return f"{metric['value']:.3f}  (95 % interval {metric['low']:.3f} to {metric['high']:.3f})"
 
 
 def _verdict(stored: dict[str, StoredArtifact]) -> list[str]:

@@ -3,6 +3,7 @@ from ._manifest import (
     Manifest,
     UnusableTargetsError,
     build_manifest,
+    require_people_on_webcams,
     require_usable_targets,
 )
 from ._pictures import RowsWithPictures, rows_with_pictures
@@ -19,6 +20,7 @@ __all__ = [
     "TargetConfig",
     "UnusableTargetsError",
     "build_manifest",
+    "require_people_on_webcams",
     "require_usable_targets",
     "rows_with_pictures",
 ]

@@ -21,7 +21,7 @@ from webcam_ml.dataset._splits import SPLIT_NAMES, SplitConfig, SplitName
 from webcam_ml.dataset._targets import TargetConfig
 from webcam_ml.dataset.duplicates import DuplicateWebcams
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.labels import LabelQuery, Labels
+from webcam_ml.labels import LABEL_SOURCES, LabelQuery, Labels
 
 META = Document("export_meta.json", made_by="manifest_full")
 DETAILS_FILE = "snapshot_details.csv"
@@ -173,10 +173,20 @@ class Manifest:
             DocumentError: export_meta.json cannot be read.
         """
         (path,) = folder.glob("manifest_*.csv")
+        return cls.read(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read one manifest_….csv and what lies beside it.
+
+        Raises:
+            TableError: A column that is needed is missing or of another type.
+            DocumentError: export_meta.json cannot be read.
+        """
         return cls(
             frame=MANIFEST_TABLE.read(path),
-            details=DETAILS_TABLE.read(folder / DETAILS_FILE),
-            meta=ExportMeta.load(folder),
+            details=DETAILS_TABLE.read(path.parent / DETAILS_FILE),
+            meta=ExportMeta.load(path.parent),
             part=path.stem.removeprefix("manifest_"),
         )
 
@@ -197,7 +207,8 @@ def build_manifest(
         duplicate_webcams: Webcams that are one camera and go into one split; none by default.
 
     Raises:
-        UnusableTargetsError: Ratings off the scale, an empty split, or a split with one class.
+        UnusableTargetsError: Ratings off the scale, an empty split, or a split with one class; a
+            row to be judged on that is not of a webcam or not rated by people.
     """
     target = target or TargetConfig()
     split = split or SplitConfig()
@@ -205,7 +216,7 @@ def build_manifest(
     frame = (
         labels.frame.join(
             split.assign(
-                labels.frame["webcam_id"].unique().to_list(),
+                labels.frame["webcam_id"].drop_nulls().unique().to_list(),
                 groups=duplicate_webcams.groups if duplicate_webcams else (),
             ),
             on="webcam_id",
@@ -213,6 +224,10 @@ def build_manifest(
         )
         .with_columns(target.label_of(pl.col("label_value")).cast(pl.Float64).alias("target_label"))
         .sort("snapshot_id")
+    )
+    # A row without a webcam has no split.
+    require_people_on_webcams(
+        frame.filter(pl.col("split").ne_missing("train")), "validation and test"
     )
     meta = ExportMeta(
         query=labels.query,
@@ -285,6 +300,28 @@ def _other_thresholds(rows: pl.DataFrame) -> str:
             "more webcams"
         )
     return f"Their labels run from {low:g} to {high:g} stars: set binary_threshold between them"
+
+
+def require_people_on_webcams(frame: pl.DataFrame, part: str) -> None:
+    """Refuse to judge a model on rows that are no webcam's, or that nobody rated.
+
+    A model that was good on photographs and useless on webcams once had an F1 of .84, because
+    nearly all of its test positives were photographs.
+
+    Raises:
+        UnusableTargetsError: There is such a row.
+    """
+    strange = frame.filter(
+        pl.col("webcam_id").is_null() | ~pl.col("label_source").is_in(list(LABEL_SOURCES))
+    )
+    if strange.height:
+        row = strange.row(0, named=True)
+        raise UnusableTargetsError(
+            f"{strange.height} of {frame.height} {part} rows are not of a webcam or not "
+            f"rated by people, the first is snapshot {row['snapshot_id']} (label source "
+            f"{row['label_source']}). Models are judged on webcams and people's ratings alone: "
+            "materialize labels_raw and manifest_full again"
+        )
 
 
 def _require_ratings_on_scale(labels: Labels) -> None:

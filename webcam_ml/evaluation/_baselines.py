@@ -37,7 +37,8 @@ def measure_baselines(
 ) -> list[Baseline]:
     """Measure the baselines on the test rows and the model's improvement over each.
 
-    Their decision threshold is chosen as the model's is: by F1 on validation.
+    Their decision threshold is chosen as the model's is: by F1 on validation. Without pictures there
+    are no channel means, and that baseline is left out.
 
     Args:
         validation: The split for thresholds.
@@ -49,7 +50,8 @@ def measure_baselines(
         (name, np.full(validation.rows, constants[name]), np.full(test.rows, constants[name]))
         for name in test.asked.constants
     ]
-    scores.append(("channel_means", validation.channel_means, test.channel_means))
+    if validation.channel_means is not None and test.channel_means is not None:
+        scores.append(("channel_means", validation.channel_means, test.channel_means))
     return [_baseline(name, validation, test, *both) for name, *both in scores]
 
 

@@ -81,7 +81,7 @@ def enough_test_data(report: EvalReport, limits: EvalLimits = DEFAULT_LIMITS) ->
     )
 
 
-def beats_trivial_baselines(report: EvalReport) -> Verdict:
+def beats_trivial_baselines(report: EvalReport, *, without_pictures: bool = False) -> Verdict:
     """Judge whether the model has learned more than what is trivial.
 
     The one-sided 95 % bound of the improvement in the primary metric must be above 0 against every
@@ -91,12 +91,15 @@ def beats_trivial_baselines(report: EvalReport) -> Verdict:
 
     Args:
         report: The evidence.
+        without_pictures: Whether the channel means need not have been measured.
     """
     document = report.document
     competing = target_of(document.target_type).competing
     rivals = [one for one in document.baselines if one.name in competing]
     numbers: dict[str, float | int | str | None] = {"metric": document.primary_metric}
-    failed = []
+    measured = {one.name for one in rivals}
+    missing = [name.replace("_", " ") for name in competing if name not in measured]
+    failed = [] if without_pictures else [f"{name} (not measured)" for name in missing]
     for rival in rivals:
         numbers[f"improvement_over_{rival.name}"] = rival.improvement.value
         numbers[f"lower_bound_over_{rival.name}"] = rival.improvement_lower_bound
@@ -108,7 +111,10 @@ def beats_trivial_baselines(report: EvalReport) -> Verdict:
     names = " and ".join(one.name.replace("_", " ") for one in rivals)
     return Verdict(
         True,
-        f"Better than {names}, by the one-sided 95 % bound of {document.primary_metric}.",
+        f"Better than {names}, by the one-sided 95 % bound of {document.primary_metric}."
+        + (
+            f" Not compared with {', '.join(missing)}: no pictures were at hand." if missing else ""
+        ),
         numbers,
     )
 

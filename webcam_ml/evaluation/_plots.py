@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from webcam_ml.contracts import STARS, target_of
-from webcam_ml.evaluation._document import EvalDocument, Reliability
+from webcam_ml.evaluation._document import Baseline, EvalDocument, Reliability
 from webcam_ml.evaluation._rows import SplitRows
 from webcam_ml.figures import BLUE, DARK, GREY, ORANGE, clear_axis, new_figure, png
 from webcam_ml.metrics import FloatArray, Interval, whole_stars
@@ -79,6 +79,11 @@ def _words(interval: Interval, digits: int = 2) -> str:
     )
 
 
+def _channel_means(document: EvalDocument) -> Baseline | None:
+    """Give the baseline that sees colours; None if no pictures were at hand."""
+    return next((one for one in document.baselines if one.name == "channel_means"), None)
+
+
 # --- binary ---------------------------------------------------------------------------------------
 
 
@@ -98,11 +103,9 @@ def _roc_and_precision_recall(document: EvalDocument, test: SplitRows) -> "Figur
     )
     positives = float(test.target.sum())
     negatives = test.rows - positives
-    baseline = next(one for one in document.baselines if one.name == "channel_means")
-    curves = (
-        ("model", test.prediction, document.metrics, BLUE, 2.4, "-"),
-        ("mean colour only", test.channel_means, baseline.metrics, ORANGE, 1.6, "--"),
-    )
+    curves = [("model", test.prediction, document.metrics, BLUE, 2.4, "-")]
+    if (baseline := _channel_means(document)) and test.channel_means is not None:
+        curves.append(("mean colour only", test.channel_means, baseline.metrics, ORANGE, 1.6, "--"))
     if positives and negatives:
         for name, score, metrics, colour, width, style in curves:
             chosen, true, _ = _curve(test.target, score)
@@ -161,15 +164,14 @@ def _error_curve(document: EvalDocument, test: SplitRows) -> "Figure":
     figure, (left, right) = _figure(
         2, "How far is the model from what people said?", _basis(document)
     )
-    by_name = {one.name: one for one in document.baselines}
-    median = by_name["median"]
+    median = next(one for one in document.baselines if one.name == "median")
     always = np.full(test.rows, median.constant)
-    curves = (
-        ("model", test.prediction, document.metrics["mae"], BLUE, 2.4, "-"),
-        ("mean colour only", test.channel_means, by_name["channel_means"].metrics["mae"],
-         ORANGE, 1.6, "--"),
-        ("always the median", always, median.metrics["mae"], GREY, 1.6, ":"),
-    )  # fmt: skip
+    curves = [("model", test.prediction, document.metrics["mae"], BLUE, 2.4, "-")]
+    if (baseline := _channel_means(document)) and test.channel_means is not None:
+        curves.append(
+            ("mean colour only", test.channel_means, baseline.metrics["mae"], ORANGE, 1.6, "--")
+        )
+    curves.append(("always the median", always, median.metrics["mae"], GREY, 1.6, ":"))
     for name, prediction, mae, colour, width, style in curves:
         off = np.sort(np.abs(prediction - test.target))
         left.step(

@@ -83,8 +83,8 @@ def build_eval_report(
     Args:
         predictions: Validation and test rows with the columns snapshot_id, webcam_id, split (``val``
             or ``test``), phase, captured_at (ISO text or null), target_label, label_value,
-            raw_score (0–1), channel_means_score (0–1), uncalibrated_score (0–1 or
-            null), webcam_source (or null), stars_1 … stars_5 (how many ratings of each).
+            raw_score (0–1), channel_means_score and uncalibrated_score (0–1, or null in all rows),
+            webcam_source (or null), stars_1 … stars_5 (how many ratings of each).
         target_type: ``binary`` (target_label 0 or 1) or ``regression`` (target_label 1–5; the
             prediction in stars is 1 + 4 · raw_score).
         decision_threshold: Binary: raw scores at or above it count as positive. Else None.

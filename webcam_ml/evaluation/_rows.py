@@ -75,16 +75,14 @@ class SplitRows:
         return self.asked.prediction(self._floats("raw_score"))
 
     @cached_property
-    def channel_means(self) -> FloatArray:
-        """[rows] the channel-mean baseline's prediction, on the scale of the targets."""
-        return self.asked.prediction(self._floats("channel_means_score"))
+    def channel_means(self) -> FloatArray | None:
+        """[rows] the channel-mean baseline's prediction, or None if no pictures were at hand."""
+        return self._prediction_if_any("channel_means_score")
 
     @cached_property
     def uncalibrated(self) -> FloatArray | None:
         """[rows] the score before calibration, or None if there is none."""
-        if self.frame["uncalibrated_score"].null_count() == self.rows:
-            return None
-        return self.asked.prediction(self._floats("uncalibrated_score"))
+        return self._prediction_if_any("uncalibrated_score")
 
     @cached_property
     def label_value(self) -> FloatArray:
@@ -144,6 +142,11 @@ class SplitRows:
             self.random_state,
         )
 
+    def _prediction_if_any(self, column: str) -> FloatArray | None:
+        if self.frame[column].null_count() == self.rows:
+            return None
+        return self.asked.prediction(self._floats(column))
+
     def _floats(self, column: str) -> FloatArray:
         return self.frame[column].cast(pl.Float64).to_numpy()
 
@@ -177,11 +180,11 @@ def split_rows(
         "target_label": target_of(target_type).scale,
         "label_value": RATING_SCALE,
         "raw_score": (0.0, 1.0),
-        "channel_means_score": (0.0, 1.0),
         **dict.fromkeys(STAR_COLUMNS, (0.0, float("inf"))),
     }
-    if frame["uncalibrated_score"].null_count() < frame.height:
-        on_scale["uncalibrated_score"] = (0.0, 1.0)
+    for column in ("channel_means_score", "uncalibrated_score"):
+        if frame[column].null_count() < frame.height:
+            on_scale[column] = (0.0, 1.0)
     for column, (low, high) in on_scale.items():
         value = pl.col(column).cast(pl.Float64)
         good = (value.is_finite() & value.is_between(low, high)).fill_null(False)

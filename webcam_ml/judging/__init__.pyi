@@ -1,11 +1,6 @@
-from ._compare import (
-    ComparisonResult,
-    CountCandidate,
-    Counted,
-    WasLive,
-    compare_with_champion,
-    from_demo,
-)
+from ._beside_live import pair_within_margin
+from ._changes import from_demo
+from ._compare import ComparisonResult, compare_with_champion
 from ._evidence import (
     ASSET,
     COMPARISON_FILE,
@@ -20,7 +15,8 @@ from ._evidence import (
 )
 from ._gates import DEFECTS, GATES, GATES_OF_SCHEMA, WARNINGS, Gate, judge
 from ._luck import allowed_error
-from ._pair import MAX_ROWS_OF_A_CAMERA
+from ._pair import MAX_ROWS_OF_A_CAMERA, CountCandidate, Counted, ScoredRows, measure_pair
+from ._rivals import WasLive
 from ._runtime import ModelFile
 from ._settings import MAX_REASON_LENGTH, ComparisonSettings, WeakSlice
 
@@ -46,6 +42,7 @@ __all__ = [
     "JudgedBy",
     "ModelFile",
     "Part",
+    "ScoredRows",
     "WasLive",
     "WeakSlice",
     "allowed_error",
@@ -53,4 +50,6 @@ __all__ = [
     "compare_with_champion",
     "from_demo",
     "judge",
+    "measure_pair",
+    "pair_within_margin",
 ]

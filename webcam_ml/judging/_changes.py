@@ -35,6 +35,11 @@ def changes_between(
             yield Change(kind="model", what=what, champion=old, candidate=trainings[1][what])
 
 
+def from_demo(stored: StoredArtifact) -> bool:
+    """Whether an artifact descends from the demo's label database, which its lineage marks."""
+    return bool((stored.lineage.database or {}).get("demo", False))
+
+
 def _meta_of(model: StoredArtifact, store: ArtifactStore) -> ExportMeta:
     """Read how the labels of a stored model were made."""
     manifest = store.find("manifest_full", model.lineage.ancestors["manifest_full"])

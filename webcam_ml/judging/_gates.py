@@ -1,8 +1,9 @@
 """The gates of promotion: pure functions from stored evidence to a verdict, all in one list.
 
-Whoever adds a gate writes a function and enters it at the end of `GATES`; then the comparison shows
-it, the promotion insists on it, and ``webcam-ml verify`` repeats it. Nothing here reads a file or a
-clock.
+Here are those that look at the candidate alone; `_beside_live` has those that look at the live
+model. Whoever adds a gate writes a function and enters it at the end of `GATES`; then the comparison
+shows it, the promotion insists on it, and ``webcam-ml verify`` repeats it. Nothing here reads a file
+or a clock.
 The list is all that Dagster needs of this module when it loads, so evidence is imported where it is
 judged.
 """
@@ -14,9 +15,17 @@ from typing import TYPE_CHECKING
 
 from webcam_ml.contracts import target_of
 from webcam_ml.evaluation import Verdict
+from webcam_ml.judging._beside_live import (
+    no_demo_over_real,
+    no_looser_than_before,
+    not_worse_on_live_labels,
+    not_worse_than_best_ever,
+    not_worse_than_champion,
+    same_definition,
+)
 
 if TYPE_CHECKING:
-    from webcam_ml.judging._evidence import Comparison, Pair, Rival
+    from webcam_ml.judging._evidence import Comparison
 
 Gate = Callable[["Comparison"], Verdict]
 Numbers = dict[str, float | int | str | None]
@@ -80,21 +89,6 @@ def quality_floor(comparison: Comparison) -> Verdict:
         metrics, baselines=baselines, floors=evidence.settings
     )
     return Verdict(floor.passed, floor.reason, floor.numbers)
-
-
-def not_worse_than_champion(comparison: Comparison) -> Verdict:
-    """Judge whether the candidate is at most a margin worse than the live model.
-
-    The bound is taken at .05 / (k (k + 1)) for the k-th candidate since the live model went live.
-    """
-    champion = comparison.evidence.champion
-    if champion is None:
-        return Verdict(
-            True, "No model was live to compare with; the floors decide alone.", {"champion": None}
-        )
-    if comparison.evidence.schema_version == 1:
-        return _within_margin(comparison, champion, "the live model")
-    return _pair_within_margin(comparison, champion)
 
 
 def scores_match_report(comparison: Comparison) -> Verdict:
@@ -168,37 +162,6 @@ def no_test_rows_left_out(comparison: Comparison) -> Verdict:
     return Verdict(True, f"{found}.", numbers)
 
 
-def no_looser_than_before(comparison: Comparison) -> Verdict:
-    """Judge whether floors and margins are looser than usual, or than for the live model."""
-    from webcam_ml.judging._settings import ComparisonSettings
-
-    evidence, settings = comparison.evidence, comparison.evidence.settings
-    before = None if evidence.champion is None else evidence.champion.judged_by
-    looser = list(settings.looser_than(ComparisonSettings(), evidence.target_type))
-    if before is not None:
-        looser += [
-            f"{what}, by which the live model was judged"
-            for what in settings.looser_than(before.settings, evidence.target_type)
-            if what not in looser
-        ]
-    numbers: Numbers = {"looser": len(looser)}
-    if not looser:
-        return Verdict(True, "Floors and margins are no looser than usual or before.", numbers)
-    if not settings.relaxed_because:
-        return Verdict(
-            False,
-            f"Judged by less than usual or before: {'; '.join(looser)}. If that is meant, give "
-            "champion_comparison the config relaxed_because with the reason; it goes into the "
-            "ledger.",
-            numbers,
-        )
-    return Verdict(
-        True,
-        f"Relaxed on purpose: {'; '.join(looser)}. Reason given: {settings.relaxed_because}",
-        numbers,
-    )
-
-
 def no_weak_slice(comparison: Comparison) -> Verdict:
     """Judge whether some part of the test pictures is served clearly worse than the whole."""
     from webcam_ml.evaluation import EvalReport
@@ -224,89 +187,6 @@ def serves_in_runtime(comparison: Comparison) -> Verdict:
         serving.at_most <= MAX_SERVED_DIFFERENCE,
         f"A fresh process served {serving.pictures} pictures, at most {serving.at_most:g} off the "
         f"scores judged here (limit {MAX_SERVED_DIFFERENCE:g}).",
-        numbers,
-    )
-
-
-def same_definition(comparison: Comparison) -> Verdict:
-    """Judge whether what is predicted and measured, and whose ratings count, is as before."""
-    changes = [one for one in comparison.evidence.changes if one.kind == "definition"]
-    numbers: Numbers = {one.what: f"{one.champion} → {one.candidate}" for one in changes}
-    if not changes:
-        return Verdict(
-            True,
-            "Threshold, division of the webcams and whose ratings count are as before.",
-            numbers,
-        )
-    what = ", ".join(f"{one.what} from {one.champion} to {one.candidate}" for one in changes)
-    given = comparison.evidence.settings.definition_change
-    if not given:
-        return Verdict(
-            False,
-            f"What is being predicted or measured changed: {what}. If that is meant, give "
-            "champion_comparison the config definition_change with the reason; it goes into the "
-            "ledger.",
-            numbers,
-        )
-    return Verdict(True, f"Changed on purpose: {what}. Reason given: {given}", numbers)
-
-
-def no_demo_over_real(comparison: Comparison) -> Verdict:
-    """Judge that labels of the demo database do not replace a model made from another."""
-    champion = comparison.evidence.champion
-    numbers: Numbers = {
-        "candidate": "demo" if comparison.evidence.candidate.from_demo else "real",
-        "champion": None if champion is None else "demo" if champion.from_demo else "real",
-    }
-    if comparison.evidence.candidate.from_demo and champion and not champion.from_demo:
-        return Verdict(
-            False,
-            f"The candidate learned from the demo database, and {champion.model_version} from real "
-            "ratings. Keep the demo in a store of its own (WEBCAM_ML_ARTIFACTS).",
-            numbers,
-        )
-    return Verdict(True, "No demo model would replace one made from real ratings.", numbers)
-
-
-def not_worse_than_best_ever(comparison: Comparison) -> Verdict:
-    """Judge whether small losses, each within the margin, have added up; a warning, not a gate."""
-    best = comparison.evidence.best_ever_live
-    if best is None:
-        return Verdict(True, "No earlier model was better than the live one.", {"best": None})
-    return _within_margin(comparison, best, "the best that was ever live", certain=True)
-
-
-def not_worse_on_live_labels(comparison: Comparison) -> Verdict:
-    """Judge whether the candidate is worse by the live model's labels; a warning, not a gate."""
-    champion = comparison.evidence.champion
-    found = None if champion is None else champion.on_live_labels
-    if champion is None or found is None:
-        return Verdict(True, "Candidate and live model mean the same by a label.", {})
-    difference = found.difference
-    numbers: Numbers = {
-        "rows": found.rows,
-        "webcams": found.webcams,
-        "difference": difference.value,
-        "low": difference.low,
-        "high": difference.high,
-    }
-    if difference.value is None:
-        return Verdict(
-            False, f"By the live model's labels nothing can be said: {difference.reason}.", numbers
-        )
-    asked = target_of(comparison.evidence.target_type)
-    worse = asked.is_better(0.0, difference.value)
-    return Verdict(
-        not worse,
-        f"By the labels of the live model, {champion.model_version}, the candidate is "
-        f"{'worse' if worse else 'not worse'}: {asked.primary_metric_name} "
-        f"differs by {difference.value:+.3f}"
-        + (
-            ""
-            if difference.low is None or difference.high is None
-            else f" (95 % interval {difference.low:+.3f} to {difference.high:+.3f})"
-        )
-        + f" on {found.rows} rows of {found.webcams} webcams that have both labels.",
         numbers,
     )
 
@@ -355,147 +235,3 @@ def judge(comparison: Comparison) -> dict[str, Verdict]:
     schema = comparison.evidence.schema_version
     asked = GATES if schema == max(GATES_OF_SCHEMA) else GATES_OF_SCHEMA[schema]
     return {name: gate(comparison) for name, gate in GATES.items() if name in asked}
-
-
-def _pair_within_margin(comparison: Comparison, champion: Rival) -> Verdict:
-    """Judge the bound of the difference on the pair, which must be able to carry a verdict."""
-    from webcam_ml.judging._luck import allowed_error, bound_of
-
-    evidence = comparison.evidence
-    asked = target_of(evidence.target_type)
-    limit = asked.margin(evidence.settings)
-    live = f"the live model, {champion.model_version}"
-    numbers: Numbers = {
-        "rival": champion.model_version,
-        "rival_sha256": champion.model_sha256,
-        "limit": limit,
-        "rows_left_out": champion.rows_left_out,
-    }
-    pair = champion.pair
-    if pair is None:
-        return Verdict(
-            False,
-            f"Cannot be compared with {live}: no row is left that it was not trained or tuned on.",
-            numbers,
-        )
-    error = allowed_error(pair.candidate_number)
-    numbers |= {
-        "rows": pair.rows,
-        "webcams": pair.webcams,
-        "effective_webcams": pair.effective_webcams,
-        "candidate_number": pair.candidate_number,
-        "allowed_error": error,
-        "difference": pair.difference,
-    }
-    on_test = champion.metrics.get(evidence.primary_metric)
-    if on_test is not None:
-        numbers |= {
-            "candidate": on_test.candidate.value,
-            "of_rival": on_test.rival.value,
-            "difference_on_test": on_test.difference.value,
-        }
-    short = _too_small(pair)
-    if short:
-        return Verdict(
-            False,
-            f"Cannot be judged beside {live}: the rows that are new to both have {short} that are "
-            "needed. Rate pictures of cameras that are new.",
-            numbers,
-        )
-    if pair.difference is None or pair.standard_error is None:
-        return Verdict(
-            False, f"The difference to {live}, cannot be judged: {pair.reason}.", numbers
-        )
-    if pair.standard_error == 0.0 and not pair.same_scores:
-        return Verdict(
-            False,
-            f"Cannot be judged beside {live}: the difference is the same in every resample of the "
-            "cameras, although the two say different things, so these rows do not show how far it "
-            "may be from the truth.",
-            numbers,
-        )
-    bound = bound_of(pair, error, lower=asked.higher_is_better)
-    numbers["bound"] = bound
-    passed = asked.is_better(bound, limit)
-    side = "above" if asked.higher_is_better else "below"
-    sentence = (
-        f"{asked.primary_metric_name} differs from {live}, by {pair.difference:+.3f}, perhaps "
-        f"{bound:+.3f} ({side} {limit:+.3f} needed), on {pair.rows} rows of "
-        f"{pair.webcams} webcams of {' and '.join(pair.splits)}. It is candidate "
-        f"{pair.candidate_number} since that model went live, so the bound is one-sided with "
-        f"{1 - error:.4g}."
-    )
-    if on_test is not None and on_test.difference.value is not None:
-        sentence += f" On test alone: {on_test.difference.value:+.3f}."
-    if not passed:
-        sentence += " What helps is ratings of cameras that are new, or a person's override."
-    return Verdict(passed, sentence, numbers)
-
-
-def _too_small(pair: Pair) -> str:
-    """Say what a pair lacks of the limits that hold for a test split; empty if nothing."""
-    from webcam_ml.evaluation import DEFAULT_LIMITS as LIMITS
-
-    found = {
-        "rows": (pair.rows, LIMITS.min_rows),
-        "webcams": (pair.webcams, LIMITS.min_webcams),
-        "positives": (pair.positives, LIMITS.min_rows_of_each_class),
-        "negatives": (pair.rows - pair.positives, LIMITS.min_rows_of_each_class),
-        "webcams with a positive": (
-            pair.webcams_with_a_positive,
-            LIMITS.min_webcams_with_a_positive,
-        ),
-        "effective webcams": (pair.effective_webcams, LIMITS.min_effective_webcams),
-    }
-    return ", ".join(
-        f"{value:g} of {needed:g} {what}"
-        for what, (value, needed) in found.items()
-        if value < needed
-    )
-
-
-def _within_margin(
-    comparison: Comparison, rival: Rival, role: str, *, certain: bool = False
-) -> Verdict:
-    """Compare with a rival: by the bound, or (`certain`) by the value, for a mere warning."""
-    evidence = comparison.evidence
-    asked = target_of(evidence.target_type)
-    limit = asked.margin(evidence.settings)
-    numbers: Numbers = {
-        "rival": rival.model_version,
-        "rival_sha256": rival.model_sha256,
-        "rows": rival.rows,
-        "webcams": rival.webcams,
-        "rows_left_out": rival.rows_left_out,
-        "limit": limit,
-    }
-    paired = rival.metrics.get(evidence.primary_metric)
-    if paired is None:
-        return Verdict(
-            False,
-            f"Cannot be compared with {role}, {rival.model_version}: of the test rows "
-            f"{rival.rows} are left that it was not trained or tuned on, and "
-            f"{rival.rows_left_out} are not.",
-            numbers,
-        )
-    difference = paired.difference.value
-    bound = paired.lower_bound if asked.higher_is_better else paired.upper_bound
-    numbers |= {"candidate": paired.candidate.value, "of_rival": paired.rival.value}
-    numbers |= {"difference": difference, "bound": bound}
-    judged = difference if certain else bound
-    if difference is None or judged is None:
-        return Verdict(
-            False,
-            f"The difference to {role}, {rival.model_version}, cannot be judged: "
-            f"{paired.difference.reason}.",
-            numbers,
-        )
-    side = "above" if asked.higher_is_better else "below"
-    words = "the value decides" if bound is None or certain else f"perhaps {bound:+.3f}"
-    return Verdict(
-        asked.is_better(judged, limit),
-        f"{asked.primary_metric_name} differs from {role}, {rival.model_version}, by "
-        f"{difference:+.3f}, {words} (one-sided 95 %; {side} {limit:+.3f} needed) on {rival.rows} "
-        f"rows of {rival.webcams} webcams.",
-        numbers,
-    )

@@ -2,16 +2,17 @@
 
 import hashlib
 import io
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from webcam_ml.contracts import TargetType, target_of
-from webcam_ml.errors import WebcamMLError
-from webcam_ml.labels import LABEL_SOURCES
+from webcam_ml.dataset import SPLIT_NAMES
+from webcam_ml.judging._evidence import Pair
 from webcam_ml.metrics import (
     FloatArray,
     WebcamEstimate,
@@ -22,7 +23,19 @@ from webcam_ml.metrics import (
 # A camera counts as at most this many rows in the pair: else six busy cameras decide alone. Fewer
 # would ask another question: with 10, a model that is worse on just these six passes too often.
 MAX_ROWS_OF_A_CAMERA = 30
+STORED_DIGITS = 6
 IDENTITY = ("snapshot_id", "camera_id", "split", "target_label", "sha256")
+
+
+class Counted(NamedTuple):
+    """Which candidate this is, from 1, since the line of the ledger that made the rival live."""
+
+    since_entry: int
+    candidate_number: int
+
+
+# From model_version, the model's SHA-256 and that of the pair's rows; the same pair keeps its number.
+CountCandidate = Callable[[str, str, str], Counted]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,23 +171,34 @@ class ScoredRows:
         return bool(np.array_equal(one, other))
 
 
-def require_people_on_webcams(manifest_frame: pl.DataFrame, part: str) -> None:
-    """Refuse to judge a model on rows that are no webcam's, or that nobody rated.
+def measure_pair(rows: ScoredRows, first: str, second: str, counted: Counted) -> Pair:
+    """Measure the difference that decides, first model less second, and how much it can say.
 
-    A model that was good on photographs and useless on webcams once had an F1 of .84, because
-    nearly all of its test positives were photographs.
-
-    Raises:
-        WebcamMLError: There is such a row.
+    Args:
+        rows: At least one, with the scores of both.
+        first: The candidate's role.
+        second: The live model's role.
+        counted: Which candidate it is.
     """
-    strange = manifest_frame.filter(
-        pl.col("webcam_id").is_null() | ~pl.col("label_source").is_in(list(LABEL_SOURCES))
+    difference = rows.primary_difference(first, second)
+    return Pair(
+        splits=[name for name in SPLIT_NAMES if name in set(rows.frame["split"])],
+        sha256=rows.sha256,
+        since_entry=counted.since_entry,
+        candidate_number=counted.candidate_number,
+        rows=rows.rows,
+        webcams=rows.n_cameras,
+        positives=int(rows.positive.sum()),
+        webcams_with_a_positive=len(np.unique(rows.cameras[rows.positive])),
+        effective_webcams=round(difference.effective_webcams, 2),
+        difference=stored_bound(difference.value),
+        standard_error=stored_bound(difference.standard_error),
+        reason=difference.reason,
+        same_scores=rows.say_the_same(first, second),
     )
-    if strange.height:
-        row = strange.row(0, named=True)
-        raise WebcamMLError(
-            f"{strange.height} of {manifest_frame.height} {part} rows are not of a webcam or not "
-            f"rated by people, the first is snapshot {row['snapshot_id']} (label source "
-            f"{row['label_source']}). Models are judged on webcams and people's ratings alone: "
-            "materialize labels_raw and manifest_full again"
-        )
+
+
+def stored_bound(value: float | None) -> float | None:
+    """Round to what evidence keeps, as `Interval` does."""
+    # + 0.0 makes −0.0 plain.
+    return None if value is None else round(value, STORED_DIGITS) + 0.0

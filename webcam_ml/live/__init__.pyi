@@ -4,16 +4,16 @@ from ._judged import Refusal, read_refusals
 from ._layout import production_folder
 from ._ledger import Ledger, LedgerEntry
 from ._lineage_tree import lineage_tree
-from ._live import LiveModel, candidate_counter, live_version, were_live
+from ._live import LiveModel, LiveOnTest, candidate_counter, live_on_test, live_version, were_live
 from ._promotion import (
     Promotion,
-    PromotionRefused,
     promote,
     promote_override,
     rollback,
-    stored_models,
 )
 from ._prune import Pruned, prune
+from ._requirements import PromotionRefused
+from ._stored import stored_models
 from ._verify import Problem, verify
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "LedgerDamagedError",
     "LedgerEntry",
     "LiveModel",
+    "LiveOnTest",
     "Problem",
     "Promotion",
     "PromotionRefused",
@@ -29,6 +30,7 @@ __all__ = [
     "add_release_commands",
     "candidate_counter",
     "lineage_tree",
+    "live_on_test",
     "live_version",
     "production_folder",
     "promote",

@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import polars as pl
+
 from webcam_ml.contracts import Document, TargetType, target_of
+from webcam_ml.evaluation import EvalReport
 from webcam_ml.export import MODEL_FILE
 from webcam_ml.judging import (
     ASSET,
@@ -17,7 +20,7 @@ from webcam_ml.judging import (
     ModelFile,
     WasLive,
 )
-from webcam_ml.live._judged import Refusal, count_candidate
+from webcam_ml.live._judged import JudgedCandidates, Refusal, count_candidate
 from webcam_ml.live._layout import production_folder, version_folder
 from webcam_ml.live._ledger import Ledger, LedgerEntry
 from webcam_ml.live._production import changing_production
@@ -133,6 +136,52 @@ def _judged_by(store: ArtifactStore, entry: LedgerEntry) -> JudgedBy | None:
         settings=evidence.settings,
         rows=evidence.test_split.rows,
         rows_missing=evidence.test_split.missing,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LiveOnTest:
+    """What the live model said of the test rows of its day, for whoever is to be set beside it.
+
+    Attributes:
+        model_version: Its name.
+        scores: `snapshot_id` and `live_score` (0–1) of its test rows, which it never saw.
+        next_number: Which candidate the next one would be since it went live; none is recorded.
+    """
+
+    model_version: str
+    scores: pl.DataFrame
+    next_number: Counted
+
+
+def live_on_test(store: ArtifactStore, target_type: TargetType) -> LiveOnTest | None:
+    """Read what the live model said of its test rows; None if there is none, or it was not kept.
+
+    Raises:
+        LedgerDamagedError: The ledger is not what was written.
+        ArtifactDamagedError: The report on it is not what was written.
+    """
+    folder = production_folder(store)
+    ledger = Ledger.read(folder)
+    live = ledger.live(target_type)
+    record = None if live is None else live.lineage.get("eval_report")
+    if live is None or record is None:
+        return None
+    predictions = store.find("eval_report", record.data_version).load(EvalReport).predictions
+    if predictions is None:
+        return None
+    since = ledger.reign(target_type, "")
+    numbers = [
+        one.candidate_number
+        for one in JudgedCandidates.read(folder).entries
+        if (one.target_type, one.since_entry) == (target_type, since)
+    ]
+    return LiveOnTest(
+        live.version,
+        predictions.filter(pl.col("split") == "test").select(
+            "snapshot_id", live_score=pl.col("raw_score")
+        ),
+        Counted(since, max(numbers, default=0) + 1),
     )
 
 

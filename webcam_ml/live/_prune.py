@@ -12,7 +12,7 @@ from webcam_ml.judging import ASSET
 from webcam_ml.live._layout import PRODUCTION, production_folder
 from webcam_ml.live._ledger import Ledger
 from webcam_ml.live._production import changing_production
-from webcam_ml.live._promotion import stored_versions
+from webcam_ml.live._stored import stored_versions
 from webcam_ml.store import ArtifactMissingError, ArtifactStore
 
 

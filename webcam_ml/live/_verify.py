@@ -37,7 +37,7 @@ from webcam_ml.live._ledger import (
     LedgerEntry,
 )
 from webcam_ml.live._production import LOCK_FILE, sha256_of
-from webcam_ml.live._promotion import LINEAGE_FILE, stored_versions
+from webcam_ml.live._stored import LINEAGE_FILE, stored_versions
 from webcam_ml.store import (
     ArtifactDamagedError,
     ArtifactMissingError,

@@ -1,6 +1,7 @@
 """Between Dagster and the artifact store: pinned reading, the ancestor rule, versions by content."""
 
 import subprocess
+import textwrap
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -110,11 +111,13 @@ class ArtifactIOManager(ConfigurableIOManager):
                 "path": MetadataValue.path(str(stored.folder)),
                 "version": stored.version,
                 "unchanged": not is_new,
-                **{
-                    f"sha256 of {name}": record.sha256
+                # One entry in words that may stand in lines: a column of long names, or 64 letters
+                # without a blank, push what is beside them off the page.
+                "sha256": "; ".join(
+                    f"{name} {' '.join(textwrap.wrap(record.sha256, 16))}"
                     for name, record in stored.lineage.files.items()
                     if len(stored.lineage.files) == 1 or not name.endswith((".png", ".html"))
-                },
+                ),
             }
         )
 

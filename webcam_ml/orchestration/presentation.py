@@ -273,7 +273,7 @@ def of_comparison(result: "ComparisonResult") -> Metadata:
     """The candidate beside the live model, the verdict of each gate, and the plot."""
     comparison = result.comparison
     shown: Metadata = {
-        "metrics": table(_compared(comparison)),
+        **_compared(comparison),
         "verdicts": verdict_table(comparison.verdicts),
         "comparison": picture(comparison.plot),
     }
@@ -282,43 +282,46 @@ def of_comparison(result: "ComparisonResult") -> Metadata:
     return shown
 
 
-def _compared(comparison: "Comparison") -> list[dict[str, str]]:
-    """One row a metric, few enough columns that none is cut on a narrow page."""
-    champion = comparison.evidence.champion
-    paired = {} if champion is None else champion.metrics
-
-    def interval(one: "Interval") -> str:
-        if one.value is None:
-            return one.reason or "–"
-        if one.low is None or one.high is None:
-            return f"{one.value:.3f}"
-        return f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
-
-    return [
-        {
-            "metric (95 % interval)": name,
-            "candidate": interval(paired[name].candidate if name in paired else own),
-            **(
-                {
-                    "live model": interval(paired[name].rival),
-                    "difference": interval(paired[name].difference),
-                }
-                if name in paired
-                else {}
-            ),
+def _compared(comparison: "Comparison") -> Metadata:
+    """A table for each model and for the difference: of a wider one the page cuts the end off."""
+    champion, own = comparison.evidence.champion, comparison.evidence.candidate.metrics
+    tables: dict[str, Mapping[str, Interval]] = {"candidate": own}
+    if champion is not None and champion.metrics:
+        paired = champion.metrics.items()
+        tables = {
+            "candidate": {name: one.candidate for name, one in paired},
+            "live model": {name: one.rival for name, one in paired},
+            "difference": {name: one.difference for name, one in paired},
         }
-        for name, own in comparison.evidence.candidate.metrics.items()
-    ]
+    return {
+        what: table(
+            [
+                {"metric": name, "95 % interval": _with_interval(one)}
+                for name, one in metrics.items()
+            ]
+        )
+        for what, metrics in tables.items()
+    }
+
+
+def _with_interval(one: "Interval") -> str:
+    if one.value is None:
+        return one.reason or "–"
+    if one.low is None or one.high is None:
+        return f"{one.value:.3f}"
+    return f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})"
 
 
 def of_refusal(live: "LiveModel", refusal: "Refusal") -> Metadata:
-    """What is live all the same, which candidate was refused, and why."""
+    """What is live all the same, which candidate was refused, and why.
+
+    No table: it would be wider than the page, and the sentence beside it would lose its end.
+    """
     return {
         "live": live.model_version or "no model",
         "refused": refusal.version,
         "refused because": MetadataValue.text(refusal.reason),
         "to let it go live all the same": override_command(refusal.version),
-        "verdicts": verdict_table(refusal.verdicts),
     }
 
 

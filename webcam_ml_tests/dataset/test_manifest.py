@@ -130,3 +130,39 @@ def test_labels_off_the_scale_become_no_targets(value: float) -> None:
     )
     with pytest.raises(UnusableTargetsError, match=r"1 of 160 labels are off .* snapshot 7 with"):
         build_manifest(replace(labels, frame=off))
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize(
+    "strange",
+    [{"label_source": pl.lit("a language model")}, {"webcam_id": pl.lit(None, pl.Int64)}],
+    ids=["not rated by people", "not of a webcam"],
+)
+def test_what_is_not_of_webcams_and_people_never_enters_validation_or_test(
+    split: str, strange: dict[str, pl.Expr]
+) -> None:
+    labels = make_labels()
+    judged = build_manifest(labels).frame.filter(pl.col("split") == split)["snapshot_id"][0]
+    one = pl.col("snapshot_id") == judged
+    frame = labels.frame.with_columns(
+        pl.when(one).then(value).otherwise(pl.col(name)).alias(name)
+        for name, value in strange.items()
+    )
+    with pytest.raises(
+        UnusableTargetsError,
+        match=rf"1 of \d+ validation and test rows are not of a webcam .* snapshot {judged} ",
+    ):
+        build_manifest(replace(labels, frame=frame))
+
+
+def test_what_no_person_rated_may_be_learned_from() -> None:
+    labels = make_labels()
+    train = build_manifest(labels).split("train").frame["snapshot_id"]
+    frame = labels.frame.with_columns(
+        pl.when(pl.col("snapshot_id").is_in(train.to_list()))
+        .then(pl.lit("a language model"))
+        .otherwise(pl.col("label_source"))
+        .alias("label_source")
+    )
+    parts = build_manifest(replace(labels, frame=frame))
+    assert set(parts.split("train").frame["label_source"]) == {"a language model"}

@@ -11,9 +11,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import yaml
 
+from webcam_ml.contracts import IMAGE_INDEX_TABLE
+from webcam_ml.dataset.images import ArrayCache
 from webcam_ml_tests.integration.project import DAGSTER, WEBCAM_ML, Project, demo_project
 
 # A network and a size at which the drawn webcams can be told apart, and no larger.
@@ -253,6 +257,36 @@ def test_evidence_of_other_bytes_is_refused(project: Project) -> None:
     output = project.fail("production_model")
     assert "champion_comparison" in output
     assert production(project) == before
+
+
+def test_a_defective_candidate_fails_its_run_with_that_sentence_first(project: Project) -> None:
+    """Somebody wrote the cache of features: the report is measured on scores that no file gives."""
+    before = production(project)
+    cache = project.folder / "cache"
+    shared = cache.readlink()
+    cache.unlink()
+    shutil.copytree(shared, cache, symlinks=True)
+    (features,) = (cache / "features").glob("*.sqlite")
+    features.unlink()
+    pictures = IMAGE_INDEX_TABLE.read(project.latest("image_index") / "image_index.csv", "sha256")
+
+    def forged(digest: str) -> npt.NDArray[np.float32]:
+        return np.random.default_rng(int(digest[:8], 16)).random(512 + 3, np.float32)
+
+    ArrayCache(features, np.float32).compute_missing(
+        pictures["sha256"].drop_nulls().to_list(),
+        forged,
+        decode=lambda digest: digest,
+        what="forged",
+    )
+    other = {"ops": {"eval_report": {"config": {"bootstrap_samples": 201}}}}
+    output = project.fail("eval_report,onnx_model,champion_comparison,production_model", other)
+    told = output.split("STEP_FAILURE", 1)[1].split("Stack Trace", 1)[0]
+    assert " is defective. The report was measured on other scores than this file gives" in told
+    assert "Delete cache/features and materialize eval_report and onnx_model again" in told
+    assert "production_model stored" not in output
+    assert production(project) == before
+    assert "  refused  " not in project.run(WEBCAM_ML, "history").stdout
 
 
 def test_every_gate_of_the_design_is_in_the_list_and_shown_as_a_check() -> None:

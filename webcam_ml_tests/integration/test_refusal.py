@@ -1,16 +1,48 @@
 """A candidate that is judged and refused is a result: the run succeeds and says why, and what to do."""
 
 import json
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dagster import AssetKey, DagsterInstance
+from playwright.sync_api import BrowserContext, expect
 
+from webcam_ml.dataset import TargetConfig
+from webcam_ml.labels import LabelQuery
 from webcam_ml.live import read_refusals
 from webcam_ml.orchestration.live_events import tick
+from webcam_ml.orchestration.retraining.history import is_done, last_training
 from webcam_ml.store import ArtifactStore
 from webcam_ml_tests.integration.project import WEBCAM_ML, Project, demo_project
+from webcam_ml_tests.integration.server import free_port, wait_for
 from webcam_ml_tests.integration.test_promotion import GOOD, IMPOSSIBLE
+from webcam_ml_tests.integration.test_web_page import browser_context, screenshots
+
+__all__ = ["browser_context", "screenshots"]
+
+
+# What a text stands in that ends, to the left or right, before the text does; nobody moves a table
+# sideways who does not know that there is more.
+CUT_BY = """element => {
+    for (let one = element; one; one = one.parentElement) one.scrollLeft = 0
+    const text = document.createRange()
+    text.selectNodeContents(element)
+    const {left, right} = text.getBoundingClientRect()
+    const cut = []
+    for (let one = element; one; one = one.parentElement) {
+        const box = one.getBoundingClientRect()
+        if (getComputedStyle(one).overflowX !== "visible" && (right > box.right + 1 || left < box.left - 1))
+            cut.push(one.outerHTML.slice(0, 100))
+    }
+    if (right > innerWidth) cut.push("the window")
+    return cut
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +105,94 @@ def test_the_checks_are_red_with_candidate_sentence_and_command(
         assert "at least 0.999 needed" in floor.description
         assert "webcam-ml promote" in floor.metadata["to let it go live all the same"].text
         assert not floor.blocking
+
+
+def test_the_sensor_counts_it_as_trained(
+    refused: tuple[Project, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same labels would give the same model, and the gates would say the same again."""
+    project, _ = refused
+    store = ArtifactStore(project.artifacts)
+    monkeypatch.chdir(project.home)
+    with DagsterInstance.from_config(str(project.home)) as instance:
+        (run,) = instance.get_runs()
+        assert is_done(instance, run)
+        training = last_training(
+            instance, store, query=LabelQuery(), target=TargetConfig(binary_threshold=4.0)
+        )
+    assert training is not None
+    assert training.checkpoint.data_version == store.latest("checkpoint").data_version
+    assert training.labels.data_version == store.latest("labels_raw").data_version
+
+
+@pytest.fixture
+def address(refused: tuple[Project, str]) -> Iterator[str]:
+    """Dagster's page on the project."""
+    project, _ = refused
+    port = free_port()
+    with (project.folder / "page.log").open("wb") as log:
+        process = subprocess.Popen(
+            [WEBCAM_ML.with_name("dagster-webserver"), "-p", str(port), "-w", "workspace.yaml"],
+            cwd=project.home,
+            env=project.env(),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        assert process.poll() is None, (project.folder / "page.log").read_text()
+        try:
+            with urllib.request.urlopen(f"{url}/server_info", timeout=10):
+                return True
+        except (ConnectionError, urllib.error.URLError):
+            return False
+
+    try:
+        wait_for("the page", answers)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_somebody_on_call_reads_why_within_one_click_of_the_run(
+    refused: tuple[Project, str],
+    address: str,
+    browser_context: BrowserContext,
+    screenshots: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project, _ = refused
+    monkeypatch.chdir(project.home)
+    with DagsterInstance.from_config(str(project.home)) as instance:
+        (run,) = instance.get_runs()
+        (refusal,) = read_refusals(project.artifacts / "production")
+    page = browser_context.new_page()
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+    def reads_to_its_end(name: str) -> None:
+        """The sentence is on the screen, and nothing that it stands in cuts it."""
+        sentence = page.get_by_text(refusal.reason).last
+        sentence.scroll_into_view_if_needed()
+        expect(sentence).to_be_in_viewport(ratio=0.99)
+        page.wait_for_load_state("networkidle")
+        cut = sentence.evaluate(CUT_BY)
+        page.screenshot(path=screenshots / f"page_{name}.png", animations="disabled")
+        assert cut == []
+
+    page.goto(f"{address}/runs/{run.run_id}")
+    expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()
+    reads_to_its_end("refused_run")
+    page.get_by_role("link", name="View Asset").last.click()
+    expect(page.get_by_text("Latest materialization", exact=True)).to_be_visible()
+    reads_to_its_end("refused_production_model")
+    page.goto(f"{address}/assets/champion_comparison?view=checks&checkDetail=quality_floor")
+    expect(page.get_by_text("at least 0.999 needed").first).to_be_in_viewport()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=screenshots / "page_refused_check.png", animations="disabled")
+    page.close()
 
 
 def test_a_command_and_a_run_of_elsewhere_appear_on_the_page_once(

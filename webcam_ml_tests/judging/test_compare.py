@@ -18,6 +18,7 @@ from webcam_ml.evaluation import EvalReport
 from webcam_ml.export import ExportedModel, score_pictures
 from webcam_ml.judging import (
     MAX_ROWS_OF_A_CAMERA,
+    WARNINGS,
     Comparison,
     ComparisonSettings,
     EvidenceError,
@@ -26,11 +27,12 @@ from webcam_ml.judging import (
     judge,
 )
 from webcam_ml.judging._runtime import RuntimeProcess, score_in_runtime
+from webcam_ml.labels import LabelQuery
 from webcam_ml.live import PromotionRefused, candidate_counter, promote_override, were_live
 from webcam_ml.store import ArtifactStore
 from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
 from webcam_ml_tests.live.models import Made, Works, make, make_world_of
-from webcam_ml_tests.world import World
+from webcam_ml_tests.world import World, make_world
 
 
 def beside(live: Live, world: World) -> dict[str, Any]:
@@ -347,6 +349,62 @@ def test_another_definition_is_refused_unless_a_reason_is_given(
     assert judge(live.works.compare(found, cache, settings).load(Comparison))[
         "same_definition"
     ].passed
+
+
+def test_being_worse_on_the_live_models_labels_is_measured_and_said(
+    live: Live, made: dict[str, Made]
+) -> None:
+    """Two kinds of rating, of which one likes what the other dislikes: each model is good by its own."""
+    world = made["better"].world
+    live.promote("better")
+    stars = [f"stars_{star}" for star in range(1, 6)]
+    rated = ("label_value", "cached_rating", "fresh_rating")
+    others = replace(
+        world.labels,
+        query=LabelQuery(label_source="public_aggregate"),
+        frame=world.labels.frame.with_columns(
+            pl.lit("public_aggregate").alias("label_source"),
+            *((6.0 - pl.col(name)).alias(name) for name in rated),
+            *(pl.col(stars[4 - place]).alias(name) for place, name in enumerate(stars)),
+        ),
+    )
+    candidate = make(make_world(world.cache.parent, labels=others))
+    comparison = live.works.compare(
+        live.works.add(candidate), world.cache, ComparisonSettings(definition_change="the public")
+    ).load(Comparison)
+    rival = comparison.evidence.champion
+    assert rival is not None
+    assert rival.on_live_labels is not None
+    assert {one.what for one in comparison.evidence.changes if one.kind == "definition"} == {
+        "label_source"
+    }
+    # No camera has more rows than may count, so the reference is the plain AUC of each.
+    rows = pl.concat([world.manifest.split(part).frame for part in ("val", "test")])
+    scored = {
+        name: one.report.predictions.select("snapshot_id", name=pl.col("raw_score"))
+        for name, one in (("candidate", candidate), ("live", made["better"]))
+        if one.report.predictions is not None
+    }
+    auc = {}
+    for name, scores in scored.items():
+        both = rows.join(scores, on="snapshot_id")
+        auc[name] = roc_auc_score(both["target_label"].to_numpy(), both["name"].to_numpy())
+    found = rival.on_live_labels
+    assert (found.rows, found.webcams) == (rows.height, rows["webcam_id"].n_unique())
+    assert found.difference.value == pytest.approx(auc["candidate"] - auc["live"], abs=2e-3)
+    assert found.difference.high is not None
+    assert found.difference.high < 0
+    verdict = WARNINGS["not_worse_on_live_labels"](comparison)
+    assert not verdict.passed
+    assert f"By the labels of the live model, {made['better'].version}, the candidate is worse" in (
+        verdict.reason
+    )
+    assert comparison.verdicts["not_worse_on_live_labels"].reason == verdict.reason
+    # By its own labels it is the better one.
+    assert judge(comparison)["quality_floor"].passed
+    assert rival.pair is not None
+    assert rival.pair.difference is not None
+    assert rival.pair.difference > 0
 
 
 def test_the_best_that_was_ever_live_is_compared_with_if_it_is_not_the_live_one(

@@ -19,6 +19,7 @@ from webcam_ml.judging import (
     allowed_error,
     judge,
 )
+from webcam_ml.judging import _beside_live as beside_live
 from webcam_ml.judging import _gates as gates_module
 from webcam_ml.judging._evidence import Change, OnLiveLabels, ReportAgreement, Serving
 from webcam_ml.live import PromotionRefused
@@ -72,12 +73,13 @@ def test_every_gate_of_the_design_is_in_the_list_under_its_own_name() -> None:
 def test_no_gate_that_is_written_is_missing_from_the_list() -> None:
     written = {
         name
-        for name, value in vars(gates_module).items()
+        for module in (gates_module, beside_live)
+        for name, value in vars(module).items()
         if inspect.isfunction(value)
-        and value.__module__ == gates_module.__name__
+        and value.__module__ == module.__name__
         and not name.startswith("_")
     }
-    assert written == {*GATES, *WARNINGS, "judge"}
+    assert written == {*GATES, *WARNINGS, "judge", "pair_within_margin"}
 
 
 def test_a_good_candidate_passes_all(good: Comparison) -> None:

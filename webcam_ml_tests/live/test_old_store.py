@@ -16,7 +16,7 @@ from webcam_ml.live import (
     verify,
     were_live,
 )
-from webcam_ml.live._promotion import stored_versions
+from webcam_ml.live._stored import stored_versions
 from webcam_ml.store import ArtifactStore
 
 OLD = Path(__file__).parents[1] / "stores" / "v0_1"

@@ -82,7 +82,11 @@ class Note:
 
 
 class Course:
-    """How the next run goes: well, or it fails before, after or at the gate behind the training."""
+    """How the next run goes.
+
+    Well; it fails before or behind the training, or at the gate (as runs of version 0.1 did); or its
+    model is judged and refused, which is a run that succeeds.
+    """
 
     now = "well"
 
@@ -106,7 +110,15 @@ def quality_floor() -> AssetCheckResult:
     return AssetCheckResult(passed=Course.now != "gate says no")
 
 
-STEPS = [labels_raw, manifest_full, checkpoint, champion_comparison, quality_floor]
+@asset_check(asset="champion_comparison")
+def not_worse_than_champion() -> AssetCheckResult:
+    return AssetCheckResult(passed=Course.now != "refused")
+
+
+STEPS = [
+    labels_raw, manifest_full, checkpoint, champion_comparison, quality_floor,
+    not_worse_than_champion,
+]  # fmt: skip
 
 
 @dataclass
@@ -176,7 +188,7 @@ class House:
             instance=self.instance,
             raise_on_error=False,
         )
-        assert result.success == (course == "well")
+        assert result.success == (course in ("well", "refused"))
         run = self.instance.get_run_by_id(result.run_id)
         assert run is not None
         return run
@@ -314,6 +326,12 @@ SCRIPT: list[tuple[Callable[[House], object], str, bool]] = [
         "60 of 50 new labels since THEN (60 gone): retrain.",
         True,
     ),
+    (
+        lambda house: house.run(house.asked, "refused"),
+        "0 of 50 new labels since THEN.",
+        False,
+    ),
+    (lambda house: house.rate(50), "50 of 50 new labels since THEN: retrain.", True),
     # A training by hand counts like one of the sensor's own.
     (lambda house: house.run(), "0 of 50 new labels since THEN.", False),
 ]

@@ -1,0 +1,86 @@
+"""What the store holds of models and of evidence on them, the newest first."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+from webcam_ml.export import ModelMeta
+from webcam_ml.judging import ASSET, COMPARISON_FILE, Comparison
+from webcam_ml.live._requirements import PromotionRefused
+from webcam_ml.store import ArtifactStore, Lineage, StoredArtifact
+
+logger = logging.getLogger(__name__)
+
+LINEAGE_FILE = "lineage.json"
+
+
+def stored_versions(store: ArtifactStore, asset: str) -> Iterator[StoredArtifact]:
+    """Yield every readable version of an asset, the newest first."""
+    damaged = store.damaged(asset)
+    for path in sorted((store.root / asset).glob(f"*/{LINEAGE_FILE}"), reverse=True):
+        folder = path.parent
+        if folder.name.startswith(".") or folder in damaged:
+            continue
+        try:
+            lineage = Lineage.load(folder)
+        except (OSError, ValueError) as error:
+            logger.warning("%s cannot be read and is passed over (%s)", path, error)
+            continue
+        yield StoredArtifact(asset=asset, version=folder.name, folder=folder, lineage=lineage)
+
+
+def stored_models(store: ArtifactStore) -> dict[str, StoredArtifact]:
+    """Give every model of the store by its model_version, the newest where several have the same.
+
+    Whatever was ever live is among them: `prune` keeps it.
+    """
+    models: dict[str, StoredArtifact] = {}
+    for stored in stored_versions(store, "onnx_model"):
+        try:
+            name = ModelMeta.load(stored.folder).model_version
+        except (OSError, ValueError) as error:
+            logger.warning("%s is passed over: %s", stored.folder, error)
+            continue
+        models.setdefault(name, stored)
+    return models
+
+
+def find_candidate(store: ArtifactStore, version: str) -> StoredArtifact:
+    models = stored_models(store)
+    if version not in models:
+        raise PromotionRefused(
+            f"there is no model {version}. Stored candidates: {', '.join(sorted(models)) or 'none'}"
+        )
+    return models[version]
+
+
+def newest_evidence(
+    store: ArtifactStore, candidate: StoredArtifact
+) -> tuple[StoredArtifact, Comparison] | None:
+    found = [
+        stored
+        for stored in stored_versions(store, ASSET)
+        if stored.lineage.inputs.get("onnx_model") == candidate.data_version
+    ]
+    if not found:
+        return None
+    # Names begin with a time, and a clock may have been set back; the pointer knows better.
+    latest = store.latest(ASSET).version
+    newest = next((one for one in found if one.version == latest), found[0])
+    return newest, newest.load(Comparison)
+
+
+def candidates_judged(store: ArtifactStore, comparison: Comparison) -> int:
+    """Count the different models that were ever judged on this test split (`prune` keeps them)."""
+    split = comparison.evidence.test_split.sha256
+    models = {comparison.evidence.candidate.model_sha256}
+    for stored in stored_versions(store, ASSET):
+        # Two facts are enough, whatever else an older version wrote; damage elsewhere in old
+        # evidence must not keep a new model from going live.
+        try:
+            content = json.loads((stored.folder / COMPARISON_FILE).read_bytes())
+            if content["test_split"]["sha256"] == split:
+                models.add(content["candidate"]["model_sha256"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.warning("%s is not counted: %s", stored.folder, error)
+    return len(models)
