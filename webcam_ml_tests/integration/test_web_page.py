@@ -308,11 +308,10 @@ def after_materialize_all(after_the_demo_job: Dagster, weights: Path) -> Dagster
     launchpad = page.get_by_role("dialog")
     editor = launchpad.locator(".CodeMirror").first
     expect(editor).to_contain_text("weights: imagenet")
-    replacements = {"imagenet": str(weights)}
+    dagster.replace(editor, "imagenet", str(weights))
     if dagster.image_size is not None:
-        replacements["224"] = str(dagster.image_size)
-    for default, wanted in replacements.items():
-        dagster.replace(editor, default, wanted)
+        # The size that goes with the model is no default that could be typed over.
+        dagster.replace(editor, "strategy", f"image_size: {dagster.image_size}\n{{indent}}strategy")
     expect(editor).to_contain_text(f"weights: {weights}")
     expect(launchpad.get_by_text("No errors")).to_be_visible()
     dagster.shoot("materialize_all")
