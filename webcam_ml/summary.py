@@ -135,9 +135,12 @@ def _pictures(stored: dict[str, StoredArtifact]) -> list[str]:
     meta = _read(stored["image_index"], "image_index_meta.json")
     failed = ", ".join(f"{n} {reason}" for reason, n in meta["failures_by_reason"].items())
     counts = meta["counts"]
+    missing = [f"failed: {failed}"] if failed else []
+    if left_out := counts.get("left_out"):
+        missing.append(f"left out: {left_out:,} that show a placeholder")
     return [
-        f"Pictures: {counts['ok']:,} of {counts['snapshots']:,} readable"
-        + (f" (failed: {failed})" if failed else "")
+        f"Pictures: {counts['ok']:,} of {counts['snapshots']:,} in use"
+        + (f" ({'; '.join(missing)})" if missing else "")
     ]
 
 

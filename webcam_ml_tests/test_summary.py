@@ -1,6 +1,7 @@
 """`webcam-ml summary` on a store of which parts were made again."""
 
 import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,20 @@ class Text:
         return cls((folder / "text.txt").read_text())
 
 
+@dataclass
+class Index:
+    """The part of an image_index that a summary reads."""
+
+    meta: dict[str, object]
+
+    def save(self, folder: Path) -> None:
+        (folder / "image_index_meta.json").write_text(json.dumps(self.meta))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Index":
+        return cls(json.loads((folder / "image_index_meta.json").read_text()))
+
+
 def write(store: ArtifactStore, asset: str, text: str) -> StoredArtifact:
     inputs = {name: store.latest(name) for name in GRAPH[asset]}
     stored, _ = store.write(asset, Text(text), inputs=inputs, provenance=Provenance("run"))
@@ -43,6 +58,25 @@ def notes(capsys: pytest.CaptureFixture[str], since: int | None = None) -> dict[
     assert run(argparse.Namespace(since=since, json=False)) == 0
     lines = capsys.readouterr().out.partition("Where things are\n")[2].splitlines()
     return {line.split()[0]: line.partition("  (")[2].removesuffix(")") for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("counts", "failures", "sentence"),
+    [
+        ({"ok": 900, "left_out": 0}, {}, "Pictures: 900 of 900 in use"),
+        ({"ok": 896}, {"not_found": 4}, "Pictures: 896 of 900 in use (failed: 4 not_found)"),
+        (
+            {"ok": 884, "left_out": 12},
+            {"truncated": 4},
+            "Pictures: 884 of 900 in use (failed: 4 truncated; left out: 12 that show a placeholder)",
+        ),
+    ],
+)
+def test_every_picture_that_is_not_used_is_counted(store, capsys, counts, failures, sentence):
+    meta = {"counts": {"snapshots": 900, **counts}, "failures_by_reason": failures}
+    store.write("image_index", Index(meta), inputs={}, provenance=Provenance("run"))
+    assert run(argparse.Namespace(since=None, json=False)) == 0
+    assert sentence in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.usefixtures("store")
