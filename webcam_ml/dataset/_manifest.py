@@ -36,7 +36,7 @@ class ExportMeta:
     """The content of export_meta.json: how a manifest was made and what is in it.
 
     `binary_threshold` is None for regression, where it decides nothing. `duplicate_webcams` is None
-    unless they were looked for, and then left out of the file.
+    if they were not looked for; the file then lacks that key.
     """
 
     query: LabelQuery
@@ -117,7 +117,7 @@ class Manifest:
 
     Attributes:
         frame: The contract's ten columns; `target_label` is 0 or 1 (binary) or 1–5 (regression).
-        details: What reports want beside them: webcam title and source, stars given, by snapshot_id.
+        details: Further columns for reports: webcam title and source, stars given, by snapshot_id.
         meta: How the whole manifest was made; the same for all splits of one manifest.
         part: `full`, or the name of the split.
     """
@@ -208,7 +208,7 @@ def build_manifest(
 
     Raises:
         UnusableTargetsError: Ratings off the scale, an empty split, or a split with one class; a
-            row to be judged on that is not of a webcam or not rated by people.
+            validation or test row that is not of a webcam or not rated by people.
     """
     target = target or TargetConfig()
     split = split or SplitConfig()
@@ -254,7 +254,7 @@ def build_manifest(
 
 
 def _sha256(frame: pl.DataFrame) -> str:
-    # Bytes from the start: a million labels as text, and again as bytes, are 300 MB.
+    # Written as bytes at once: a million labels as text, and then as bytes too, would be 300 MB.
     buffer = io.BytesIO()
     frame.write_csv(buffer)
     return hashlib.sha256(buffer.getbuffer()).hexdigest()

@@ -15,8 +15,8 @@ class RowsWithPictures:
 
     Attributes:
         frame: The manifest's columns, `sha256`, and `camera_id`: the same for webcams that the
-            manifest takes for one camera, else webcam_id. What may not be torn apart (folds,
-            resamples) goes by it.
+            manifest takes for one camera, else webcam_id. Folds and resamples keep the rows of
+            one camera together.
         left_out: How many rows have no usable picture, by reason; `placeholder` counts those that
             show a card instead of what the webcam sees.
     """

@@ -1,6 +1,6 @@
 """The cameras: where each stands, what it looks at, and how it turns light into pixels.
 
-What a camera sees on an evening is `_weather`, how its picture is drawn `_picture`.
+`_weather` says what a camera sees on an evening, `_picture` draws its picture.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SPLIT_PLACES: dict[int, SplitName] = {
     3: "test", 6: "val", 9: "test", 12: "val", 15: "test", 18: "val",
 }  # fmt: skip
 
-# One camera stands in the database twice: the second id shows the first one's view, and the two
+# One camera is in the database twice: the second id shows the first one's view, and the two
 # are in different splits.
 MIRRORED_INDEX = 7
 MIRROR_INDEX = 5

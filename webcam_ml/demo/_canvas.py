@@ -1,6 +1,6 @@
 """A canvas that draws every shape into all maps of a foreground at once.
 
-What stands in front of which camera is `_scenery`; how the maps are lit is `_picture`.
+`_scenery` decides what stands in front of which camera; `_picture` lights the maps.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The demo's label database: made whole in one transaction, and never over anybody's data."""
+"""The demo's label database: made whole in one transaction, and never over existing data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,7 +56,7 @@ def open_database(url: str) -> Iterator[sa.Connection]:
         LabelDatabaseError: The URL is malformed.
         WebcamMLError: The database cannot be opened or written; the password is not shown.
     """
-    name = str(LabelDatabase(url))  # judges the URL, and never tells the password
+    name = str(LabelDatabase(url))  # checks the URL; the name leaves out the password
     parsed = sa.make_url(url.strip())
     if parsed.drivername == "postgres":
         parsed = parsed.set(drivername="postgresql")
@@ -78,7 +78,7 @@ def open_database(url: str) -> Iterator[sa.Connection]:
 
 
 def _make_transactional(engine: sa.Engine) -> None:
-    """Let SQLite begin for tables too, and lock at once: its driver begins too late by itself."""
+    """Make SQLite's transactions cover new tables and lock at once; its driver begins too late."""
 
     @sa.event.listens_for(engine, "connect")
     def leave_transactions_to_sqlalchemy(
@@ -219,7 +219,7 @@ def _rating_rows(snapshot: Snapshot) -> Iterator[Row]:
 
 
 def _inference_row(seed: int, snapshot: Snapshot) -> Row:
-    """What an old and rather blind model thought."""
+    """The score of an old and bad model: random, whatever the picture shows."""
     rng = random_stream(seed, Stream.OLD_MODEL, snapshot.id)
     raw = round(float(rng.beta(2, 5)), 6)
     return {
@@ -233,7 +233,7 @@ def _inference_row(seed: int, snapshot: Snapshot) -> Row:
 
 
 def _move_sequences(connection: sa.Connection) -> None:
-    """Let PostgreSQL count on after the ids that were given."""
+    """Make PostgreSQL's sequences continue after the ids that were inserted."""
     for table in (SNAPSHOTS, RATINGS, INFERENCES):
         connection.execute(
             sa.text(

@@ -1,7 +1,7 @@
-"""How hard a demo is: what one colour tells about its labels, and what raters leave to be known.
+"""How hard a demo is: how well mean colour predicts its labels, and the best that raters allow.
 
-A model belongs between the two. The functions draw small pictures of their own, so that the
-question can be put before a demo is made.
+A model should lie between the two. The functions draw small pictures of their own, so that this
+can be measured before a demo is made.
 """
 
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ from webcam_ml.demo._studio import draw_all
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.progress import track
 
-# Raised whenever the same options come to draw other rows or pictures.
+# Increased whenever the same options give other rows or pictures than before.
 GENERATOR = 2
 
 IMAGE_FOLDER = "images"
@@ -198,7 +198,7 @@ def _check_folder(folder: Path, wanted: DemoRecord) -> None:
 
 
 def _folder_record(wanted: DemoRecord) -> dict[str, float]:
-    """What the pictures of a folder depend on; their number is theirs to see."""
+    """What the pictures of a folder depend on; their number can be seen in the folder."""
     record = {"generator": wanted.generator, **wanted.options.as_record()}
     del record["snapshots"]
     return record

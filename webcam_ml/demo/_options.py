@@ -1,4 +1,4 @@
-"""What a demo is made from: its options, and the random streams that hang on its seed."""
+"""What a demo is made from: its options, and the random streams that depend on its seed."""
 
 from dataclasses import asdict, dataclass
 from enum import IntEnum

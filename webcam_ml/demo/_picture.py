@@ -163,7 +163,7 @@ def _expose(
 ) -> Image.Image:
     """Turn light into a picture as this camera does."""
     height, width = scene.shape[1:]
-    # Automatic, but never all the way, and never twice the same.
+    # Automatic exposure: it corrects only part of the difference, and varies at random.
     gain = 2 ** (camera.exposure + rng.normal(0, 0.13)) * (0.25 / float(scene.mean())) ** 0.55
     red, blue = camera.white_balance
     cast = scene.mean(axis=(1, 2))

@@ -1,7 +1,7 @@
-"""The plan of a demo: every snapshot in order, with its votes and its place in the odd parts.
+"""The plan of a demo: every snapshot in order, with its votes and its faults, if any.
 
 Nothing is drawn here. The plan is an endless stream of which a demo takes a beginning: asking for
-more snapshots gives the same ones and then some.
+more snapshots gives the same ones and more after them.
 """
 
 import itertools
@@ -26,8 +26,8 @@ DAY_STRIDE = 101
 # Three of five visits go to a camera that has not been seen yet, until all have been.
 FIRST_VISIT_PATTERN = (True, False, True, False, True)
 
-# One visit in this many finds the camera offline; a place where a new camera is met, so that
-# the card is shown by many webcams.
+# One visit in this many finds the camera offline: one that goes to a new camera, so that the card
+# is shown by many webcams.
 OFFLINE_EVERY, OFFLINE_AT = 30, 12
 
 # One rated snapshot in so many, and which one: (every, at).

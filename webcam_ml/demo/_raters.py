@@ -18,8 +18,8 @@ SESSIONS = 80
 BIAS_WIDTH = 0.060
 MOOD_WIDTH = 0.075
 
-# Perceived beauty from which a vote has 2, 3, 4 and 5 stars. Quantiles of 54,000 drawn votes (60 seeds), so
-# that the shares of the stars are those of real data: 62, 10, 8, 11 and 9 %.
+# Perceived beauty from which a vote has 2, 3, 4 and 5 stars. Quantiles of 54,000 drawn votes (60
+# seeds), so that the shares of the stars are those of real data: 62, 10, 8, 11 and 9 %.
 STAR_CUTS = (0.291, 0.340, 0.394, 0.528)
 
 

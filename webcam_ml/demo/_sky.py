@@ -15,7 +15,7 @@ ColourTable = tuple[tuple[float, tuple[tuple[float, float, float], ...]], ...]
 
 TILE = 512  # pixels of the repeating cloud map, along each side
 TILE_SPAN = 10.0  # cloud heights that it covers
-LARGEST_CLOUDS = 2.5  # waves across it; longer ones would be weather
+LARGEST_CLOUDS = 2.5  # waves across it; longer ones are no single clouds
 LEAST_COVER = 0.01
 
 # Colours of the clear sky as a camera renders them (sRGB, 0-255), by sun elevation: at the horizon,
@@ -106,7 +106,7 @@ class _CloudLayer:
     """One layer of cloud as a repeating map seen from below.
 
     Attributes:
-        density, relief: Sums of the rows before each, from which far rows take honest means.
+        density, relief: Sums of the rows before each, from which far rows take exact means.
         altitude: Height of its base, in heights of the low clouds.
         thickness: Optical, where it is densest.
         shade: Brightness of its unlit side against the sky overhead.

@@ -1,6 +1,6 @@
 """The weather of one evening or morning at one camera, the light in it, and its beauty.
 
-Beauty is what raters would agree on if they were of one mind: it is computed from what the picture
+Beauty is what raters would agree on if they had one taste: it is computed from what the picture
 shows (clouds, light, air, direction) and never from how the camera renders it (tint, exposure,
 noise), so that a model has to look at the sky and not at the white balance.
 """
@@ -23,7 +23,7 @@ class Weather:
         bank: Height of a cloud bank on the horizon, degrees.
         clarity: Of the air; hazy when low.
         vivid: Strength of the colours that the air itself takes on.
-        fog: Of the ground-hugging kind, which hides everything.
+        fog: Dense fog at the ground, which hides everything.
         dust: In haze and fog, which turns them brown and orange.
         softness: Of the clouds' edges.
         cloud_scale: Clouds per unit of cloud height.
@@ -58,7 +58,7 @@ def draw_weather(seed: int, camera: Camera, visit: int) -> Weather:
         "overcast": (rng.uniform(0.88, 1), rng.uniform(0.2, 1)),
         "murk": (rng.uniform(0.5, 1), rng.uniform(0, 1)),
     }[regime]
-    # Either the light finds its way under the clouds or it does not.
+    # Mostly near 0 or near 1: the light reaches under the clouds, or it does not.
     opening = rng.beta(0.55, 0.5)
     clarity = rng.beta(3, 1.8)
     return Weather(

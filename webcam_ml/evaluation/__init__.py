@@ -2,7 +2,7 @@
 
 Start at `build_eval_report`, which makes the artifact, and `docs/evaluation.md`, which says what its
 numbers mean. The metrics themselves and their intervals are in `webcam_ml.metrics`. Nothing here
-knows Dagster or torch: predictions come in as a frame.
+uses Dagster or torch: predictions come in as a frame.
 """
 
 import lazy_loader

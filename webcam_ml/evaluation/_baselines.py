@@ -1,4 +1,4 @@
-"""What a scorer reaches that has learned next to nothing: the least that a model must beat."""
+"""Trivial scorers, which have learned almost nothing: the least that a model must beat."""
 
 from collections.abc import Mapping
 
@@ -43,7 +43,7 @@ def measure_baselines(
     Args:
         validation: The split for thresholds.
         test: The split to measure.
-        constants: What train says: ``prior`` (binary), ``median`` and ``mean`` in stars
+        constants: From the train split: ``prior`` (binary), ``median`` and ``mean`` in stars
             (regression).
     """
     scores = [

@@ -1,8 +1,8 @@
 """The checks on eval_report, each a pure function from the stored evidence to a verdict.
 
 ``enough_test_data`` and ``beats_trivial_baselines`` are gates of promotion; ``calibrated`` and
-``no_weak_slice`` warn. None of them keeps the disagreement report from being made: a weak model is
-when curators need it.
+``no_weak_slice`` warn. The disagreement report is made whether or not they pass: curators need it
+when a model is weak.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """What eval_report.json holds, as types: the stored evidence that checks and gates judge.
 
 Only plain data. Keys and their order are a contract; whoever reads an older file sees its
-``schema_version``. What each number means to a curator stands in ``docs/evaluation.md``.
+``schema_version``. What each number means to a curator is in ``docs/evaluation.md``.
 """
 
 from typing import Literal
@@ -60,7 +60,7 @@ class ConfusionCounts(_Part):
 
 
 class SplitMetrics(_Part):
-    """Metrics of the validation split, whose threshold was chosen on it: slightly flattering."""
+    """Metrics of the validation split; slightly too good, as the threshold was chosen on it."""
 
     split: SplitSummary
     metrics: dict[str, Interval]
@@ -158,7 +158,7 @@ class ThresholdRow(_Part):
 
 
 class ThresholdTable(_Part):
-    """Thresholds to choose from. By validation: whoever chooses by the test column spoils it."""
+    """Thresholds to choose from, by validation: choosing by the test column would spoil it."""
 
     choose_by: Literal["validation"]
     rows: list[ThresholdRow]

@@ -56,10 +56,10 @@ def measure_splits(
 
     Args:
         validation: Rows that the decision threshold was chosen on.
-        test: Rows that chose nothing.
+        test: Rows that nothing was chosen on.
         decision_threshold: As for `build_eval_report`, like all that follows.
         binary_threshold: In stars.
-        baselines: What train says.
+        baselines: Constants of the train split.
         test_manifest_sha256: SHA-256 of manifest_test.csv.
         left_out: Split → reason → rows.
         webcam_label_counts: Webcam → labelled pictures.

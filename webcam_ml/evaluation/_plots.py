@@ -1,7 +1,7 @@
 """Plots of an eval_report, for someone who has never seen the project.
 
-Each says in words what is shown, how much it rests on and how sure it is. Shapes differ
-where colours do.
+Each says in words what is shown, on how many pictures, and how certain it is. What differs in
+colour differs in shape too.
 """
 
 from collections.abc import Callable, Mapping
@@ -80,7 +80,7 @@ def _words(interval: Interval, digits: int = 2) -> str:
 
 
 def _channel_means(document: EvalDocument) -> Baseline | None:
-    """Give the baseline that sees colours; None if no pictures were at hand."""
+    """Give the baseline that uses mean colours; None if no pictures were at hand."""
     return next((one for one in document.baselines if one.name == "channel_means"), None)
 
 
@@ -280,7 +280,7 @@ def _score_by_star(document: EvalDocument, test: SplitRows) -> "Figure":
         axis.plot(
             [star - 0.33, star + 0.33], [middle, middle], color=DARK, linewidth=2.4,
         )  # fmt: skip
-    # Drawn nowhere, so that the legend shows one clear dot, however pale a crowd of them is.
+    # Adds no dot to the plot, only a clear one to the legend, however pale those of the plot are.
     axis.scatter([], [], s=14, color=BLUE, alpha=0.7, linewidths=0, label="one picture")
     axis.plot([], [], color=DARK, linewidth=2.4, label="median, with the middle half in grey")
     if document.decision_threshold is not None:
@@ -329,7 +329,7 @@ def _error_by_webcam(document: EvalDocument, test: SplitRows) -> "Figure":
     named: list[tuple[float, float]] = []
     for i in worst[outside[worst]]:
         x, y = float(np.log10(count[i])), float(off[i] / limit)
-        # A name over another one helps nobody; the list in eval_report.json has them all.
+        # Names that overlap cannot be read; the list in eval_report.json has them all.
         if any(abs(x - left) < 0.4 and abs(y - height) < 0.07 for left, height in named):
             continue
         named.append((x, y))

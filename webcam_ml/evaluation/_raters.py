@@ -1,4 +1,4 @@
-"""How well people agree: the height that a model of their ratings can be expected to reach."""
+"""How well people agree: as well as a model of their ratings can be expected to do."""
 
 import numpy as np
 

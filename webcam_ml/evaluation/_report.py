@@ -31,7 +31,7 @@ class EvalReport:
 
     document: EvalDocument
     plots: Mapping[str, bytes]
-    # Tables do not compare to true or false; the document says all that is measured of them.
+    # Comparing tables gives no single true or false; the document has all that is measured of them.
     predictions: pl.DataFrame | None = field(default=None, compare=False)
 
     def save(self, folder: Path) -> None:
@@ -89,7 +89,7 @@ def build_eval_report(
             prediction in stars is 1 + 4 · raw_score).
         decision_threshold: Binary: raw scores at or above it count as positive. Else None.
         binary_threshold: Binary: ratings at or above it are positive, in stars. Else None.
-        baselines: What train says: ``prior`` (binary), ``median`` and ``mean`` in stars
+        baselines: From the train split: ``prior`` (binary), ``median`` and ``mean`` in stars
             (regression).
         test_manifest_sha256: SHA-256 of manifest_test.csv.
         left_out: Split → reason → how many rows of the manifest are not in ``predictions``.

@@ -1,6 +1,6 @@
 """Is the model weak somewhere? The test split by what is known of its rows, camera size and month.
 
-Columns that are told apart by their values say so where they are declared (`sliced_as`, in
+Columns whose values are the slices are marked where they are declared (`sliced_as`, in
 `contracts`); here are the slices that have to be computed.
 """
 

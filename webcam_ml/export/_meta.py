@@ -67,7 +67,7 @@ class ModelMeta(_Record):
     calibration: CalibrationMeta | None
     metrics: dict[str, Any]
     digests: DigestsMeta
-    # Files of before 0.2 do not say which labels the model was trained on, and what reads it.
+    # Files from before 0.2 lack both: which labels were trained on, and which runtimes read it.
     label_query: dict[str, Any] | None = None
     oldest_runtimes: dict[str, str] | None = None
 

@@ -1,4 +1,4 @@
-"""The head grafted onto the backbone's graph: one ONNX file that takes pictures and gives scores."""
+"""The head appended to the backbone's graph: one ONNX file that takes pictures and gives scores."""
 
 import hashlib
 import json
@@ -171,7 +171,7 @@ def _graft(checkpoint: Checkpoint, backbone: BackboneGraph) -> "onnx.ModelProto"
 
 
 def _remove_output(graph: "onnx.GraphProto", name: str) -> None:
-    """Remove an output and every node that serves it alone."""
+    """Remove an output and every node that only this output needs."""
     unwanted = {name}
     kept_outputs = {output.name for output in graph.output} - unwanted
     for node in reversed(list(graph.node)):

@@ -1,4 +1,4 @@
-"""Whether the exported file says what the trained network says, measured on pictures."""
+"""Whether the exported file scores as the trained network does, measured on pictures."""
 
 import hashlib
 import math
@@ -18,8 +18,8 @@ DOCUMENT = Document("parity.json", made_by="onnx_model")
 ImageArray = npt.NDArray[np.uint8]
 
 MAX_DIFFERENCE = 1e-4
-# torch's last bits vary with the number of threads; what is stored must not. A step below
-# this is noise, so the stored number is a bound on this grid.
+# torch's last bits vary with the number of threads; what is stored must not. So differences are
+# rounded up to a multiple of this step; anything smaller is noise.
 STORED_STEP = 1e-5
 
 
@@ -31,7 +31,7 @@ class Parity:
         model_sha256: Digest of the model.onnx that was compared.
         pictures: How many pictures both engines scored.
         at_most: Bound on the largest absolute difference in raw_score, a multiple of 1e-5.
-        limit: What it may be.
+        limit: The largest `at_most` that passes.
     """
 
     model_sha256: str

@@ -110,7 +110,7 @@ class BackboneGraph:
 
 
 def require_weights(spec: BackboneSpec) -> None:
-    """Judge a spec's weights file, if it names one, without waiting for the export.
+    """Check the weights file that a spec names, if it names one, before anything is exported.
 
     Raises:
         WebcamMLError: The file is missing, unsafe or of another network.
@@ -157,7 +157,7 @@ def restore_backbone(
 def adopt_backbone(
     state: "Mapping[str, torch.Tensor]", *, model_name: str, image_size: int, cache: Path
 ) -> BackboneGraph:
-    """Make a backbone of tensors that were trained here one that features can be computed by.
+    """Turn a state dict that was trained here into a graph that computes features.
 
     Args:
         state: Its state dict; equal tensors give an equal graph.
@@ -176,7 +176,7 @@ def adopt_backbone(
 
 
 def _key(model_name: str, image_size: int, identity: str) -> str:
-    # The code that is exported counts too: a changed preprocessing must not meet old features.
+    # The exported code is part of the key: a changed preprocessing must not use old features.
     code = hashlib.sha256(Path(__file__).with_name("_network.py").read_bytes())
     content = {
         "model_name": model_name,
@@ -278,7 +278,7 @@ def export_graph(module: "torch.nn.Module", *, outputs: tuple[str, ...]) -> byte
     """
     import torch
 
-    # Sizes that cannot be mistaken for constants of the network, and a batch that is not one.
+    # Sizes that cannot be mistaken for constants of the network, and a batch size other than 1.
     example = torch.zeros((2, 61, 83, 3), dtype=torch.uint8)
     exporter_logger = logging.getLogger("torch.onnx")
     level = exporter_logger.level

@@ -33,7 +33,7 @@ NORMALISATION_STD = (0.229, 0.224, 0.225)
 WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
 
-# What torch.load raises for bytes that torch.save did not write; its unpickler trusts the stream.
+# What torch.load raises for bytes that torch.save did not write: it does not check its input.
 UNREADABLE = (
     AssertionError,
     AttributeError,
@@ -128,7 +128,7 @@ def weights_identity(weights: str, *, random_state: int) -> str:
 
 
 def require_weights_file(backbone: Backbone, weights: str) -> None:
-    """Judge a weights file by its tensors' names and shapes; `imagenet` and `none` are taken as they are.
+    """Check a weights file by its tensors' names and shapes; `imagenet` and `none` need no check.
 
     Raises:
         WebcamMLError: The file is missing, unsafe or of another network.
@@ -184,7 +184,7 @@ def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
             f"weights: {path} is not a file that torch.save wrote, or it is damaged "
             f"({_first_line(error)})"
         ) from error
-    # Trainers wrap the state dict; the two usual wrappings are unwrapped, others are named below.
+    # Training scripts often save {"state_dict": ...}: that is unwrapped, other wrappings are not.
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(
@@ -272,7 +272,7 @@ def _seeded(backbone: Backbone, *, random_state: int) -> "torch.nn.Module":
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches
-        norm.train()  # and nothing else: dropout would draw from the caller's random stream
+        norm.train()  # these layers only: dropout would draw from the caller's random stream
     pictures = torch.from_numpy(_noise_pictures(CALIBRATION_PICTURES, CALIBRATION_SIZE))
     with torch.inference_mode():
         for start in range(0, len(pictures), CALIBRATION_BATCH):

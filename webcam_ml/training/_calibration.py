@@ -1,4 +1,4 @@
-"""From a head's value to a probability that means what it says, and to a yes or no."""
+"""From a head's value to a calibrated probability, and to a yes or no."""
 
 from dataclasses import dataclass
 
@@ -25,9 +25,9 @@ class PlattScaling:
 def fit_platt(value: Array, target: Array) -> PlattScaling:
     """Fit slope and intercept by maximum likelihood.
 
-    Targets are drawn a little off 0 and 1 by Platt's rule, (N₊ + 1) / (N₊ + 2) and 1 / (N₋ + 2),
+    Targets are moved a little off 0 and 1 by Platt's rule, (N₊ + 1) / (N₊ + 2) and 1 / (N₋ + 2),
     which keeps the slope finite when the values separate the classes. The slope is fitted as an
-    exponential and is therefore positive: calibration never turns a ranking around.
+    exponential and is therefore positive: calibration never reverses a ranking.
 
     Source: J. Platt, Probabilistic Outputs for Support Vector Machines, 1999.
 
@@ -73,8 +73,8 @@ def best_f1_threshold(score: Array, target: Array) -> float | None:
         target: [rows], 0 or 1.
 
     Returns:
-        The threshold, of equals the highest; a score at or above it counts as positive. None if no
-        row is positive: then F1 chooses nothing.
+        The threshold, the highest of equally good ones; a score at or above it counts as positive.
+        None if no row is positive: then F1 is 0 at every threshold.
     """
     if not target.any():
         return None

@@ -1,8 +1,9 @@
 """The fine-tuned network against the probe: which of the two becomes the checkpoint.
 
 Fine-tuning picks its best epoch on the validation rows, and is calibrated on them alone: no
-out-of-fold prediction of it exists, because each fold would be a training of its own. Both flatter
-it there. So it has to be better by more than chance explains, or the probe stays.
+out-of-fold prediction of it exists, because each fold would be a training of its own. Both make
+its validation scores look too good. So it has to be better by more than chance explains, or the
+probe stays.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -108,7 +109,7 @@ def challenge(
     decode: Decode,
     cache: Path,
 ) -> Challenge:
-    """Fine-tune from the probe on and compare the two on validation.
+    """Fine-tune, starting from the probe, and compare the two on validation.
 
     Args:
         probe: The calibrated probe.

@@ -97,7 +97,7 @@ class TrainedModel:
             head.weight.copy_(torch.from_numpy(self.head.weight)[None])
             head.bias.fill_(self.head.bias)
         preprocess = Preprocess(self.image_size, NORMALISATION_MEAN, NORMALISATION_STD)
-        # Torch knows two squashing functions, in a module whose bytes name every exported backbone.
+        # `ScoringNetwork` knows two of them; a change of its module would change every graph's key.
         sigmoid = self.asked.squash_operator.operator == "Sigmoid"
         return ScoringNetwork(preprocess, network, head, binary=sigmoid).eval()
 

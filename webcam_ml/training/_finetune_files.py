@@ -1,6 +1,6 @@
 """The files of one training: their names, and how tensors get into them and out.
 
-All are written whole or not at all, and none can hold code. What they are for is told in `_finetune`.
+All are written whole or not at all, and none can hold code. `_finetune` says what they are for.
 """
 
 import io

@@ -1,6 +1,6 @@
 """How a network is fine-tuned, judged before anything runs, and on which devices of this machine.
 
-Names that Lightning has are Lightning's. What is done with them is in `_lightning`.
+A setting that Lightning has too bears Lightning's name. `_lightning` uses them.
 """
 
 from dataclasses import dataclass

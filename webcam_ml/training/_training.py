@@ -79,7 +79,7 @@ def train(
     decode: Decode,
     cache: Path,
 ) -> TrainingResult:
-    """Train a linear probe, and fine-tune from it if asked; nothing here has ever seen a test row.
+    """Train a linear probe, and fine-tune from it if asked; no test row is used here.
 
     Of the probe, head and penalty come from train, calibration from out-of-fold train and validation
     rows, the decision threshold from validation. A fine-tuned network takes its weights from train

@@ -1,8 +1,8 @@
 """One training at a time in a store: a lock that the operating system frees when its holder dies.
 
 Two trainings side by side would only halve each other's speed and double the memory. A counter in a
-database (a Dagster pool, a queue limit) counts a killed run as alive until somebody says otherwise;
-a file lock dies with its process. Beside the lock lies a note that says who holds it.
+database (a Dagster pool, a queue limit) counts a killed run as alive until somebody corrects it; a
+file lock is freed with its process. A note beside the lock names the run that holds it.
 """
 
 import json
@@ -32,7 +32,7 @@ SECONDS_BETWEEN_TRIES = 0.2
 
 @dataclass(frozen=True)
 class TrainingTurn:
-    """Who trains.
+    """The run that trains.
 
     Attributes:
         run_id: Of the Dagster run.
@@ -53,7 +53,7 @@ class TrainingTurn:
         return cls(run_id=run_id, host=socket.gethostname(), process=os.getpid(), since=now)
 
     def __str__(self) -> str:
-        """Name the run as the one that waits says it."""
+        """Name the run, for the log of a run that waits for it."""
         if self == JUST_BEGUN:
             return "a run that has just begun"
         return f"run {self.run_id} (process {self.process} on {self.host}, since {self.since})"
@@ -67,11 +67,11 @@ JUST_BEGUN = TrainingTurn(run_id="", host="", process=0, since="")
 def training_turn(store: ArtifactStore, *, run_id: str) -> Iterator[None]:
     """Wait until no other process trains into this store, then keep others waiting.
 
-    Whoever waits says for whom, at once and then every few seconds.
+    A run that waits logs which run it waits for, at once and then every few seconds.
 
     Args:
         store: Its folder holds the lock.
-        run_id: The run that wants to train; what others are told.
+        run_id: The run that wants to train; runs that wait for it log this id.
 
     Raises:
         WebcamMLError: The store cannot be written, or its file system has no locks.

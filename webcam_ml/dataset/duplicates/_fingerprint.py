@@ -1,4 +1,4 @@
-"""What is kept of a picture to recognise it again: a hash that is fast, a texture that is sure."""
+"""What is kept of a picture to recognise it again: a hash for speed, a texture for certainty."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from webcam_ml.dataset.images import ArrayCache, ImageArray, ImageCache
 TextureArray = npt.NDArray[np.int8]
 HashArray = npt.NDArray[np.uint64]
 
-# Another number whenever equal pictures get other fingerprints: old ones are then left alone.
+# To be increased whenever equal pictures get other fingerprints: old ones are then not read.
 FORMAT = 1
 
 SIDE = 64
@@ -20,7 +20,7 @@ HASH_BYTES = 8
 # Width of the neighbourhood that a pixel is compared with, in pixels of the texture. Wider ones see
 # the slow gradient that all skies share; narrower ones see the noise of the camera.
 NEIGHBOURHOOD = 2.0
-# Variation below this many grey levels (of 255) counts as flat: a compressor makes as much of nothing.
+# Variation below this many grey levels (of 255) counts as flat: compression alone makes that much.
 FLAT = 0.7
 # One standard deviation of a neighbourhood in steps of the stored number; clipped at 3 of them.
 STEPS = 40.0

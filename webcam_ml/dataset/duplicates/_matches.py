@@ -4,11 +4,11 @@ Two stages, because neither can do it alone. A hash is compared in a nanosecond,
 finds a picture with its edges cut off takes a good part of all skies for the same. Correlation of
 textures tells them apart at a fraction of a millisecond, for the few pairs that the hash leaves.
 
-Only captures within an hour of each other are candidates: a camera that stands in the database
+Only captures within an hour of each other are candidates: a camera that is in the database
 twice is photographed under both ids on the same evenings, and the pairs to look at grow with the
-captures per hour, not with the square of all. Equal files need no clock, unless the clock says that
-they are no view: no camera gives the same file twice, so one that two webcams show more than an hour
-apart is a placeholder ("camera offline"), and so is a picture that many webcams show.
+captures per hour, not with the square of all. Equal files match at any time, with one
+exception: no camera gives the same file twice, so one that two webcams show more than an hour apart
+is a placeholder ("camera offline"), and so is a picture that many webcams show.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ IndexArray = npt.NDArray[np.int64]
 HAMMING_AT_MOST = 18  # of 64 bits
 CORRELATION_AT_LEAST = 0.6
 SECONDS_APART_AT_MOST = 3600
-# A picture that more other webcams show, at any time, is a placeholder.
+# A picture that more than this many other webcams show, at any time, is a placeholder.
 WEBCAMS_AT_MOST = 3
 SCORE_DIGITS = 2
 
@@ -118,7 +118,7 @@ class _Finder:
                 self._note(one, other, 1.0)
 
     def match_in_time(self) -> None:
-        """Compare captures within an hour of each other; what is a placeholder already stays out."""
+        """Compare captures within an hour of each other, except those known to be placeholders."""
         candidates = (
             self._pictures.with_row_index("row")
             .filter(pl.col("time").is_not_null(), ~self._is_placeholder())
@@ -132,7 +132,7 @@ class _Finder:
             high = int(np.searchsorted(time, time[block][-1] + SECONDS_APART_AT_MOST, "right"))
             near = np.abs(time[block][:, None] - time[None, low:high]) <= SECONDS_APART_AT_MOST
             for row, others in self._candidates(rows[block], rows[low:high], near):
-                # The reverse, this row as the whole of which another is a part, has its own turn.
+                # The reverse, with this row as the whole, is done when the other row is compared.
                 scores = self._correlation(row, others)
                 for place in np.flatnonzero(scores >= CORRELATION_AT_LEAST).tolist():
                     self._note(row, int(others[place]), float(scores[place]))
@@ -210,7 +210,7 @@ class _Finder:
             self._shown_by[int(self._file[row])].add(int(self._webcam[seen]))
 
     def _is_placeholder(self) -> pl.Series:
-        """Say of each row whether too many webcams show its picture, or two at too far a time."""
+        """Say of each row whether too many webcams show its picture, or some at times far apart."""
         too_many = self._still | {
             file for file, webcams in self._shown_by.items() if len(webcams) > WEBCAMS_AT_MOST + 1
         }

@@ -1,4 +1,4 @@
-"""The evidence that image_index keeps beside its pictures: who shows the same, and in which splits."""
+"""What image_index keeps beside its pictures: which webcams show the same one, and their splits."""
 
 import hashlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One file under many snapshots of a webcam: an address of the current picture, a camera that froze."""
+"""One file under many snapshots of a webcam: a URL of the current picture, a camera that froze."""
 
 from dataclasses import dataclass
 
@@ -27,11 +27,11 @@ class SameFile:
         return int(self.files["snapshots"].sum())
 
     def with_different_labels(self) -> pl.DataFrame:
-        """The files of which the labels say different things."""
+        """The files whose snapshots have different labels."""
         return self.files.filter(pl.col("labels") > 1)
 
     def with_both_classes(self) -> pl.DataFrame:
-        """The files that are of more than one class."""
+        """The files whose snapshots are of more than one class."""
         return self.files.filter(pl.col("classes") > 1)
 
 

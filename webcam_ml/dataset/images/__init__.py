@@ -10,8 +10,8 @@ Trust. Sources come from the label database, and whoever can write there chooses
   and what is not an image goes no further than a count in the index.
 * ``http(s)`` may lead to public addresses only, unless `ImageSettings.allow_private_addresses`
   says otherwise. The address that is checked is the one that is connected to, at each redirect.
-* Proxy variables of the environment are not used: behind a proxy nobody here would see which
-  address is reached.
+* Proxy variables of the environment are not used: behind a proxy this package could not see
+  which address is reached.
 * Other URLs go to their fsspec driver, which connects where its own configuration says and keeps
   its own time limits. Drivers that take a host from the URL (``ftp``, ``webhdfs``, …) cannot be
   checked, so they need ``allow_private_addresses``; chained URLs (``a::b``) are refused.

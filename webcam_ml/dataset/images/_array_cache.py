@@ -200,8 +200,8 @@ def work_ahead(
 ) -> Iterator[tuple[str, Result]]:
     """Work on as many pictures at once as there are cores, each on one thread, in their order.
 
-    No core waits for another, as it does where all of them share one picture's layers, and who
-    takes the results does not wait for a picture to be decoded. A few results wait, no more.
+    No core waits for another, as it does where all of them share one picture's layers, and the
+    caller does not wait for a picture to be decoded. Only a few results are computed ahead.
 
     Args:
         digests: SHA-256 of each picture.

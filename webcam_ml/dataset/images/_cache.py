@@ -9,10 +9,10 @@ Below ``<root>/images``:
   what succeeded is neither fetched nor decoded again and what failed is tried again. A local file
   is known by path, size and time of change, so that an edited one is noticed.
 
-One small file for each source, rather than one database for all: nobody waits for a lock, and damage
-costs one image, not the cache. Every file is written beside its place and moved
-there in one step, so readers see it whole or not at all, also when two runs write it at once and
-when one of them is killed; what a killed run left half-written is removed an hour later.
+One small file for each source, rather than one database for all: no run waits for a lock, and
+damage costs one image, not the cache. Every file is written beside its place and moved there in
+one step, so readers see it whole or not at all, also when two runs write it at once and when one of
+them is killed; what a killed run left half-written is removed an hour later.
 """
 
 import hashlib
@@ -109,7 +109,7 @@ class ImageCache:
 
         Raises:
             DamagedImageError: As `read` does.
-            ImageError: The file is no usable image. None of an index is like that.
+            ImageError: The file is no usable image; those that an index lists as ok are.
         """
         content = self.read(sha256)
         # The limit on pixels was applied when the image came in, and it may have been a larger one

@@ -1,7 +1,7 @@
 """Why bytes did not arrive: the categories that are counted, and the error that carries one.
 
-What is wrong with bytes that did arrive is the business of `webcam_ml.scoring.ImageError`, whose
-`reason` is of the same kind; an index holds either.
+Faults in bytes that did arrive are reported by `webcam_ml.scoring.ImageError`, whose `reason` is of
+the same kind; an index holds either.
 """
 
 from typing import Literal
@@ -11,12 +11,12 @@ from webcam_ml.errors import WebcamMLError
 Reason = Literal[
     "not_found",  # HTTP 404 or 410, no such file or object
     "access_denied",  # HTTP 401 or 403, no permission
-    "http_error",  # any other HTTP status that is not a success and will not pass
+    "http_error",  # any other HTTP status that is not a success and not temporary
     "server_error",  # HTTP 5xx
     "too_many_requests",  # HTTP 429
     "timeout",
     "unreachable",  # the name does not resolve, nobody listens, the connection breaks
-    "tls_error",  # the certificate does not hold
+    "tls_error",  # the certificate is not valid
     "incomplete_download",  # the connection ended before the body did
     "bad_redirect",  # too many, to nowhere, or to another scheme than http(s)
     "forbidden_address",  # not a public address (see `ImageSettings.allow_private_addresses`)
@@ -24,7 +24,7 @@ Reason = Literal[
     "quota_exceeded",  # HTTP 402
     "too_many_bytes",
     "video_stream",  # an answer without end: a camera's live stream
-    "unsupported_encoding",  # compressed in a way that nobody asked for and that is not read
+    "unsupported_encoding",  # compressed, although not asked for, in a way that is not supported
     "unsupported_source",  # neither a path nor a URL that can be understood
     "not_a_file",  # a folder, a device, a pipe
     "storage_error",  # the disk or the driver of a storage system failed

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_RETRY_AFTER_SECONDS = 30.0
-# So many images of one place in a row, each after all its attempts. Sources come in no order (see
-# `build_image_index`), so on a host that is only half bad a row of eight is one in 256.
+# This many images of one place in a row, each after all its attempts. Sources come in no order (see
+# `build_image_index`): where half of a host's images fail, eight in a row are one case in 256.
 _FAILURES_BEFORE_GIVING_UP = 8
 
-# Not the picture's fault but the host's will: after eight, it will not change its mind for the ninth.
+# The host refuses whatever the picture is: after eight refusals a ninth request is not worth it.
 _REFUSALS = frozenset({"access_denied", "quota_exceeded"})
 
-# fsspec drivers that connect to a host out of the URL, by themselves: no check of the address.
+# fsspec drivers that connect by themselves to the host in the URL: its address is not checked.
 _DRIVERS_TO_ANY_HOST = frozenset(
     {"arrow_hdfs", "dask", "ftp", "hdfs", "jlab", "jupyter", "root", "sftp", "smb", "ssh"}
     | {"webdav", "webhdfs"}
@@ -182,10 +182,10 @@ def _is_web(text: str) -> bool:
 
 
 def _pause_after(attempt: int, failure: ImageFetchError) -> float | None:
-    """Seconds before the next attempt; None if the server asks for more patience than one run has.
+    """Seconds before the next attempt; None if the server asks for a longer pause than a run makes.
 
-    Without a request of the server the pause doubles, and is spread so that those who failed
-    together do not come back together.
+    If the server asks for none, the pause doubles with each attempt, and varies at random so that
+    requests which failed together are not repeated together.
     """
     if failure.retry_after is None:
         return random.uniform(0.5, 1.0) * _FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 1)

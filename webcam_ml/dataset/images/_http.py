@@ -188,7 +188,7 @@ def _require_an_end(headers: httpx.Headers) -> None:
 
 
 def _decompress(body: bytes, headers: httpx.Headers, max_bytes: int) -> bytes:
-    """Undo what a host did although it was asked for the plain file."""
+    """Undo the compression by a host that was asked for the plain file."""
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding in ("", "identity"):
         return body

@@ -1,4 +1,4 @@
-"""What a host says in words when it refuses: the sentence out of JSON, XML, a page or plain text."""
+"""The message that a host sends when it refuses: taken from JSON, XML, a page or plain text."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _TITLE = re.compile(r"<(title|message)[^>]*>(.*?)</", re.IGNORECASE | re.DOTALL)
 
 
 def beginning_of(response: httpcore.Response) -> bytes:
-    """Read the first 16 kB of an answer, or what comes of them."""
+    """Read the first 16 kB of an answer, or as much of them as arrives."""
     body = bytearray()
     try:
         for piece in response.iter_stream():
@@ -26,7 +26,7 @@ def beginning_of(response: httpcore.Response) -> bytes:
 
 
 def said_by(body: bytes) -> str:
-    """Find the sentence for people: printable, of one line, at most 200 characters; or nothing."""
+    """Find the message for people: printable, of one line, at most 200 characters; or empty."""
     if b"\x00" in body:
         return ""
     text = body.decode(errors="replace").strip()

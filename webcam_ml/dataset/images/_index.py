@@ -1,7 +1,7 @@
-"""The artifact that says of every snapshot which image it has, or why it has none; and its making.
+"""The artifact that says of every snapshot which image it has, or why it has none; how it is made.
 
-Stored files hold what an image is and the category of a failure, never how a run went: who was
-slow, what was cached and the words of a failing server are for the log. Equal images give equal
+Stored files hold what an image is and the category of a failure, never how a run went: which host
+was slow, what was cached and the error text of a server are only logged. Equal images give equal
 bytes.
 """
 
@@ -278,7 +278,7 @@ def _run(distinct: list[str], *, cache: ImageCache, settings: ImageSettings) -> 
 
 
 def _spread(distinct: list[str]) -> list[str]:
-    """Order sources by digest, so that neighbours are strangers.
+    """Order sources by digest, so that neighbours are rarely of one camera.
 
     One dead camera's frames in a row would look like a dead host (see `Fetcher`), and several hosts
     are better asked side by side than one after the other.
@@ -297,7 +297,7 @@ def _require_drivers(distinct: list[str]) -> None:
         if isinstance(source, StoredObject):
             schemes.add(source.scheme)
     for scheme in sorted(schemes):
-        with suppress(ImageFetchError):  # an unknown scheme is likewise
+        with suppress(ImageFetchError):  # an unknown scheme is counted image by image too
             require_driver(scheme)
 
 
