@@ -1,4 +1,4 @@
-"""`webcam-ml …`: the commands beside the graph. Each package brings its own; here they are joined."""
+"""`webcam-ml …`: the commands beside the graph. Each package defines its own; all are joined."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""The one exception type that speaks to the person who can act.
+"""The one exception type whose message is for the user, who can correct the cause.
 
 A message names what was found, which setting matters and what to try. Packages raise it, or a
 subclass where a caller has to tell cases apart; the command line and the Dagster page print the

@@ -1,6 +1,6 @@
 """What all plots share: colours, a figure that needs no screen, axes without clutter, PNG bytes.
 
-The colours stay apart for colour-blind readers (Okabe and Ito).
+Colour-blind readers can tell the colours apart (Okabe and Ito).
 """
 
 import io

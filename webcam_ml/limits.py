@@ -1,4 +1,4 @@
-"""Limits that the runtime and the pipeline share; naming one loads no library."""
+"""Limits that the runtime and the pipeline share; importing this module loads no library."""
 
 import os
 

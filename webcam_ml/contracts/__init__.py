@@ -1,8 +1,8 @@
-"""What every other room agrees on. The bottom of the house: it imports nothing of the project but errors.
+"""What all other packages agree on. It imports nothing of the project but errors.
 
-`Target` is what a model is asked: all that differs between the target types is said there. A `Table` is
-written and read by its declared columns; all stored tables are declared in `_stored_tables`. A `Document`
-is a stored JSON file with its schema version.
+`Target` is what a model is asked: all that differs between the target types is defined there. A
+`Table` is written and read by its declared columns; all stored tables are declared in
+`_stored_tables`. A `Document` is a stored JSON file with its schema version.
 """
 
 import lazy_loader

@@ -113,7 +113,7 @@ class Binary(Target):
         return _losses.constant_log_loss(target, weight)
 
     def measurable(self, value: Array) -> Array:
-        # Only their order counts, and no two log-odds become equal as probabilities might.
+        # Only the order counts, and different log-odds could become equal probabilities.
         return value
 
     def constants_of(self, label: NDArray[np.number]) -> dict[str, float]:

@@ -25,7 +25,7 @@ def by_name(what: str, entries: Iterable[NamedT]) -> dict[str, NamedT]:
         entries: All of them.
 
     Raises:
-        WebcamMLError: Two have the same name; the later one would quietly take the place of the other.
+        WebcamMLError: Two have the same name; the later one would replace the other without notice.
     """
     found: dict[str, NamedT] = {}
     for entry in entries:

@@ -1,7 +1,7 @@
 """The JSON documents of the store: one way to write them and to read them, with their versions.
 
-Whatever has no `schema_version` is of version 1. What a document holds is known to the module that
-makes it; here is only what all of them have in common.
+Whatever has no `schema_version` is of version 1. What a document holds is defined in the module
+that makes it; here is only what all of them have in common.
 """
 
 import hashlib
@@ -98,7 +98,7 @@ class Document:
     def parse(
         self, data: bytes, build: Callable[[dict[str, Any]], _T], *, source: PurePath | str
     ) -> _T:
-        """Do the same with bytes; `source` says in messages where they come from."""
+        """Do as `read_as` does, with bytes; `source` says in messages where they come from."""
         try:
             content = json.loads(data)
             if not isinstance(content, dict):

@@ -1,9 +1,9 @@
-"""The scale of the ratings, 1 to 5 stars, and the way between it and a model's 0 to 1."""
+"""The scale of the ratings, 1 to 5 stars, and how it is converted to a model's 0 to 1 and back."""
 
 from typing import Any, Protocol, TypeVar
 
 STARS = (1, 2, 3, 4, 5)
-# How many ratings of each star a label rests on.
+# Columns with the number of ratings of each star behind a label.
 STAR_COLUMNS = tuple(f"stars_{star}" for star in STARS)
 LOWEST_RATING = 1.0
 HIGHEST_RATING = 5.0

@@ -37,8 +37,8 @@ class Fault:
 
     Attributes:
         place: The field, after the groups that it stands in.
-        text: One sentence or two; may show the value, and what other fields say.
-        rule: What the field must be, whatever the others say; empty where the fault is another.
+        text: One sentence or two; may show the value, and the values of other fields.
+        rule: What the field must be, whatever the other fields are; empty for any other fault.
     """
 
     place: tuple[str, ...]
@@ -87,11 +87,11 @@ class Why:
 
 @dataclass(frozen=True)
 class WrittenOut:
-    """The rule of a text that is stored or shown: never from the environment, where passwords are."""
+    """The rule of a text that is stored or shown: never taken from the environment (passwords)."""
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, compared by value, and judged when they are made.
+    """Base of all settings: frozen, compared by value, and checked when they are made.
 
     Raises:
         SettingsError: A field is unknown, or a value is of the wrong type or makes no sense.
@@ -114,14 +114,14 @@ class Settings(BaseModel):
             raise SettingsError(*faults) from None
 
     def judge_before_run(self) -> None:
-        """Judge what the values alone do not show: what this machine has, or which reason is missing.
+        """Check what the values alone do not show: what this machine has, which reason is missing.
 
         Raises:
             WebcamMLError: A run with these settings would fail, or be refused.
         """
 
     def part(self, kind: "type[SettingsT]") -> "SettingsT":
-        """Give the fields that these settings have from one of their bases."""
+        """Give those fields that belong to one of the base classes, as an object of that class."""
         return kind(**{name: getattr(self, name) for name in kind.model_fields})
 
 
@@ -136,7 +136,7 @@ def choices(field: FieldInfo) -> tuple[str, ...]:
 
 
 def kind_of(field: FieldInfo) -> Any:
-    """Give the type of a field's values, without the None that says that there is none."""
+    """Give the type of a field's values, leaving out None for an optional field."""
     kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
     return kinds[0] if get_origin(field.annotation) in (Union, UnionType) else field.annotation
 
@@ -196,7 +196,7 @@ def _faults(settings: type[Settings], error: ErrorDetails) -> Iterator[Fault]:
     """Turn what pydantic found at one field into sentences."""
     name = str(error["loc"][0])
     if error["type"] == "default_factory_not_called":
-        return  # the field that the default depends on is wrong, and named itself
+        return  # the field that the default depends on is wrong, and is reported itself
     if error["type"] == "extra_forbidden":
         near = suggestion(name, tuple(settings.model_fields))
         yield Fault((name,), f"there is no field {name}{near}")

@@ -1,4 +1,4 @@
-"""Texts in CSV files that nobody may have opened in a spreadsheet yet.
+"""Texts in CSV files, made safe to open in a spreadsheet.
 
 Titles, phases and addresses come from a database that the public writes to. A spreadsheet takes a
 cell that begins with = + - or @ for a formula and runs it (OWASP, "CSV Injection"), quoted or not.

@@ -1,8 +1,8 @@
 """One way to write and to read the tables of the store.
 
 A table outlives the release that wrote it. So a reader names the columns that it uses, and only
-those have to be there: columns that it does not know stay aside, and one that came later, or may be
-missing, takes the value that is declared for it.
+those have to be there: columns that it does not know are ignored, and one that came later, or may
+be missing, takes the value that is declared for it.
 """
 
 import csv

@@ -1,7 +1,7 @@
 """What a model is asked, as one object for each target type.
 
-Whatever differs between the types is said here, so that no other module asks which type it has. A new
-type is a subclass in a module of its own, entered in `_targets`.
+Whatever differs between the types is defined here, so that no other module asks which type it has.
+A new type is a subclass in a module of its own, listed in `_targets`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Numbers: TypeAlias = dict[str, float | int | str | None]
 
 
 class Measured(Protocol):
-    """A metric's value with the lower end of its interval; None with the reason."""
+    """A metric's value with the lower end of its interval; None where missing, with the reason."""
 
     @property
     def value(self) -> float | None: ...
@@ -120,7 +120,7 @@ class Target(ABC):
         loss_name: The loss, for people.
         squash_operator: The squashing function in ONNX: `Sigmoid` or `Clip`, which torch has too.
         metrics: All metrics, in the order of reports.
-        primary_metric: The one that gates, and whoever chooses between two models, compare.
+        primary_metric: The one by which two models are compared, in the gates and elsewhere.
         primary_metric_name: The same for people.
         higher_is_better: Of the primary metric.
         compared_metrics: What is shown of candidate and live model.
@@ -128,12 +128,12 @@ class Target(ABC):
         slice_metrics: What is measured of parts of the test split.
         slice_margin: How much worse than the whole a part may be, in the primary metric.
         mean_metric: The metric that is the mean of the targets.
-        constants: The baselines that say one constant, and what that is.
+        constants: The baselines that predict one constant, and what that is.
         competing: Baselines that compete in the primary metric.
         main_plot: The plot that shows how good the model is.
-        floor_setting: The setting that says how good one must be at least.
-        margin_setting: The setting that says how much worse than the live model one may be.
-        words, plot_words: What people read.
+        floor_setting: The setting that says how good a candidate must be at least.
+        margin_setting: The setting that says how much worse than the live model it may be.
+        words, plot_words: Texts for people.
     """
 
     name: ClassVar[TargetType]
@@ -166,7 +166,7 @@ class Target(ABC):
 
     @abstractmethod
     def positive_from(self, binary_threshold: float) -> float | None:
-        """The rating from which a picture is positive; None where the threshold decides nothing."""
+        """The rating from which a picture is positive; None where no threshold is used."""
 
     @abstractmethod
     def label_of(self, rating: pl.Expr, *, binary_threshold: float) -> pl.Expr:
@@ -237,7 +237,7 @@ class Target(ABC):
         baselines: Mapping[str, Mapping[str, Measured]],
         floors: Floors,
     ) -> Judged:
-        """Judge whether a candidate is good enough to be live, whatever else is.
+        """Judge whether a candidate is good enough to be live, whatever the live model is.
 
         Args:
             metrics: Its metrics on the test split.
@@ -246,7 +246,7 @@ class Target(ABC):
         """
 
     def margin(self, floors: Floors) -> float:
-        """The difference to the live model that a candidate's bound must stay on the good side of."""
+        """The limit for the bound of a candidate's difference to the live model (`is_better`)."""
         allowed: float = getattr(floors, self.margin_setting)
         return -allowed if self.higher_is_better else allowed
 
@@ -255,5 +255,5 @@ class Target(ABC):
         return value > limit if self.higher_is_better else value < limit
 
     def quality(self, value: float) -> float:
-        """Turn a value of the primary metric so that larger is better."""
+        """Give a value of the primary metric with such a sign that larger is better."""
         return value if self.higher_is_better else -value

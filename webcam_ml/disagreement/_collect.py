@@ -106,7 +106,7 @@ def record_candidate(
 ) -> Recorded:
     """Record what a model file says about pictures, under its own name and rounded as in the contract.
 
-    The file speaks or nothing does: where the runtime would fall back to the baseline, this raises.
+    Only the file's own scores are recorded: where the runtime would use the baseline, this raises.
 
     Args:
         exported: The model file.

@@ -74,7 +74,7 @@ class Group(_Part):
 
 
 class WebcamGroup(_Part):
-    """The compared rows of one webcam; alone it cannot tell how webcams differ: no interval."""
+    """The compared rows of one webcam; one cannot show how webcams differ, so: no interval."""
 
     webcam_id: int
     webcam_title: str | None
@@ -95,7 +95,7 @@ class Summary(_Part):
 
 
 class NearThreshold(_Part):
-    """Rows whose decision hangs by a thread."""
+    """Rows whose score is near the decision threshold."""
 
     decision_threshold: float
     margin: float

@@ -1,6 +1,6 @@
-"""The gallery: one HTML file with everything inside, made from text that nobody vouches for.
+"""The gallery: one HTML file with everything inside, made from text that is not trusted.
 
-The page's look and behaviour live beside this module, in ``gallery/``. Whatever comes from the
+Template, style and script are beside this module, in ``gallery/``. Whatever comes from the
 database is escaped by the template engine. Style and script are named by digest in the page's
 content security policy, so that even markup that slipped through could neither run nor load
 anything.
@@ -18,7 +18,7 @@ from webcam_ml.contracts import STARS
 from webcam_ml.disagreement._document import DisagreementDocument, Group, ReportRow
 from webcam_ml.disagreement._rows import RECORDED_KINDS
 
-# Of as many rows at most the page has cards; the tables have all.
+# The page has cards of at most so many rows; the tables have all.
 LARGEST_GALLERY = 500
 LONGEST_TEXT = 200
 LONGEST_LINK = 2000
@@ -82,7 +82,7 @@ def render_gallery(document: DisagreementDocument, pictures: Mapping[int, bytes]
         origins=sorted({card.origin for card in cards}),
         phases=sorted({card.phase for card in cards}),
         groups=_summary_tables(document),
-        # Written by us, not by the database: the only text that goes in as it is.
+        # Our own files, not text from the database: all other text is escaped.
         style=Markup(style),
         script=Markup(script),
         style_digest=_digest(style),

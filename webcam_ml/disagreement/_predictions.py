@@ -1,7 +1,7 @@
-"""What stands beside the ratings: the candidate's predictions, or what the application recorded.
+"""What ratings are compared with: the candidate's predictions, or what the application recorded.
 
 Never a prediction made in-sample: a model agrees with the errors that it was trained on, so that
-they would be the last to be found.
+they would hardly be found.
 """
 
 import logging
@@ -58,7 +58,7 @@ def candidate_predictions(
     """Predict every labelled row by a model that has not seen its webcam.
 
     Validation and test rows are scored by the model file through the runtime, train rows take the
-    checkpoint's out-of-fold predictions. Of a fine-tuned model these are the probe's, and say so.
+    checkpoint's out-of-fold predictions. Of a fine-tuned model these are the probe's, marked so.
 
     Args:
         exported: The model file.
@@ -101,7 +101,7 @@ def recorded_predictions(
     store: ArtifactStore,
     database: LabelDatabase,
 ) -> Predictions:
-    """Take what the application recorded under one version, but for rows it was trained on.
+    """Take what the application recorded under one version, except for rows it was trained on.
 
     Rows of webcams from which the version was trained on other pictures are kept, as kind
     ``recorded_known_webcam``: production scores such webcams every day, but their near-duplicates may

@@ -1,6 +1,6 @@
 """Which label is most worth a second look: how far would it move if many more people rated it?
 
-Of a single vote much is chance. What the model adds is what people say, on average, about pictures
+A single vote is largely chance. What the model adds is what people say, on average, about pictures
 with the same score: a mean m(s) that never falls as the score rises, and the spread v(s) around it.
 A label is then a noisy measurement (rater variance ρ² divided by its n raters) of a picture whose
 true mean rating varies around m(s), and the best guess at that true mean lies between the two
@@ -28,7 +28,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 # People differ by about this much (stars, squared) where too few pictures have several raters.
 USUAL_RATER_VARIANCE = 0.8**2
 FEWEST_SNAPSHOTS_WITH_SEVERAL_RATERS = 30
-# Pictures with one score never all deserve one rating, whatever a lucky bin says (stars, squared).
+# Pictures with one score never all deserve one rating, even if a bin shows it (stars, squared).
 SMALLEST_VARIANCE_OF_PICTURES = 0.1
 
 MOST_BINS = 10
@@ -77,8 +77,8 @@ class RatingGivenScore:
         ratings: [rows] their labels, in stars.
         rater_variance: How much people differ on one picture.
         mean_raters: n̄, raters behind a label on average.
-        held_out: False if all rows had to serve, because of fewer than `FEWEST_ROWS_TO_FIT` the
-            model has not seen the webcam; then wrong labels may hide a little.
+        held_out: False if all rows are used, because fewer than `FEWEST_ROWS_TO_FIT` are of webcams
+            that the model has not seen; then wrong labels may be harder to find.
     """
 
     scores: FloatArray

@@ -85,7 +85,7 @@ def build_disagreement_report(
 
     Args:
         rows: Every row that can be compared, in any order: snapshot_id, webcam_id, camera_id (the
-            same for webcams that are one camera, which intervals do not tear apart), split, phase,
+            same for webcams that are one camera, which intervals count as one), split, phase,
             captured_at (ISO, UTC), label_value (1–5), rating_count, stars_1 … stars_5 (the votes
             behind the label), webcam_title, webcam_source, image_path_or_url, sha256 (null if the
             picture is gone), raw_score (0–1), prediction_kind (``out_of_fold``,

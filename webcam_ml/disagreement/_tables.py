@@ -9,11 +9,11 @@ from webcam_ml.disagreement._document import ReportRow
 
 
 def relabel_queue(ranked: pl.DataFrame, *, by: str, limit: int) -> pl.DataFrame:
-    """Put the labels to rate again in an order that does not dwell on one camera.
+    """Order the labels to rate again so that no single camera fills the beginning.
 
-    Frames of one camera resemble each other and so do their errors: the second row of one
-    counts half of its rank, the third a third, and so on. Rows without a picture cannot be rated
-    again and are left out, as are those that would not move.
+    Frames of one camera resemble each other and so do their errors: the second row of one counts
+    half of its value in the column ``by``, the third a third, and so on. Rows without a picture
+    cannot be rated again and are left out, as are those whose value is 0.
 
     Args:
         ranked: All compared rows, worst first, with the column ``by``.

@@ -1,7 +1,7 @@
 """`webcam-ml evaluate`: where a model that was made elsewhere stands, by the scores that it gave.
 
-What comes out is a report. It has no model file, is kept outside the store, and names itself where
-a checkpoint's digest would stand, so nothing that promotes can take it for a candidate.
+What comes out is a report. It has no model file, is kept outside the store, and has ``foreign:``
+where a checkpoint's digest would be, so nothing that promotes can take it for a candidate.
 """
 
 import lazy_loader

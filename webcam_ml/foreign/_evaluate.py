@@ -1,4 +1,4 @@
-"""From scores that somebody brings to a report, and to what the gates make of them."""
+"""From the scores of a foreign model to a report on it, and to the verdicts of the gates."""
 
 import hashlib
 from collections.abc import Mapping
@@ -91,7 +91,7 @@ def evaluate_predictions(
     bootstrap_samples: int = 2000,
     random_state: int = 0,
 ) -> ForeignReport:
-    """Measure scores of validation and test rows as eval_report does, and ask the gates that can.
+    """Measure scores of val and test rows as eval_report does, and ask the gates that can judge.
 
     The decision threshold of a binary model is chosen by F1 on validation, as in training. Nobody
     can see here what the model learned from: that it saw no webcam of validation and test, and

@@ -29,7 +29,7 @@ class ForeignPredictions:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a file of predictions; columns other than `snapshot_id` and `score` stay aside.
+        """Read a file of predictions; columns other than `snapshot_id` and `score` are ignored.
 
         Raises:
             WebcamMLError: It is missing, empty or no such table, a score is no number from 0 to 1,

@@ -1,8 +1,8 @@
 """From a candidate to evidence, and from evidence to a verdict.
 
 `compare_with_champion` makes the evidence, `judge` asks every gate. `GATES` is the one list of
-conditions; what each asks and why, and how often it errs, stands in ``docs/promotion.md``. What a
-verdict changes belongs in `live`.
+conditions; what each asks and why, and how often it errs, stands in ``docs/promotion.md``. What
+happens after a verdict is in `live`.
 """
 
 import lazy_loader

@@ -186,7 +186,7 @@ def pair_within_margin(
     Args:
         pair: The rows that decide, and the difference on them.
         live: The model_version of the live model.
-        on_test: The same metric on the test split alone, to be told beside it.
+        on_test: The same metric on the test split alone, to be shown beside it.
         target_type: What both models predict.
         settings: With the margin.
     """

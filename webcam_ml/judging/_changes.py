@@ -20,7 +20,7 @@ def changes_between(
 
     Args:
         live: The model that is live.
-        candidate: The one that asks.
+        candidate: The one that is to go live.
         meta: How the candidate's labels were made.
         store: Where the ancestors of both are.
     """

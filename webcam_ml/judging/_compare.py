@@ -52,7 +52,7 @@ from webcam_ml.store import ArtifactStore, StoredArtifact
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """The evidence, and what is of interest today but not part of it.
+    """The evidence, and a measurement that is shown with it but is not part of it.
 
     Attributes:
         comparison: The artifact.
@@ -76,7 +76,7 @@ def compare_with_champion(
     settings: ComparisonSettings | None = None,
     images: ImageCache,
 ) -> ComparisonResult:
-    """Measure a candidate beside the live model, and say what each gate makes of it.
+    """Measure a candidate beside the live model, and give the verdict of each gate.
 
     Both score the pictures of validation and test, from their stored bytes, through the
     application's runtime in a fresh process. A candidate that is live already is compared with the
@@ -91,7 +91,7 @@ def compare_with_champion(
         image_index: Pictures of the labels.
         store: Where the ancestors of all models are.
         were_live: The models of this target type whose promotions still hold, the live one last.
-        count_candidate: Records that this candidate is judged on a pair, and says which one it is.
+        count_candidate: Records that this candidate is judged on a pair, and gives its number.
         settings: Floors and margins; the defaults if None.
         images: Where the pictures are.
 

@@ -50,7 +50,7 @@ class Judged(Part):
 
 
 class Candidate(Part):
-    """The model that asks to go live, and what it scores on all test rows with a picture.
+    """The model that is to go live, and what it scores on all test rows with a picture.
 
     `onnx_model` is the data_version in the store; `metrics` is empty if the runtime refused it.
     """
@@ -108,7 +108,7 @@ class ReportAgreement(Part):
 
 
 class Serving(Part):
-    """What a fresh process that imports nothing but `webcam_ml.scoring` made of the file.
+    """How a fresh process that imports nothing but `webcam_ml.scoring` served the file.
 
     `at_most` bounds the difference between what it served and the scores that were judged;
     `reason` says what went wrong, and is None if nothing did.
@@ -130,7 +130,7 @@ class PairedMetric(Part):
 
 
 class Pair(Part):
-    """The rows that the verdict falls on, and the primary metric's difference on them.
+    """The rows that decide the verdict, and the primary metric's difference on them.
 
     Cameras that neither model has learned from: those of test, and of validation where both are
     linear probes. A camera with many rows weighs no more than `MAX_ROWS_OF_A_CAMERA` of them.
@@ -198,7 +198,7 @@ class Change(Part):
     """Something that differs from the champion.
 
     A change of the `definition`, whose ratings count included, needs a reason; `data` and `model`
-    are what every retrain changes. (`labels` is what evidence of schema 1 calls whose ratings count.)
+    are what every retrain changes. (In schema 1 a change of whose ratings count is `labels`.)
     """
 
     kind: ChangeKind
@@ -230,13 +230,13 @@ class Evidence(Part):
 
 @dataclass(frozen=True)
 class Comparison:
-    """The artifact: evidence, the report on the candidate, the verdicts of its day, and a plot.
+    """The artifact: evidence, the report on the candidate, the verdicts then, and a plot.
 
     Attributes:
         evidence: What was found.
         eval_document: The candidate's eval_report.json.
-        verdicts: What each gate and warning said when the evidence was made. For the reader:
-            whoever decides judges again.
+        verdicts: What each gate and warning said when the evidence was made. Only to be read: a
+            promotion judges the evidence again.
         plot: PNG.
     """
 

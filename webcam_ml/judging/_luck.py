@@ -2,8 +2,8 @@
 
 Of many candidates that are truly worse, one is sooner or later judged better by luck. So the n-th
 candidate since the live model went live is judged at .05 / (n (n + 1)): these sum to .05 over all
-that will ever come, and the first pays half of it. How many slip through, and what it costs a good
-candidate, stands in ``docs/promotion.md``.
+that will ever come, and the first gets half of it. How many worse ones pass, and what it costs
+a good one, stands in ``docs/promotion.md``.
 """
 
 from webcam_ml.judging._evidence import Pair

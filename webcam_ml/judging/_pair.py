@@ -20,8 +20,8 @@ from webcam_ml.metrics import (
     webcam_estimate,
 )
 
-# A camera counts as at most this many rows in the pair: else six busy cameras decide alone. Fewer
-# would ask another question: with 10, a model that is worse on just these six passes too often.
+# A camera counts as at most this many rows in the pair: else six busy cameras decide alone. With
+# fewer these six count too little: with 10, a model that is worse on just them passes too often.
 MAX_ROWS_OF_A_CAMERA = 30
 STORED_DIGITS = 6
 IDENTITY = ("snapshot_id", "camera_id", "split", "target_label", "sha256")
@@ -88,7 +88,7 @@ class ScoredRows:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over all that says which rows these are and what people said of them."""
+        """SHA-256 over the columns of `IDENTITY`: which rows these are, and their targets."""
         buffer = io.BytesIO()
         self.frame.select(IDENTITY).sort("snapshot_id").write_csv(buffer, line_terminator="\n")
         return hashlib.sha256(buffer.getvalue()).hexdigest()
@@ -153,7 +153,7 @@ class ScoredRows:
         )
 
     def primary_difference(self, first: str, second: str) -> WebcamEstimate:
-        """Measure the difference that decides, no camera counting more than its share."""
+        """Measure the difference that decides; see `MAX_ROWS_OF_A_CAMERA`."""
         return self.difference(
             target_of(self.target_type).primary_metric,
             first,
@@ -172,7 +172,7 @@ class ScoredRows:
 
 
 def measure_pair(rows: ScoredRows, first: str, second: str, counted: Counted) -> Pair:
-    """Measure the difference that decides, first model less second, and how much it can say.
+    """Measure the difference that decides, first model less second, and the rows behind it.
 
     Args:
         rows: At least one, with the scores of both.
@@ -200,5 +200,5 @@ def measure_pair(rows: ScoredRows, first: str, second: str, counted: Counted) ->
 
 def stored_bound(value: float | None) -> float | None:
     """Round to what evidence keeps, as `Interval` does."""
-    # + 0.0 makes −0.0 plain.
+    # + 0.0 turns −0.0 into 0.0.
     return None if value is None else round(value, STORED_DIGITS) + 0.0

@@ -22,7 +22,7 @@ from webcam_ml.store import ArtifactStore, StoredArtifact
 
 CANDIDATE, RIVAL = "candidate", "rival"
 PROBE = "linear_probe"
-# Whose ratings count, and from how many stars on: what makes two sets of labels two.
+# Labels mean something else where these differ: whose ratings count, and from how many stars on.
 LABEL_DEFINITION = {"binary_threshold", *LabelQuery.model_fields}
 
 
@@ -33,7 +33,7 @@ class WasLive:
     Attributes:
         file: Its model.onnx and what that should be.
         onnx_model: data_version of the stored version that it came from.
-        quality: The primary metric on the test split of its day, larger is better; None if it was
+        quality: The primary metric on the test split of its time, larger is better; None if it was
             not measured.
         judged_by: What it was judged by itself; None if that is not stored.
     """
@@ -71,7 +71,7 @@ class Asking:
 
 
 def before(standing: Sequence[WasLive], model_version: str) -> Iterator[WasLive]:
-    """Yield the models that were live before the candidate, the one to beat last."""
+    """Yield the models that were live before the candidate, last the one to compare it with."""
     live = standing[-1].version if standing else None
     for number, entry in enumerate(standing, start=1):
         if number < len(standing) or live != model_version:
@@ -79,9 +79,9 @@ def before(standing: Sequence[WasLive], model_version: str) -> Iterator[WasLive]
 
 
 def best_ever(rivals: Sequence[WasLive], model_version: str) -> WasLive | None:
-    """Find the earlier model that did best when it went live, unless it is the one to beat.
+    """Find the earlier model that did best when it went live, unless it is the last of them.
 
-    Each was measured on the test split of its day, so this only chooses which one is measured
+    Each was measured on the test split of its time, so this only chooses which one is measured
     again; scoring all that were ever live would cost more with every promotion.
     """
     if not rivals:
@@ -146,7 +146,7 @@ def _on_live_labels(rows: ScoredRows, live: StoredArtifact, asking: Asking) -> O
 
 
 def measure_rival(rival: WasLive, asking: Asking) -> tuple[Rival, ScoredRows]:
-    """Measure a model that is or was live on test; give the rows of the pair besides, with scores.
+    """Measure a model that is or was live on test; also give the rows of the pair, with scores.
 
     A linear probe's threshold and calibration do not change the order of its scores, so cameras of
     validation are as unseen by it as those of test. A fine-tuned model chose its epoch on them.
@@ -154,7 +154,7 @@ def measure_rival(rival: WasLive, asking: Asking) -> tuple[Rival, ScoredRows]:
     store, meta = asking.store, _meta_beside(rival.file)
     stored = store.find("onnx_model", rival.onnx_model)
     seen = {
-        # A camera that it knows under one id is known under the other.
+        # A camera that it has seen under one id counts as seen under its others.
         part: frozenset(
             asking.labels.cameras(
                 _columns_of(store.find(name, stored.lineage.ancestors[name]), "webcam_id")[
@@ -220,7 +220,7 @@ def _meta_beside(file: ModelFile) -> ModelMeta:
 
 
 def _score_rival(model: ModelFile, rows: ScoredRows, images: ImageCache) -> FloatArray:
-    """Score by a model that is or was live: what its digest names, or nothing."""
+    """Score by a model that is or was live; refuse a file that does not have its digest."""
     found = (
         hashlib.sha256(model.path.read_bytes()).hexdigest() if model.path.is_file() else "nothing"
     )

@@ -30,7 +30,7 @@ SERVED_PICTURES = 8
 STORED_STEP = 1e-5
 
 
-# For one picture, and for the start of the process with the first. Its model's runs end earlier.
+# For one picture, with the first also for the start of the process. One run of the model has less.
 ANSWER_SECONDS = 120.0
 
 
@@ -122,7 +122,7 @@ class RuntimeProcess:
             with suppress(BrokenPipeError):
                 process.stdin.close()
             said = self._errors.read_text(errors="replace").strip().splitlines()
-            # What is stored says the same wherever the store is.
+            # The message is stored, so it must not depend on where the store is.
             last = said[-1].replace(f"{self._model.path.parent}{os.sep}", "") if said else "silence"
             if too_late.is_set():
                 last = f"no answer after {ANSWER_SECONDS:g} seconds"
@@ -195,7 +195,7 @@ def watch_serving(
 
     Args:
         runtime: Holds the model.
-        model: What should speak.
+        model: The model that should answer.
         expected: raw_score by SHA-256 of the picture.
         images: Where the pictures are.
 

@@ -25,7 +25,7 @@ def main() -> None:
     def model() -> OnnxModel:
         if scorer.model is None:
             raise SystemExit(f"no model: {scorer.fallback_reason}")
-        # The scorer gives each picture one thread, for a server; one picture at a time wants all.
+        # The scorer uses one thread a picture, for a server; one picture at a time can use all.
         return OnnxModel.load(scorer.model.path)
 
     def served(content: bytes) -> dict[str, Any]:

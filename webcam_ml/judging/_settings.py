@@ -36,7 +36,7 @@ class ComparisonSettings(Settings):
         le=0.5,
         description="Binary: how much ROC AUC worse than the live model it may be, at 95 % confidence",
     )
-    # A hundredth of the scale's span and a quarter, well below what one person's second look changes.
+    # 1.25 % of the scale's span, well below what one person's second look changes.
     max_mae_gain: float = Field(
         default=0.05,
         ge=0,
@@ -87,7 +87,7 @@ class ComparisonSettings(Settings):
         for name in (asked.floor_setting, asked.margin_setting, "max_test_rows_missing"):
             mine: float = getattr(self, name)
             theirs: float = getattr(other, name)
-            # A floor lets more through where it is lower, what is allowed where it is higher.
+            # A floor is looser where it is lower, an allowed loss or share where it is higher.
             if mine < theirs if name == asked.floor_setting else mine > theirs:
                 yield f"{name} {mine:g} instead of {theirs:g}"
         if (self.weak_slice, other.weak_slice) == ("warn", "block"):

@@ -2,8 +2,8 @@
 
 `LabelDatabase` opens the application's database, `LabelQuery` says whose ratings count, and
 `read_labels` makes `Labels` of them. `read_label_values` reads only what decides a label, and
-`label_growth` and `decide` tell whether that has grown enough for a retrain. The table of model
-scores is read and written by `read_inferences` and `record_inferences`. Targets, splits and
+`label_growth` and `decide` find whether the labels have grown enough for a retrain. The table of
+model scores is read and written by `read_inferences` and `record_inferences`. Targets, splits and
 manifests belong in `dataset`.
 """
 

@@ -1,4 +1,4 @@
-"""Time stamps as databases write them, to one spelling."""
+"""Time stamps as databases write them, brought to one format."""
 
 import polars as pl
 

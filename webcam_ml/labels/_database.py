@@ -1,7 +1,7 @@
 """The connection to the label database: which one, opened for what, errors explained.
 
-What is read from it belongs in `_read`, and the one table that is written in `_inferences`. Nothing
-here says a password: what the driver reports is cleaned of it, and its own exception is not shown.
+What is read from it belongs in `_read`, and the one table that is written in `_inferences`. No
+message shows a password: it is removed from what the driver reports, whose exception is not shown.
 """
 
 import difflib
@@ -42,8 +42,8 @@ EXAMPLES = (
     "SQLite (four slashes for an absolute path)"
 )
 
-# A server that does not answer within seconds is not there; one that falls silent in the middle
-# of a read is noticed after about a minute instead of never. A URL's own settings win.
+# A server that does not answer within seconds counts as absent; one that stops answering in the
+# middle of a read is noticed after about a minute instead of never. A URL's own settings win.
 POSTGRESQL_CONNECTION: Mapping[str, str | int] = {
     "application_name": "webcam-ml",
     "client_encoding": "utf8",
@@ -55,7 +55,7 @@ POSTGRESQL_CONNECTION: Mapping[str, str | int] = {
 # How long a reader waits for a writer to finish its commit, in seconds.
 SQLITE_LOCK_TIMEOUT = 30.0
 
-# The table by which a demo is told from real labels.
+# The table that only a demo database has.
 DEMO_MARK = "webcam_ml_demo"
 
 Mode = Literal["ro", "rw"]
@@ -134,7 +134,7 @@ class LabelDatabase:
         """
         connection = self._connect("ro")
         try:
-            # Rows that a policy hides would be missing without a word: PostgreSQL is to refuse.
+            # Rows that a policy hides would be missing without notice: PostgreSQL is to refuse.
             connection.exec_driver_sql(
                 "BEGIN" if self._is_sqlite else "SET LOCAL row_security = off"
             )
@@ -144,7 +144,7 @@ class LabelDatabase:
             raise LabelDatabaseError(self._explain_undecodable(error)) from None
         except DRIVER_ERRORS as error:
             role = self._role(connection) if ROW_SECURITY in str(error) else ""
-            # After a failure there is nothing to roll back, and often nobody to tell.
+            # After a failure there is nothing to roll back, and often no server to send it to.
             connection.invalidate()
             raise LabelDatabaseError(self._explain_read(error, role=role)) from None
         finally:
@@ -154,12 +154,12 @@ class LabelDatabase:
     def writing(self) -> Iterator[sa.Connection]:
         """Yield a connection inside one transaction, committed when the block ends without an error.
 
-        PostgreSQL: READ COMMITTED, so that an upsert meets what the application wrote meanwhile.
+        PostgreSQL: READ COMMITTED, so that an upsert sees what the application wrote meanwhile.
         SQLite: BEGIN IMMEDIATE with foreign keys enforced, as PostgreSQL does; no file is created.
 
         Raises:
             LabelDatabaseError: As for `reading`, or the database refuses what is written; then
-                nothing of it is there.
+                nothing of it is stored.
         """
         connection = self._connect("rw")
         try:
@@ -200,7 +200,7 @@ class LabelDatabase:
                 if not inspector.has_table(table):
                     raise LabelDatabaseError(self._explain_missing_table(inspector, table))
                 existing = [printable(column["name"]) for column in inspector.get_columns(table)]
-                # SQLite does not mind the case of a name, PostgreSQL does.
+                # SQLite ignores the case of a name, PostgreSQL does not.
                 known = {name.lower() for name in existing} if self._is_sqlite else set(existing)
                 missing = [name for name in columns if name not in known]
                 if missing:
@@ -240,7 +240,7 @@ class LabelDatabase:
             connect_args=settings,
             poolclass=sa.NullPool,
             isolation_level="REPEATABLE READ" if mode == "ro" else "READ COMMITTED",
-            # A writer does not insist: an owner who made the database read-only meant it.
+            # For a writer nothing is set: a database that its owner made read-only stays so.
             execution_options={"postgresql_readonly": True} if mode == "ro" else {},
         )
 
@@ -266,7 +266,7 @@ class LabelDatabase:
 
     def _explain_read(self, error: Exception, *, role: str = "") -> str:
         said = self.said(error)
-        # A reader that cannot make the files beside a WAL file is told that it may not write.
+        # If a reader cannot make the files beside a WAL file, SQLite reports a read-only database.
         if CANNOT_OPEN in said or (READ_ONLY in said and is_written_ahead(self._sqlite_path)):
             advice = sqlite_file_advice(self._sqlite_path)
         else:
@@ -286,7 +286,7 @@ class LabelDatabase:
         )
 
     def _role(self, connection: sa.Connection) -> str:
-        """Who reads, after a statement was refused: a login may act as another role."""
+        """The role that reads, after a statement was refused: a login may act as another role."""
         try:
             connection.rollback()
             return str(connection.scalar(sa.select(sa.func.current_user())))
@@ -342,7 +342,7 @@ def _parse(text: str) -> sa.URL:
             raise _bad_url("has SQLite options; the path alone is wanted, it is only read anyway")
         return url.set(drivername="sqlite+pysqlite")
     if url.drivername in POSTGRESQL_SCHEMES:
-        # Cut at the wrong @, the rest of a password would pass for a host or a database.
+        # Split at the wrong @, the rest of a password would be taken for a host or a database.
         if text.count("@") > 1 or "@" in f"{url.host}{url.database}":
             raise _bad_url("has an @ or a / in user name or password; write them as %40 and %2F")
         return url.set(drivername="postgresql+psycopg2")
@@ -370,7 +370,7 @@ def _sqlite_opener(path: Path, mode: Mode) -> Callable[[], sqlite3.Connection]:
 
 
 def _suggestion(missing: Sequence[str], existing: Sequence[str]) -> str:
-    """Return which existing names come near the missing ones, case and underscores apart."""
+    """Name the existing names that are like the missing ones, ignoring case and underscores."""
     plain = {name.lower().replace("_", ""): name for name in existing}
     near = [
         plain[match[0]]

@@ -1,7 +1,7 @@
-"""What a driver, a server or a pooler says when it fails: its words, the cause, the way out.
+"""Errors of a driver, a server or a pooler: part of the message, and the advice for each.
 
-By parts of their words, since most of these have no code of their own. The first that fits speaks,
-so what is particular stands before what is general.
+Errors are recognised by part of their message, since most have no code of their own. The first
+entry that fits is used, so particular entries stand before general ones.
 """
 
 import os
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 ENVIRONMENT_VARIABLE = "DATABASE_URL"
 
-# `_stream` uses the driver's own cursor, so its errors arrive bare as well.
+# `_stream` uses the driver's own cursor, so its errors arrive without SQLAlchemy's wrapper too.
 DRIVER_ERRORS = (DBAPIError, psycopg2.Error, sqlite3.Error)
 
 CANNOT_OPEN = "unable to open database file"
@@ -192,7 +192,7 @@ WRITE_ADVICE: Mapping[str, str] = {
 def driver_said(error: Exception) -> str:
     """Give what a driver reports, on one line, each sentence once, without the statement.
 
-    libpq tries each address of a host, encrypted and plain, and tells the same of each.
+    libpq tries each address of a host, encrypted and plain, and repeats the same error for each.
     """
     cause: object = error
     if isinstance(error, DBAPIError) and error.orig is not None:
@@ -244,7 +244,7 @@ def write_advice(said: str, *, lost: bool) -> str:
 
 
 def is_written_ahead(path: Path) -> bool:
-    """Whether an SQLite file is in WAL mode, in which readers write beside it."""
+    """Whether an SQLite file is in WAL mode, in which even readers write files beside it."""
     with path.open("rb") as file:
         header = file.read(SQLITE_WRITE_VERSION + 1)
     return header[SQLITE_WRITE_VERSION:] == bytes([WRITE_AHEAD_LOG])

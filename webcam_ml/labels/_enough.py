@@ -1,4 +1,4 @@
-"""Enough labels to go on, or an error that says which setting would bring more."""
+"""Check that there are enough labels, or raise an error that says which setting gives more."""
 
 import polars as pl
 
@@ -6,7 +6,7 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels._labels import Labels
 
 # Fewer cannot be split: train, validation and test each need a webcam of their own, and each of
-# them both classes. What a good model needs is far more, and judged later.
+# them both classes. A good model needs far more; that is judged later.
 LEAST_SNAPSHOTS = 10
 LEAST_WEBCAMS = 3
 
@@ -45,7 +45,7 @@ def require_enough(labels: Labels, *, database: str) -> None:
 
 
 def _reasons(labels: Labels) -> list[str]:
-    """Say what keeps labels away, the most frequent reason first."""
+    """Say why snapshots have no label, the most frequent reason first."""
     counts = labels.counts
     if counts.snapshots == 0:
         return ["webcam_snapshots is empty: does DATABASE_URL name the right database?"]

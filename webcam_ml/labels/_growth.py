@@ -41,14 +41,14 @@ class GrowthSettings(Settings):
 
     def needed(self, labels_before: int) -> int:
         """Say how many new or changed labels are enough, given how many there were."""
-        # As the decimal that was written: in binary, 0.07 of 100 labels is a little more than 7.
+        # Exact, from the decimal as written: in floats, 0.07 of 100 labels is a little more than 7.
         share = Fraction(str(self.growth_fraction)) * labels_before
         return max(self.min_new_labels, math.ceil(share))
 
 
 @dataclass(frozen=True)
 class LabelGrowth:
-    """What became of the labels since a training.
+    """How the labels have changed since a training.
 
     Attributes:
         before: Labels that the training had.
@@ -99,7 +99,7 @@ def label_growth(
     import polars as pl
 
     both = before.frame.join(now.frame, on="snapshot_id", how="full", suffix="_now", coalesce=True)
-    # Missing is a value here: it makes a label new or gone.
+    # A missing value means something here: the label is new or gone.
     had, has = pl.col("label_value").is_not_null(), pl.col("label_value_now").is_not_null()
     differs = (pl.col("label_value") != pl.col("label_value_now")) | (
         pl.col("webcam_id") != pl.col("webcam_id_now")
@@ -154,7 +154,7 @@ def decide(
     """Decide whether labels have grown enough for a retrain.
 
     Args:
-        growth: What became of them.
+        growth: How they have changed.
         since: When the training was that they are compared with; None if there was none.
         settings: How much is enough.
         failed: How many retrains of exactly these labels have failed.

@@ -82,13 +82,14 @@ def record_inferences(
     """Write scores under a model version, in batches and one transaction: all of them or none.
 
     A row that is there is overwritten if its score is another and left alone otherwise, so that
-    recording twice is recording once. PostgreSQL: needs SELECT, INSERT and UPDATE on this table and
-    nothing else; if its ids come from a sequence of its own (serial), USAGE on that too.
+    recording twice has the effect of recording once. PostgreSQL: needs SELECT, INSERT and UPDATE on
+    this table and nothing else; if its ids come from a sequence of its own (serial), USAGE on that
+    too.
 
     Args:
         database: Where to.
         inferences: The columns of `INFERENCE_SCHEMA`; each snapshot once.
-        model_version: Who gave the scores.
+        model_version: The model that gave the scores.
 
     Raises:
         LabelDatabaseError: The database cannot be written, or refuses a row; nothing is written.

@@ -1,7 +1,7 @@
 """What must hold of the rows that are read: keys that are unique, ratings that are on the scale.
 
 Tables without keys, an import that ran twice and views that join give rows that the schema of the
-application does not permit. Counted, they would give wrong numbers without a word.
+application does not permit. Counted, they would give wrong numbers without notice.
 """
 
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def require_stars(ratings: pl.DataFrame, *, table: str) -> None:
     Raises:
         LabelDatabaseError: One is not; it is named, with its row.
     """
-    # NaN is among no numbers, so it is found too.
+    # `is_in` is false for NaN, so that is found too.
     off = ratings.filter(~pl.col("rating").is_in([float(stars) for stars in STARS]))
     if off.is_empty():
         return
@@ -100,8 +100,8 @@ def require_averages_on_scale(labelled: pl.DataFrame, *, table: str, column: str
 
     Args:
         labelled: snapshot_id and label_value of each.
-        table: Where they come from, and
-        column: out of which column.
+        table: The table that they come from.
+        column: The column that they come from.
 
     Raises:
         LabelDatabaseError: One is off the scale of 1 to 5; it is named, with its row.

@@ -16,8 +16,8 @@ from webcam_ml.contracts import (
 )
 from webcam_ml.labels._query import LabelQuery
 
-# Why a snapshot has no label, the first that holds. What no setting mends comes first, so that the
-# last one counts exactly what a lower min_rating_count would bring back.
+# Why a snapshot has no label; the first that holds counts. Those that no setting can change come
+# first, so that the last one counts exactly what a lower min_rating_count would bring back.
 DROP_REASONS = ("unrated", "no_webcam", "no_image", "no_label", "too_few_ratings")
 
 LABELS_FILE = "labels.csv"

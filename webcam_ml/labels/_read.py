@@ -2,9 +2,9 @@
 
 `read_labels` selects rows in three plain statements in one transaction; counting and averaging
 happen in polars, so that PostgreSQL and SQLite give the same bits, and a million rated snapshots
-take seconds. Snapshots that nobody rated are counted by the database and never travel.
+take seconds. Snapshots that nobody rated are counted by the database and never sent.
 `read_label_values` asks only for what decides a label, in one statement. Which snapshot has a label,
-and which, is said once for both: by the label source and `_judged`.
+and which label, is decided for both in one place: the label source and `_judged`.
 """
 
 import logging
@@ -71,7 +71,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
     """Read the labelled snapshots that a query asks for.
 
     Everything is read in one transaction, so that ratings which arrive meanwhile are in all of the
-    result or in none of it. What makes a label of them, the query's source says. A cached average
+    result or in none of it. The query's source says how they become a label. A cached average
     that is NaN counts as missing, as it is in SQLite, which has no NaN. Texts are stripped of
     blanks; an empty one counts as NULL.
 
@@ -131,7 +131,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
 
 
 def read_label_values(database: LabelDatabase, query: LabelQuery) -> LabelValues:
-    """Read which snapshots have a label and which, and nothing else: cheap enough to ask often.
+    """Read which snapshots have which label, and nothing else: cheap enough to call often.
 
     The values are those that `read_labels` gives for the same query at the same moment.
 
@@ -159,7 +159,7 @@ def read_label_values(database: LabelDatabase, query: LabelQuery) -> LabelValues
     _require_labels_on_scale(labelled, query)
     if are_enough(labelled):
         return LabelValues(labelled.select(VALUE_COLUMNS).sort("snapshot_id"))
-    # Too few: reading them in full says why, with the counts, in the words of labels_raw.
+    # Too few: reading them in full raises the error of labels_raw, with the reasons and counts.
     return LabelValues.of(read_labels(database, query))
 
 
@@ -175,7 +175,7 @@ def _require_keys(connection: sa.Connection) -> None:
 
 
 def _require_labels_on_scale(labelled: pl.DataFrame, query: LabelQuery) -> None:
-    """Check labels that come as averages; those of rating rows rest on stars that are checked."""
+    """Check labels that come as averages; those of rating rows come from stars already checked."""
     if query.takes_cached:
         require_averages_on_scale(
             labelled, table=SNAPSHOTS.name, column=SNAPSHOTS.c.calculated_rating.name
@@ -183,13 +183,13 @@ def _require_labels_on_scale(labelled: pl.DataFrame, query: LabelQuery) -> None:
 
 
 def _read_narrow(connection: sa.Connection, query: LabelQuery) -> pl.DataFrame:
-    """Every rating row with stars, beside what of its snapshot decides; `counts` as below."""
+    """Every rating row with stars, and what decides a label; `counts` as in `_read_ratings`."""
     statement = _ratings(query).join(SNAPSHOTS, SNAPSHOTS.c.id == RATINGS.c.snapshot_id)
     return fetch(
         connection,
         statement.add_columns(
             SNAPSHOTS.c.webcam_id,
-            # Whether there is one is all that decides.
+            # Only whether there is an image matters, so one character is enough.
             sa.func.substr(_text(SNAPSHOTS.c.firebase_url), 1, 1),
             SNAPSHOTS.c.calculated_rating,
         ),

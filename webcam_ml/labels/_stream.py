@@ -31,12 +31,12 @@ Schema = Mapping[str, type[pl.DataType]]
 # COPY sends text that polars parses by itself: large blocks. On a million rows it takes a third of
 # the time of a server-side cursor, and one round trip instead of one a block.
 COPY_BLOCK_ROWS = 50_000
-# SQLite's rows become Python tuples: few enough at once that they die before the garbage collector
-# looks at them (its threshold is 700); blocks of 5,000 take half as long again.
+# SQLite's rows become Python tuples: few enough at once that they are freed before the garbage
+# collector runs (its threshold is 700); blocks of 5,000 take half as long again.
 TUPLE_BLOCK_ROWS = 500
 
-# PostgreSQL's own numbers: bigint, smallint, integer, oid, real, double precision, numeric. What
-# they send is a number; what any other type sends is read as text first.
+# PostgreSQL's number types: bigint, smallint, integer, oid, real, double precision, numeric. Their
+# values are read as numbers; values of any other type are read as text first.
 NUMBER_TYPES = frozenset({20, 21, 23, 26, 700, 701, 1700})
 NOT_UTF8_IN_SQLITE = "Could not decode to UTF-8"
 
@@ -49,7 +49,7 @@ def fetch(
     Args:
         connection: An open connection to PostgreSQL (psycopg2) or SQLite.
         statement: What to select; the first column says in messages which row is meant. Numbers are
-            selected as they are: a cast in the database would make something of any text.
+            selected as they are: a cast in the database would make a number of any text.
         schema: Names and types of the selected columns, in their order: Int64, Float64 or String.
         total: About how many rows there will be, for the progress that is shown.
         what: What the rows are, in a word or two.
@@ -104,7 +104,7 @@ def _copy(
 
 
 class _CsvParser:
-    """What COPY writes to: it comes one whole row a call (libpq's promise), whatever is quoted."""
+    """What COPY writes to: each call gets one whole row (libpq's promise), whatever is quoted."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """Values that are what their column says, or refused with table, column, row and what to do.
 
 SQLite keeps any text in a column of numbers, and reads '2,5' as 2.0 when it is asked for a number;
-so does whoever made a column of numbers a column of text. Here a text is a number as a whole or not
-at all.
+a column of numbers may also have been declared as text. Here a text is read as a number only if all
+of it is one.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from webcam_ml.labels._database import LabelDatabaseError
 from webcam_ml.printable import printable
 
 NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"
-# One way to write each, or two texts would be one id.
+# One way to write each number; otherwise two texts could be the same id.
 WHOLE_NUMBER = r"^(0|-?[1-9][0-9]*)$"
 DECIMAL_COMMA = r"^\s*[+-]?[0-9]*,[0-9]+\s*$"
 
@@ -45,7 +45,7 @@ def _origin(expression: sa.ColumnElement[Any]) -> Origin:
 
 
 def numbers_of(texts: pl.Series, dtype: type[pl.DataType]) -> pl.Series:
-    """Read texts as numbers; null where one is none as a whole."""
+    """Read texts as numbers; null where the whole text is not one number."""
     pattern = NUMBER if dtype is pl.Float64 else WHOLE_NUMBER
     whole = pl.DataFrame({"text": texts}).select(
         pl.when(pl.col("text").str.contains(pattern)).then(pl.col("text").str.strip_chars())
@@ -62,8 +62,8 @@ def refusal(
         origin: Where it stands.
         value: What was found.
         dtype: What was wanted.
-        row: The column that tells rows apart, and
-        row_id: what it says in this row.
+        row: The column that tells rows apart.
+        row_id: Its value in this row.
     """
     kind = {pl.Int64: "whole number", pl.Float64: "number", pl.String: "text"}[dtype]
     where = "" if origin == row else f" where {row.column} is {_id(row_id)}"

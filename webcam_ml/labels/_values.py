@@ -1,4 +1,4 @@
-"""Labels reduced to what decides: which snapshot of which webcam has which label."""
+"""Labels reduced to what a training uses: which snapshot of which webcam has which label."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ VALUE_COLUMNS = ("snapshot_id", "webcam_id", "label_value")
 class LabelValues:
     """Labels without what describes them.
 
-    How many ratings a label rests on is not among them: a second rating that leaves the average
+    How many ratings a label is made from is not among them: a second rating that leaves the average
     as it was changes nothing that a model is trained on.
 
     Attributes:

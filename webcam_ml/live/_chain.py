@@ -1,7 +1,7 @@
 """Files of one JSON object a line, each line with the SHA-256 of the one before.
 
-A line that was changed, moved or removed is noticed by the next. Files only grow: what was written
-once is written again as it was, never re-serialised.
+If a line was changed, moved or removed, the digest in the next one does not fit. Files only grow:
+what was written once is written again as it was, never re-serialised.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ class ChainedLine(Part):
 
 
 class SealedLine(ChainedLine):
-    """A line of a file whose end nothing else names: it carries a digest of itself.
+    """A line of a file without a head file, which would name its end: it has a digest of itself.
 
     Attributes:
         seal: SHA-256 of the line without its seal.

@@ -1,8 +1,8 @@
-"""Which candidates were judged while a model is live, and which were refused: the ledger's neighbours.
+"""Which candidates were judged while a model is live, and which were refused.
 
-``judged.jsonl`` has a line for each pair of a candidate and rows that a verdict was looked for on,
-written before anybody sees the verdict. The more there are since the live model went live, the surer
-the next one must be. ``refusals.jsonl`` has a line for each candidate that was judged and refused.
+``judged.jsonl`` has a line for each candidate and set of rows that it was judged on, written before
+anybody sees the verdict. The more there are since the live model went live, the more strictly the
+next one is judged. ``refusals.jsonl`` has a line for each candidate that was judged and refused.
 """
 
 import json
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 JUDGED_FILE = "judged.jsonl"
 REFUSALS_FILE = "refusals.jsonl"
 
-# What has a number of its own: target type, line since which the rival is live, model, rows.
+# What gets its own candidate number: target type, line since which the rival is live, model, rows.
 Ticket: TypeAlias = tuple[TargetType, int, str, str]
 
 
@@ -50,7 +50,7 @@ class JudgedCandidate(SealedLine):
 
     @property
     def ticket(self) -> Ticket:
-        """What has a number of its own."""
+        """The key of its candidate number."""
         return self.target_type, self.since_entry, self.model_sha256, self.pair_sha256
 
 
@@ -82,7 +82,7 @@ class Refusal(SealedLine):
 
 @dataclass(frozen=True)
 class JudgedCandidates:
-    """judged.jsonl, read and found whole."""
+    """judged.jsonl, read and with its chain checked."""
 
     entries: tuple[JudgedCandidate, ...]
     lines: tuple[bytes, ...]
@@ -112,9 +112,9 @@ def count_candidate(
     model_sha256: str,
     pair_sha256: str,
 ) -> int:
-    """Give a candidate its number, and record it; the caller alone may change the folder.
+    """Give a candidate its number, and record it; the caller must hold the lock of the folder.
 
-    What the stored evidence knows counts too, so that a lost file does not begin anew.
+    Numbers in stored evidence count too, so that the count does not begin anew if the file is lost.
     """
     judged = JudgedCandidates.read(folder)
     ticket = (target_type, since_entry, model_sha256, pair_sha256)
@@ -155,7 +155,7 @@ def _highest(judged: JudgedCandidates) -> dict[tuple[TargetType, int], int]:
 
 
 class Numbered(NamedTuple):
-    """What stored evidence says of the number of its candidate, and the file that says it."""
+    """The number of a candidate according to stored evidence, and the file of that evidence."""
 
     ticket: Ticket
     number: int
@@ -164,12 +164,12 @@ class Numbered(NamedTuple):
 
 
 def numbers_in_evidence(store: ArtifactStore) -> Iterator[Numbered]:
-    """Yield what all stored evidence that has a pair says of its candidate's number."""
+    """Yield the candidate's number from all stored evidence that has a pair."""
     for path in sorted((store.root / ASSET).glob(f"*/{COMPARISON_FILE}")):
         if path.parent.name.startswith(".") or path.parent in store.damaged(ASSET):
             continue
-        # A few facts are enough, whatever else an older version wrote; damage elsewhere in old
-        # evidence must not keep a new model from being judged.
+        # Only a few fields are read: older versions may have written others, and damage elsewhere
+        # in old evidence must not keep a new model from being judged.
         try:
             content = json.loads(path.read_bytes())
             pair = (content["champion"] or {}).get("pair")

@@ -30,7 +30,7 @@ def live_link(store: ArtifactStore, target_type: TargetType) -> Path:
 
 
 def link_target(model_version: str) -> str:
-    """What the link says: relative, so that the store may be moved as a whole."""
+    """Give what the link points to: relative, so that the store may be moved as a whole."""
     return f"{VERSIONS}/{model_version}"
 
 
@@ -38,7 +38,7 @@ def environment_file(store: ArtifactStore, target_type: TargetType, model_versio
     """Give the content of a version's scorer.env, which names the stable path of the link.
 
     The path is absolute, for it is read from anywhere; so it depends on where the store is, and no
-    digest covers it: it is compared with what this function says.
+    digest covers it: it is compared with what this function gives.
     """
     stable = live_link(store, target_type).absolute() / MODEL_FILE
     variables = scoring_environment(stable, model_version)

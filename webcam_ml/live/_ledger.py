@@ -1,7 +1,7 @@
 """ledger.jsonl: every promotion and roll-back, one line each, chained by digests.
 
-Each line carries the SHA-256 of the one before, so that a line that was changed, moved or removed
-is noticed by the next. The end of the chain has no next line: ``ledger.head`` beside it names how
+Each line carries the SHA-256 of the one before, which does not fit if that line was changed,
+moved or removed. The end of the chain has no next line: ``ledger.head`` beside it names how
 many lines there are and the digest of the last. It is written last of all, so that a head that is
 one line behind means that a promotion was interrupted after its decision was recorded.
 """
@@ -71,7 +71,7 @@ class LedgerEntry(ChainedLine):
 
 @dataclass(frozen=True)
 class Ledger:
-    """The history, read and found whole.
+    """The history, read and with its chain checked.
 
     Attributes:
         entries: All lines in order.
@@ -172,7 +172,7 @@ class Ledger:
             if entry.target_type != target_type:
                 continue
             if entry.action != "rollback":
-                # A version stands once: what is rolled back later must not come back from below.
+                # List each version once: else one that is rolled back would still be further down.
                 standing = [other for other in standing if other.version != entry.version]
                 standing.append(entry)
                 withdrawn.discard(entry.version)

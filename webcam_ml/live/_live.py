@@ -56,7 +56,7 @@ class LiveModel:
 
     @classmethod
     def after_refusal(cls, refusal: Refusal, store: ArtifactStore) -> Self:
-        """Say what is live beside a candidate that was refused."""
+        """Give what stays live after a candidate was refused."""
         live = Ledger.read(production_folder(store)).live(refusal.target_type)
         return replace(
             cls._of_entry(refusal.target_type, live),
@@ -131,7 +131,7 @@ def _judged_by(store: ArtifactStore, entry: LedgerEntry) -> JudgedBy | None:
     try:
         evidence = store.find(ASSET, record.data_version).load(Comparison).evidence
     except (ArtifactMissingError, ArtifactDamagedError, EvidenceError):
-        return None  # `webcam-ml verify` tells
+        return None  # `webcam-ml verify` reports it
     return JudgedBy(
         settings=evidence.settings,
         rows=evidence.test_split.rows,
@@ -141,12 +141,12 @@ def _judged_by(store: ArtifactStore, entry: LedgerEntry) -> JudgedBy | None:
 
 @dataclass(frozen=True, eq=False)
 class LiveOnTest:
-    """What the live model said of the test rows of its day, for whoever is to be set beside it.
+    """The live model's scores of the test rows of its time, to compare another model with.
 
     Attributes:
         model_version: Its name.
         scores: `snapshot_id` and `live_score` (0–1) of its test rows, which it never saw.
-        next_number: Which candidate the next one would be since it went live; none is recorded.
+        next_number: Which candidate the next one would be since it went live; it is not recorded.
     """
 
     model_version: str
@@ -186,7 +186,7 @@ def live_on_test(store: ArtifactStore, target_type: TargetType) -> LiveOnTest | 
 
 
 def candidate_counter(store: ArtifactStore, target_type: TargetType) -> CountCandidate:
-    """Give what a comparison asks for a candidate's number, see `judged.jsonl`.
+    """Make the function that gives a candidate its number and records it in judged.jsonl.
 
     Args:
         store: Where the live models are.

@@ -1,15 +1,15 @@
-"""The production folder: how a model goes live in steps of which each leaves the old one or the new.
+"""The production folder: how a model goes live in steps that each leave the old one or the new.
 
 The order of a promotion:
 
 1. The version's folder is written beside its place and renamed into it. Nothing refers to it yet.
-2. A link to it is made under another name: the last step that needs room on the disk, but for 3.
+2. A link to it is made under another name: the last step that needs room on the disk, except 3.
 3. The ledger with its new line replaces the old one by a rename. *This is the decision.*
 4. The prepared link replaces the live one by a rename: readers see the old model or the new.
 5. ``ledger.head`` is replaced: the promotion is complete.
 
 After a crash before 3 nothing has happened, and leftovers are removed by the next command. After a
-crash behind it the ledger is ahead of the link or of the head, and the next promotion or roll-back
+crash after it the ledger is ahead of the link or of the head, and the next promotion or roll-back
 completes what was decided before it does anything else. Recording first means that no model is ever
 live without a line that says why.
 """
@@ -123,10 +123,10 @@ class Production:
         flush_folder(final.parent)
 
     def restore_version(self, entry: LedgerEntry) -> None:
-        """Make sure that a version which was live is whole, from the store where it is not.
+        """Write damaged files of a version that was live again, from the store.
 
         Raises:
-            WebcamMLError: It is damaged and the store cannot help.
+            WebcamMLError: The store does not have the files that were live.
         """
         folder = version_folder(self.store, entry.version)
         damaged = [
@@ -215,7 +215,7 @@ class Production:
 
 @contextmanager
 def changing_production(store: ArtifactStore) -> Iterator[Production]:
-    """Hold the production folder of a store alone, after completing what was interrupted.
+    """Lock the production folder of a store, and first complete what was interrupted.
 
     Raises:
         LedgerDamagedError: The ledger is not what was written.

@@ -137,7 +137,7 @@ def rollback(
 ) -> LedgerEntry:
     """Make an earlier model live again.
 
-    What is left behind, and with `to` what came between, returns only by an override.
+    The model that was live, and with `to` those in between, go live again only by an override.
 
     Args:
         store: Where the live models are.
@@ -306,7 +306,7 @@ def _result(
 def _lineage_records(
     store: ArtifactStore, candidate: StoredArtifact, evidence: StoredArtifact | None
 ) -> dict[str, AncestorRecord]:
-    """Pin the whole family by the digests of their lineage.json, which no data_version covers."""
+    """Record all ancestors by the digests of their lineage.json, which no data_version covers."""
     versions = {
         **candidate.lineage.ancestors,
         **({} if evidence is None else evidence.lineage.ancestors),

@@ -32,7 +32,7 @@ class Pruned:
 
 
 def prune(store: ArtifactStore, *, dry_run: bool = True) -> list[Pruned]:
-    """Free old versions; the live models and all that leads to them is never touched.
+    """Free old versions; the live models and all that they were made from are never touched.
 
     Kept are: what the ledger names, which is the whole ancestry of everything that was ever live;
     the latest version of each asset, with its ancestry; and all evidence, which is small and says
@@ -97,7 +97,7 @@ def _size(folder: Path) -> int:
 
 
 def _remove(pruned: Pruned) -> bool:
-    """Take a version out of sight by a rename, then delete it: a kill leaves no half version."""
+    """Hide a version by a rename, then delete it: a kill leaves no half-deleted version."""
     asset_folder = pruned.folder.parent
     with FileLock(asset_folder / ".lock"):
         hidden = asset_folder / f".unfinished-{uuid.uuid4().hex}"

@@ -64,7 +64,7 @@ def newest_evidence(
     ]
     if not found:
         return None
-    # Names begin with a time, and a clock may have been set back; the pointer knows better.
+    # Names begin with a time, and a clock may have been set back; the pointer needs no clock.
     latest = store.latest(ASSET).version
     newest = next((one for one in found if one.version == latest), found[0])
     return newest, newest.load(Comparison)
@@ -75,8 +75,8 @@ def candidates_judged(store: ArtifactStore, comparison: Comparison) -> int:
     split = comparison.evidence.test_split.sha256
     models = {comparison.evidence.candidate.model_sha256}
     for stored in stored_versions(store, ASSET):
-        # Two facts are enough, whatever else an older version wrote; damage elsewhere in old
-        # evidence must not keep a new model from going live.
+        # Only two fields are read: older versions may have written others, and damage elsewhere in
+        # old evidence must not keep a new model from going live.
         try:
             content = json.loads((stored.folder / COMPARISON_FILE).read_bytes())
             if content["test_split"]["sha256"] == split:

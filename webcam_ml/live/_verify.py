@@ -80,7 +80,7 @@ def verify(store: ArtifactStore, *, head: Path | None = None) -> list[Problem]:
     if not folder.exists():
         problems = list(_was_live(store, Ledger()))
         return problems + ([] if head is None else list(_kept_head(folder, Ledger(), head)))
-    # On a medium that cannot be written nobody promotes meanwhile.
+    # No lock where the folder cannot be written: nobody can promote there meanwhile.
     with FileLock(folder / LOCK_FILE) if access(folder, W_OK) else nullcontext():
         try:
             ledger = Ledger.read(folder)
@@ -94,7 +94,7 @@ def verify(store: ArtifactStore, *, head: Path | None = None) -> list[Problem]:
 
 
 def _kept_head(folder: Path, ledger: Ledger, head: Path) -> Iterator[Problem]:
-    """Compare with a copy of the head: whoever writes the folder cannot write that one too."""
+    """Compare with a copy of the head, kept where whoever changes the folder cannot write."""
     try:
         kept = json.loads(head.read_bytes())
         count, digest = int(kept["entries"]), str(kept["sha256"])
@@ -258,7 +258,7 @@ def _verdicts(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
         stored = store.find(ASSET, record.data_version)
         comparison = stored.load(Comparison)
     except (ArtifactMissingError, ArtifactDamagedError):
-        return  # told by `_ancestry`, file by file
+        return  # reported by `_ancestry`, file by file
     except EvidenceError as error:
         yield Problem(stored.folder, f"cannot be judged again: {error}")
         return
@@ -271,7 +271,7 @@ def _verdicts(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
         yield Problem(path, f"is of an older version than the decision on {entry.version}")
     for name, verdict in verdicts.items():
         if name not in entry.verdicts:
-            continue  # a gate that is younger than this decision
+            continue  # a gate that was added after this decision
         recorded = entry.verdicts[name]
         if entry.action == "promote" and not verdict.passed:
             yield Problem(path, f"{entry.version} went live, and {name} says no: {verdict.reason}")
@@ -290,7 +290,7 @@ def _verdicts(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
 def _other_numbers(
     recorded: Judged, found: Judged
 ) -> Mapping[str, tuple[float | int | str | None, float | int | str | None]]:
-    """Give what was recorded otherwise; a number that came later, or is gone, proves nothing."""
+    """Give the numbers that differ; one that only one of the two has proves nothing."""
     return {
         name: (value, found.numbers[name])
         for name, value in recorded.numbers.items()

@@ -1,7 +1,7 @@
 """Metrics of a scorer, and intervals that hold for new webcams.
 
 `webcam_estimate` and `webcam_interval` measure one scorer, `paired_difference` compares two on the
-same rows; whoever measures much on the same rows keeps a `WebcamBootstrap`. Nothing here knows what
+same rows; for many measurements on the same rows, keep a `WebcamBootstrap`. Nothing here knows what
 a model, a manifest or a report is: arrays come in. What the numbers mean to a curator stands in
 ``docs/evaluation.md``.
 """

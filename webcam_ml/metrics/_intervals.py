@@ -1,10 +1,10 @@
 """Intervals that hold for new webcams, not only for new frames of the same ones.
 
 Frames of one camera resemble each other and cameras are very unequal, so rows are not independent
-and the webcam is what is drawn anew. The method: the standard error comes from a bootstrap over
+and whole webcams are resampled. The method: the standard error comes from a bootstrap over
 webcams, on a scale where the metric is nearly normal; it is widened by √(k/(k−1)) and Student's t
 with k−1 degrees of freedom, where k = (Σn)²/Σn² is the effective number of webcams. Measured
-coverage, beside the percentile bootstrap that falls short of what it promises, stands in
+coverage, beside that of the percentile bootstrap, which is too low, stands in
 ``docs/evaluation.md``.
 """
 
@@ -46,12 +46,12 @@ class WebcamEstimate:
 
     Attributes:
         value: The metric on the rows as they are.
-        scale: Where the interval is symmetric.
+        scale: The scale on which the interval is symmetric.
         standard_error: On that scale, √(k/(k−1)) included; None if there are no bounds, and for a
             proportion of exactly 0 or 1, whose bounds come from the rule of three.
         rows: How many rows were measured.
         webcams: From how many webcams they are.
-        effective_webcams: k = (Σn)²/Σn² of the rows that the metric rests on.
+        effective_webcams: k = (Σn)²/Σn² of the rows that the metric uses.
         reason: Why the value or the bounds are missing.
     """
 
@@ -104,8 +104,8 @@ class WebcamEstimate:
 
 
 def _stored(value: float | None) -> float | None:
-    # Six decimals are more than any of these numbers knows; the rest could differ between two
-    # machines' ways of adding, and equal runs must give equal bytes.
+    # Six decimals are more than any of these numbers is exact to; the rest could differ between
+    # machines that add in another order, and equal runs must give equal bytes.
     return None if value is None else round(value, 6) + 0.0
 
 

@@ -35,7 +35,7 @@ _NO_VARIANCE = 1e-12
 
 def sum_by(code: NDArray[np.intp], values: FloatArray, n_codes: int) -> FloatArray:
     """[codes] sums of the values that share a code, 0 to ``n_codes`` − 1."""
-    # The conversion changes nothing but what numpy's type stubs believe.
+    # The conversion changes no value; numpy's type stubs need it.
     return np.bincount(code, weights=values, minlength=n_codes).astype(np.float64, copy=False)
 
 
@@ -95,12 +95,12 @@ class Metric:
 
     Attributes:
         name: Name in reports.
-        scale: Where its interval is symmetric.
+        scale: The scale on which its interval is symmetric.
         higher_is_better: False for errors.
         compute: (sample, [resamples, webcams] weights, not all 0 in any resample) → [resamples]
             values, NaN where undefined.
         undefined: Why the metric has no value on a sample where ``compute`` gave NaN.
-        rests_on: [rows] mask of the rows that the metric looks at; None if it looks at all.
+        rests_on: [rows] mask of the rows that the metric uses; None if it uses all.
     """
 
     name: str
@@ -247,7 +247,7 @@ def equal_mass_bins(scores: FloatArray, n_bins: int = CALIBRATION_BINS) -> NDArr
 
 
 def surplus_by_bin(sample: Sample) -> FloatArray:
-    """[webcams, bins] sums of target minus prediction: what the scorer promised too little."""
+    """[webcams, bins] sums of target minus prediction: positive where predictions are too low."""
     cells = sample.webcam * CALIBRATION_BINS + equal_mass_bins(sample.prediction)
     surplus = sum_by(cells, sample.target - sample.prediction, sample.n_webcams * CALIBRATION_BINS)
     return surplus.reshape(sample.n_webcams, CALIBRATION_BINS)
@@ -427,7 +427,7 @@ def _mean_of_target(sample: Sample, weights: FloatArray) -> FloatArray:
     return _mean(sample, weights, sample.target)
 
 
-# What people said on average: no metric of a scorer, but reliability needs its interval.
+# Means of what people said: they measure no scorer, but reliability needs their intervals.
 MEAN_METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (

@@ -1,7 +1,7 @@
 """The scales on which metrics are nearly normal, so that a symmetric interval makes sense there.
 
 A proportion near 1 cannot lie as far above its estimate as below. On the logit scale it can, and the
-interval that comes back to the metric's own scale stays inside it.
+interval, converted back to the metric's own scale, stays within its range.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """What the graph has stored, for analysis: tables as pandas, documents, pictures.
 
-`webcam_ml.open_store()` is the way in. Nothing is written here, and no other room imports this one.
+`webcam_ml.open_store()` is the way in. Nothing is written here; no other package imports this one.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""The store as a notebook sees it: every read verified, every answer with where it comes from."""
+"""The store as a notebook sees it: every file verified, every table with its lineage."""
 
 import os
 from collections.abc import Mapping

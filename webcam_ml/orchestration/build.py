@@ -56,6 +56,6 @@ def build_definitions(
 
 def _sentence_of(error: BaseException, *, assets: Collection[str]) -> str | None:
     if isinstance(error, DagsterInvalidSubsetError):
-        # Dagster's own words have the nearest name in them.
+        # Dagster's own message suggests the nearest name.
         return f"nothing was run: {error}"
     return said_of(error, assets=assets)

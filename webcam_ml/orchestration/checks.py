@@ -1,8 +1,8 @@
 """Asset checks: each shows a verdict on what is stored, with the numbers behind it.
 
-A blocking check stops the run that contains it. It is no lock: whoever selects around it walks
-past, which is why domain functions refuse unusable input themselves. A check that says `Any` yields
-its result and then ends the run, which Dagster runs, though its types do not know.
+A blocking check stops only the run that contains it. A run that leaves it out goes on, which is why
+domain functions refuse unusable input themselves. A check that is annotated `Any` yields its result
+and then ends the run: Dagster supports that, but its types do not.
 """
 
 from typing import Any
@@ -304,7 +304,7 @@ CHECKS: list[AssetChecksDefinition] = [
 
 
 def _stop_if_defective(verdict: Verdict, candidate: str) -> None:
-    """End the run with the sentence: of a failed blocking check Dagster would tell the name alone."""
+    """End the run with the reason: for a failed blocking check Dagster would show only its name."""
     if not verdict.passed:
         raise Failure(
             description=f"{candidate} is defective. {verdict.reason}", allow_retries=False

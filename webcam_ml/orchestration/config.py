@@ -1,9 +1,9 @@
 """What a user may choose, asset by asset, and how Dagster shows it.
 
-The rules are the settings' own, see `webcam_ml.contracts`. Dagster is told the type, the choices, the
-default and the meaning of each field: so the Launchpad completes and refuses before anything starts.
-Bounds and what fields say about each other are no types of Dagster; `guard` judges them before the
-first step.
+The rules are the settings' own, see `webcam_ml.contracts`. Dagster gets the type, the choices, the
+default and the meaning of each field, so the Launchpad can complete fields and refuse wrong ones
+before anything starts. Dagster has no types for bounds and for rules between fields; `guard` judges
+those before the first step.
 """
 
 from collections.abc import Mapping
@@ -110,7 +110,7 @@ def _field(field: FieldInfo) -> Field:
     default = default_of(field)
     text = meaning(field)
     if names := choices(field):
-        # Dagster names the type where it refuses a value.
+        # Dagster's refusal of a value shows the type's name, so the name lists the choices.
         values = Enum(f"({' | '.join(names)})", [EnumValue(one) for one in names])
         return Field(values, default_value=default, description=text)
     if isinstance(default, tuple):

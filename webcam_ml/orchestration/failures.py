@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 @contextmanager
 def as_dagster_failure() -> Iterator[None]:
-    """Turn an error that speaks to the user into a Dagster failure with that text."""
+    """Turn an error that is meant for the user into a Dagster failure with that text."""
     try:
         yield
     except WebcamMLError as error:

@@ -1,7 +1,7 @@
 """Run config is judged before the first step.
 
-Dagster ignores entries for assets outside the selection, misspelt ones too, and knows no bounds of
-numbers nor what fields say about each other.
+Dagster ignores entries for assets outside the selection, misspelt ones too, and checks neither
+bounds of numbers nor rules between fields.
 """
 
 import os
@@ -77,7 +77,7 @@ def _refusal(faults: Collection[str]) -> str:
 
 
 def fields_for(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the fields that a run config which has been judged has for an asset's settings."""
+    """Give the fields of an asset's settings from a run config that has been judged."""
     return _resolved(SETTINGS_BY_ASSET[asset], config_of(asset, run_config))
 
 
@@ -117,7 +117,7 @@ def _faults_of_fields(settings: type[Settings], written: Mapping[str, Any]) -> I
             made.judge_before_run()
     except SettingsError as error:
         for fault in error.faults:
-            # What fields say about each other is not known where the value of one is refused.
+            # A rule between fields cannot be judged where the value of one is refused.
             if fault.place not in refused and (fault.rule or not refused):
                 yield _shown(fault, written)
     except WebcamMLError as error:
@@ -150,7 +150,7 @@ def _not_from_environment(
 
 
 def _shown(fault: Fault, written: Mapping[str, Any]) -> str:
-    # A sentence without a rule may name any value.
+    # A message without a rule may contain any of the values.
     variables = variables_in(_at(written, fault.place) if fault.rule else written)
     if not variables:
         return str(fault)

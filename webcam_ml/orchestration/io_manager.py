@@ -111,8 +111,8 @@ class ArtifactIOManager(ConfigurableIOManager):
                 "path": MetadataValue.path(str(stored.folder)),
                 "version": stored.version,
                 "unchanged": not is_new,
-                # One entry in words that may stand in lines: a column of long names, or 64 letters
-                # without a blank, push what is beside them off the page.
+                # One text with blanks, which can wrap: a column of long names, or 64 characters
+                # without a blank, would push the next columns off the page.
                 "sha256": "; ".join(
                     f"{name} {' '.join(textwrap.wrap(record.sha256, 16))}"
                     for name, record in stored.lineage.files.items()
@@ -172,7 +172,7 @@ class ArtifactIOManager(ConfigurableIOManager):
         self, context: OutputContext, inputs: Mapping[str, StoredArtifact]
     ) -> Provenance:
         if inputs:
-            # Every input descends from the same labels: the ancestor rule saw to it.
+            # All inputs descend from the same labels: `require_common_ancestry` checked it.
             database = next(iter(inputs.values())).lineage.database
         else:
             source = self.label_database.connect()

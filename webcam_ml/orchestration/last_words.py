@@ -12,14 +12,15 @@ ONE_SHOT = {"materialize", "execute"}
 def say_last(text: str) -> None:
     """Print a text when the process ends, if it is one that somebody started to run the graph once.
 
-    Dagster logs on after the last step. In a process that outlives the run nobody waits for it.
+    Dagster still logs after the last step, so the text has to wait for the end of the process. A
+    process that outlives the run, like a server, prints nothing: nobody waits for it there.
     """
     if ONE_SHOT & set(sys.argv):
         atexit.register(print, f"\n{text}", file=sys.stderr)
 
 
 def end_with_a_sentence(sentence_of: Callable[[BaseException], str | None]) -> None:
-    """Let such a process end with a sentence instead of a stack trace, where there is one.
+    """Let a process that runs the graph once end with a sentence, if there is one, not a trace.
 
     Args:
         sentence_of: Gives what to say of the error that ends the process; None to show its trace.

@@ -1,8 +1,8 @@
 """A sensor that shows on the page what changed what is live, wherever that was done.
 
 Runs report themselves. What a command did (`webcam-ml promote`, `rollback`), or a run of another
-instance, is in the ledger and its neighbour alone. No `from __future__ import annotations` here:
-Dagster reads the annotations.
+instance, is recorded only in the ledger and in refusals.jsonl. No `from __future__ import
+annotations` here: Dagster reads the annotations.
 """
 
 import json

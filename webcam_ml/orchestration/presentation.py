@@ -31,7 +31,7 @@ WORST_SHOWN = 10
 SMALL_SIDE = 160
 LARGEST_SMALL_BYTES = 4_000
 LONGEST_CELL = 100
-# Why a model may not go live is read to its end.
+# Why a model may not go live must be readable to its end.
 LONGEST_SENTENCE = 2_000
 PNG_SIGNATURE = b"\x89PNG"
 
@@ -283,7 +283,7 @@ def of_comparison(result: "ComparisonResult") -> Metadata:
 
 
 def _compared(comparison: "Comparison") -> Metadata:
-    """A table for each model and for the difference: of a wider one the page cuts the end off."""
+    """A table for each model and for the difference: the page cuts off the end of a wider one."""
     champion, own = comparison.evidence.champion, comparison.evidence.candidate.metrics
     tables: dict[str, Mapping[str, Interval]] = {"candidate": own}
     if champion is not None and champion.metrics:
@@ -313,9 +313,9 @@ def _with_interval(one: "Interval") -> str:
 
 
 def of_refusal(live: "LiveModel", refusal: "Refusal") -> Metadata:
-    """What is live all the same, which candidate was refused, and why.
+    """What stays live, which candidate was refused, and why.
 
-    No table: it would be wider than the page, and the sentence beside it would lose its end.
+    No table: it would be wider than the page, which would cut off the sentence in it.
     """
     return {
         "live": live.model_version or "no model",
@@ -366,8 +366,8 @@ def table(
 ) -> MarkdownMetadataValue:
     """Show rows as a Markdown table.
 
-    Bytes are shown as the picture that they are. Text means itself: what comes from the database
-    can neither leave its cell nor become markup, a picture to load from elsewhere included.
+    Bytes are shown as the picture that they are. Text is shown literally: what comes from the
+    database can neither leave its cell nor become markup, nor a picture to load from elsewhere.
     """
     if not rows:
         return MetadataValue.md("none")

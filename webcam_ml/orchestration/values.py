@@ -1,8 +1,8 @@
 """The classes of the values that assets exchange, known by name until a step needs one.
 
 Dagster evaluates the annotations of assets and checks when it loads them, in each process that it
-starts. Were these the classes themselves, every process would pay for SQLAlchemy, polars and
-onnxruntime at once. To a type checker they are the classes; to Dagster each is a stand-in that
+starts. Were these the classes themselves, every process would import SQLAlchemy, polars and
+onnxruntime at its start. To a type checker they are the classes; to Dagster each is a stand-in that
 imports its class when a value is stored, loaded or checked.
 """
 

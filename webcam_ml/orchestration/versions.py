@@ -2,7 +2,7 @@
 
 Dagster pins, when a step starts, the latest materialization of each of its inputs; what lands later
 does not change what the step reads. Its public interface does not show that pin, nor lets an IO
-manager say what version it wrote, so these calls go below it. A contract test holds them.
+manager say what version it wrote, so these calls use its internals. A contract test checks them.
 """
 
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ def pinned_data_version(context: InputContext | OutputContext, asset: AssetKey) 
 
 
 def was_reported(context: InputContext | OutputContext, asset: AssetKey) -> bool:
-    """Whether what Dagster recorded for an input came from outside: no run made it, somebody said it."""
+    """Whether what Dagster recorded for an input was reported from outside: no run made it."""
     info = _step(context).maybe_fetch_and_get_input_asset_version_info(asset)
     return info is not None and info.run_id == RUNLESS_RUN_ID
 

@@ -1,10 +1,10 @@
 """The runtime: from an image to a score, with numpy, Pillow, simplejpeg and onnxruntime only.
 
 In the order in which a picture passes: `_decode` makes pixels of any file (with `_jpeg`, `_png`,
-`_gif` and `_orientation`), `_model` (with
-`_onnx_file`) checks a model and runs it, `_score` holds the numbers of the contract and the
-baseline, `_scorer` decides who speaks, `_command` is `webcam-ml score`. Training takes its pixels
-from here too. Nothing in this package knows a database, a network or Dagster.
+`_gif` and `_orientation`), `_model` (with `_onnx_file`) checks a model and runs it, `_score` holds
+the numbers of the contract and the baseline, `_scorer` decides whether model or baseline scores,
+`_command` is `webcam-ml score`. Training takes its pixels from here too. Nothing in this package
+uses a database, a network or Dagster.
 """
 
 from webcam_ml.limits import MAX_BYTES, MAX_PIXELS

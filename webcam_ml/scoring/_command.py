@@ -1,6 +1,6 @@
 """`webcam-ml score`: images in, one JSON object a line out.
 
-The network is not this package's: whoever builds the command line hands in how a URL is fetched.
+This package has no network access: the caller passes in the function that fetches a URL.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int
         from webcam_ml.progress import track  # brings tqdm, which a server that scores can spare
 
         results = track(results, total=len(sources), what="scoring", unit="images")
-    # The bar stands on the line that is printed next.
+    # The progress bar is on the line that is printed next, so it is erased first.
     clear = "\r\x1b[K" if len(sources) > 1 and sys.stdout.isatty() and sys.stderr.isatty() else ""
     failed = 0
     for source, result in zip(sources, results, strict=True):

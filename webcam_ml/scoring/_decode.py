@@ -35,7 +35,7 @@ _PixelsAndExif = tuple[NDArray[np.uint8], bytes]
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What the file said about itself.
+    """Format and size of an image file.
 
     Attributes:
         width: Columns of the decoded array, in pixels: after the EXIF orientation was applied.
@@ -54,7 +54,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
     JPEG (CMYK and progressive too), PNG, WebP and GIF are read: what webcams send and what the Node
     runtime reads as well. Of an animation the first frame counts. The EXIF orientation is applied.
     Sixteen-bit samples keep their high byte. Alpha is dropped: the colour that is stored under it
-    stays, blended with nothing. Colour profiles are ignored. No shortcut is taken for large
+    is kept and not blended. Colour profiles are ignored. No shortcut is taken for large
     files (libjpeg could decode to an eighth), because the resize in the model would then see
     other pixels here than in Node.
 
@@ -110,8 +110,8 @@ def _decode_webp(data: bytes, max_pixels: int) -> _PixelsAndExif:
     return _decode_by(WebPImageFile, data, "WebP")
 
 
-# None of them takes more than some seconds for a file within the limits, whatever is in it: they
-# spend Python's time on few things, and C's on pixels and bytes. Nothing could end them half-way.
+# None of them takes more than some seconds for a file within the limits, whatever is in it: loops
+# in Python are few, and pixels and bytes are handled in C. Nothing could stop them half-way.
 _DECODERS: dict[str, Callable[[bytes, int], _PixelsAndExif]] = {
     "JPEG": decode_jpeg,
     "PNG": _decode_png,
@@ -191,7 +191,7 @@ def _describe(data: bytes) -> str:
         return "this looks like JSON or XML"
     if any(signature.startswith(data) for signature, _ in _SIGNATURES):
         return f"these are only {len(data)} bytes"
-    # Whoever may name the file need not be someone who may read it, so none of it is shown.
+    # A user who may name a file may not be allowed to read it, so none of its content is shown.
     return "this looks like text" if head.isascii() and b"\x00" not in head else "unknown content"
 
 

@@ -1,4 +1,4 @@
-"""Files whose names come from elsewhere: only regular ones are opened, and none is waited for."""
+"""Files whose names come from elsewhere: only regular ones are opened, and opening never waits."""
 
 import os
 import stat
@@ -13,8 +13,8 @@ class NotARegularFileError(OSError):
 def open_regular_file(path: Path) -> tuple[BinaryIO, os.stat_result]:
     """Open a regular file for reading.
 
-    Read no more than the size in the answer: the kernel's own files (``/proc/kmsg``) call
-    themselves regular, have size 0 and make a reader wait for ever.
+    Read no more than the size in the answer: some of the kernel's files (``/proc/kmsg``)
+    count as regular, have size 0 and make a reader wait for ever.
 
     Args:
         path: The file; links are followed.

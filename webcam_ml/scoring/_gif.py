@@ -1,7 +1,7 @@
 """GIF: the first frame, picked out before the decoder sees the file.
 
-Pillow joins the pieces of a comment one by one, which takes it hours for a file that is nothing
-else, and fills what a small first frame leaves of its canvas with a colour of its own choice.
+Pillow joins the pieces of a comment one by one, which takes hours for a file that is all comment,
+and fills what a small first frame leaves of its canvas with a colour of its own choice.
 """
 
 import struct

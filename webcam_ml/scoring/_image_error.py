@@ -18,7 +18,7 @@ Reason = Literal[
 
 
 class ImageError(WebcamMLError):
-    """One image that cannot be used; the fault is the file's and ends with it.
+    """One image that cannot be used; the cause is this file and affects no other.
 
     Attributes:
         reason: The category, for counting (see `Reason`).

@@ -1,10 +1,10 @@
 """What an ONNX file refers to, read without running it and without the `onnx` package.
 
 onnxruntime resolves external tensors even for a model that is handed over as bytes (relative to
-the working directory; tried), and it knows operators that no other runtime has. A digest of the
-file covers neither. So the file is walked first: an ONNX model is a protocol buffer, and finding
-the few fields that matter takes the wire format and a table of field numbers (onnx.proto, IR
-version 10). Unknown fields are skipped, malformed ones refused.
+the working directory, as a trial showed), and it knows operators that no other runtime has. A
+digest of the file covers neither. So the file is walked first: an ONNX model is a protocol
+buffer, and finding the few fields that matter takes the wire format and a table of field numbers
+(onnx.proto, IR version 10). Unknown fields are skipped, malformed ones refused.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from webcam_ml.errors import WebcamMLError
 
 
 class ModelError(WebcamMLError):
-    """A model that may not or cannot speak: missing, damaged, of another digest, or failing."""
+    """A model that may not or cannot be used: missing, damaged, of another digest, or failing."""
 
 
 _Message = Literal["model", "graph", "node", "attribute", "tensor", "sparse", "training"]

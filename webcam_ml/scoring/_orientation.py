@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 def exif_orientation(exif: bytes) -> int:
     """Read the orientation (1 to 8) from an EXIF block; 1 where there is none or it makes no sense.
 
-    Only tag 0x0112 of the first directory counts, and only as one SHORT: that is how browsers read
-    it, in which people saw the pictures that they rated. Pillow's own reader also takes other types
-    and XMP, and warns about blocks that are damaged elsewhere. Layout: TIFF 6.0, section 2.
+    Only tag 0x0112 of the first directory counts, and only as one SHORT: browsers read it that
+    way, and people rated the pictures as browsers showed them. Pillow's own reader also takes other
+    types and XMP, and warns about blocks that are damaged elsewhere. Layout: TIFF 6.0, section 2.
     """
     block = exif.removeprefix(b"Exif\x00\x00")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
@@ -26,7 +26,7 @@ def exif_orientation(exif: bytes) -> int:
             if (tag, kind, count) == (0x0112, 3, 1):
                 return value if 1 <= value <= 8 else 1
     except struct.error:
-        pass  # the block ends before the tag: nothing was said about orientation
+        pass  # the block ends before the tag: no orientation is given
     return 1
 
 

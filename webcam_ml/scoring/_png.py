@@ -1,8 +1,8 @@
 """PNG: the chunks that decide the pixels, picked out before the decoder sees the file.
 
-Pillow refuses a file for a wrong checksum in a chunk of text, which browsers pass over, and takes
-EXIF from behind the pixels, which they do not. It spends Python's time on each chunk, of which a
-file may have millions. A file of the critical chunks alone, its data in one piece, has none of that.
+Pillow refuses a file for a wrong checksum in a chunk of text, and reads EXIF that follows the
+pixels; browsers ignore both. It handles each chunk in Python, and a file may have millions. A
+file of the critical chunks alone, with its data in one piece, has none of these problems.
 """
 
 import struct
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from webcam_ml.scoring._image_error import ImageError, check_pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_ANCILLARY = 0x20  # the bit that makes the first letter a small one
+_ANCILLARY = 0x20  # the bit that makes the first letter lower case
 
 
 def critical_png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
@@ -34,7 +34,7 @@ def critical_png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
     pieces: list[bytes] = []
     for kind, content, intact in _chunks(data):
         if pieces and kind != b"IDAT":
-            break  # what stands behind the pixels is of no consequence
+            break  # what follows the pixels does not matter
         if content is None:
             raise _truncated(data)
         if kind[0] & _ANCILLARY:  # a damaged one is passed over

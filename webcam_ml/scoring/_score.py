@@ -1,7 +1,7 @@
 """What a scored image gives, and the score that needs no model.
 
-The numbers of the runtime contract live here: scales, rounding, the baseline formula. Who decides
-between model and baseline is `_scorer`.
+The numbers of the runtime contract are here: scales, rounding, the baseline formula. `_scorer`
+decides between model and baseline.
 """
 
 import math
@@ -27,7 +27,7 @@ class Score:
             binary model, the clamped output for a regression model.
         ai_rating: 1 to 5, two decimals: 1 + 4 · raw_score, of the raw_score given here. For a
             binary model this is a probability on the star scale, not an estimate of the rating.
-        model_version: The model that spoke, or ``baseline-v1``.
+        model_version: The model that gave the score, or ``baseline-v1``.
     """
 
     raw_score: float
@@ -40,7 +40,7 @@ class Score:
 
         Args:
             raw_score: 0 to 1.
-            model_version: Who says so.
+            model_version: The model that gave it.
 
         Raises:
             ValueError: The raw score is not a number from 0 to 1.

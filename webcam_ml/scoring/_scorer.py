@@ -1,9 +1,9 @@
-"""Whether an image is scored by the model or by the baseline, and never one in the other's name.
+"""Whether an image is scored by the model or by the baseline; each score names which it was.
 
 Two kinds of failure are kept apart here. A model that cannot be loaded or run is answered with the
 baseline and a reason in the log. An image that cannot be decoded is an error of that image, in
 every mode: the baseline would not need its pixels, but a score for something that is no picture
-is of no use, and which images fail should not hang on the mode.
+is of no use, and which images fail should not depend on the mode.
 """
 
 import logging
@@ -47,7 +47,7 @@ class ScoredImage:
     Attributes:
         score: What is stored.
         path: Which path ran.
-        fallback_reason: Why the baseline spoke although a model was asked for; None otherwise.
+        fallback_reason: Why the baseline was used although a model was asked for; None otherwise.
         info: Size and format of the image file; None for pixels that came as an array.
     """
 
@@ -131,7 +131,7 @@ class Scorer:
 
     @classmethod
     def of_model(cls, model_path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
-        """Make a scorer of this model file, or none: for whoever asks for a model by name.
+        """Make a scorer of this model file; raise if it cannot be loaded, instead of falling back.
 
         Raises:
             ModelError: The model cannot be loaded.
@@ -143,15 +143,15 @@ class Scorer:
 
     @property
     def path(self) -> ScoringPath:
-        """Which path is running: ``onnx`` only while the model speaks."""
+        """Which path is running: ``onnx`` only while the model gives the scores."""
         return "onnx" if self._mode == "onnx" and self._fallback_reason is None else "baseline"
 
     @property
     def fallback_reason(self) -> str | None:
-        """Why the baseline speaks although a model was asked for; None if it was not, or if not.
+        """Why the baseline is used although a model was asked for; None in all other cases.
 
-        A model that could not be loaded stays silent for good. One that failed on an image is asked
-        again for the next, and this is None again once it has answered.
+        A model that could not be loaded is not tried again. One that failed on an image is tried
+        again for the next, and this is None again once it has given a score.
         """
         return self._fallback_reason
 
@@ -235,9 +235,9 @@ class Scorer:
         return ScoredImage(score, "baseline", reason, info)
 
     def _fall_back(self, reason: str, *, cause: str) -> None:
-        """Remember why, and log it the first time that this cause turns up.
+        """Keep the reason, and log it the first time that this cause occurs.
 
-        The text cannot be the key: onnxruntime's messages carry sizes that differ by image.
+        The text cannot tell causes apart: onnxruntime's messages hold sizes that differ by image.
         """
         with self._lock:
             self._fallback_reason = reason

@@ -14,7 +14,7 @@ def require_common_ancestry(
     Args:
         step: The asset or check that is about to run, for the message.
         inputs: Its stored inputs by asset name.
-        store: Where the ancestors are, to tell which of the two inputs is behind.
+        store: Where the ancestors are, to find which of the two inputs is out of date.
 
     Raises:
         WebcamMLError: Two inputs disagree on a shared ancestor; names both and what to materialize.
@@ -62,7 +62,7 @@ def _made_from(
         try:
             lineage = store.find(name, its_version).lineage
         except ArtifactMissingError:
-            continue  # pruned: then it cannot be told whether it lies between, and is not named
+            continue  # pruned: whether it lies between cannot be known, so it is not named
         if lineage.ancestors.get(ancestor) == version:
             names.add(name)
     return names - {ancestor}

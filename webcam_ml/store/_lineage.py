@@ -76,7 +76,7 @@ class Lineage:
         try:
             values = json.loads(data)
             require_known_version(values, SCHEMA_VERSION, source=source)
-            # A store of an earlier version has none.
+            # An earlier version of webcam-ml wrote no checksum.
             noted = values.pop(CHECKSUM, None)
             if noted is not None and noted != _checksum(values):
                 raise ValueError(f"its content does not have the {CHECKSUM} that it names")

@@ -1,4 +1,4 @@
-"""Locks on files of the store, and what is said where they cannot be used."""
+"""Locks on files of the store, and the error where they cannot be used."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -130,7 +130,7 @@ class ArtifactStore:
         """Store a value as a new version, or find that this version is there already.
 
         Everything is written to a folder beside the final one and appears by a rename. Writers of
-        the same asset take turns, so whatever unfinished folder a writer meets was left by a kill.
+        the same asset take turns, so a killed process left any unfinished folder that is found.
 
         Args:
             asset: Name of the asset; its folder under the root.

@@ -1,6 +1,6 @@
 """What the Dagster instance has on record: trainings, retrains, and runs that are at work.
 
-Read, never written; what follows from it is decided in `sensors`.
+Nothing is written here; `sensors` decides what to do about it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,8 +37,8 @@ UNFINISHED = [
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
-# A run without a process in the store may be on its way to having one: its container is being
-# fetched, Python is starting, one step's process ended and the next one's begins.
+# A run that has no mark in the store may still get one: its container is being fetched, Python is
+# starting, or one step's process has ended and the next one's begins.
 LONGEST_WITHOUT_EVENT = timedelta(minutes=10)
 
 # Dagster's own tag on re-executions: the run that they go back to.
@@ -65,10 +65,10 @@ def last_training(
 ) -> Training | None:
     """Find the last successful training of a target type on labels that this query asks for.
 
-    Successful is a training whose run came to its end: it succeeded, or a gate said no to the
-    model. A run that was killed after it stored its checkpoint has not ended: nobody has judged its
-    model. Trainings on other labels (another source, minimum or other sessions) are passed over:
-    what they had for labels cannot grow into what the query asks for.
+    A training is successful if its run came to its end: it succeeded, or a gate refused the model.
+    A run that was killed after it stored its checkpoint has not ended: its model was never judged.
+    Trainings on other labels (another source, minimum or other sessions) are passed over: their
+    labels cannot grow into what the query asks for.
     """
     for event in _materializations(instance):
         found = _training(store, event.data_version)
@@ -99,7 +99,7 @@ def _materializations(instance: DagsterInstance) -> Iterator[Materialization]:
         for record in page.records:
             materialization = record.asset_materialization
             tags = (materialization.tags if materialization is not None else None) or {}
-            # One that a person reported on the page may have no version: it names nothing stored.
+            # One that a person reported on the page may have no version: nothing is stored of it.
             if (version := tags.get("dagster/data_version")) is not None:
                 at = datetime.fromtimestamp(record.timestamp, UTC)
                 yield Materialization(data_version=version, run_id=record.run_id, at=at)
@@ -127,16 +127,16 @@ def _training(
 def _has_ended(instance: DagsterInstance, run_id: str) -> bool:
     run = instance.get_run_by_id(run_id)
     if run is None:
-        return True  # it was removed from the history; nothing speaks against it
+        return True  # it was removed from the history, so assume that it ended
     again = instance.get_runs(filters=RunsFilter(tags={ROOT_RUN_TAG: run_id}))
     return any(is_done(instance, one) for one in (run, *again))
 
 
 def is_done(instance: DagsterInstance, run: DagsterRun) -> bool:
-    """Whether a run succeeded, or was stopped by a gate, which would say the same again.
+    """Whether a run succeeded, or was stopped by a gate, whose verdict would be the same again.
 
-    A candidate that is refused is a run that succeeded; only earlier versions stopped there. A
-    defective file is tried again.
+    A run whose candidate is refused succeeds; runs of earlier versions may have been stopped by the
+    gate. A defective file is tried again.
     """
     if run.status is DagsterRunStatus.SUCCESS:
         return True
@@ -154,9 +154,9 @@ def is_done(instance: DagsterInstance, run: DagsterRun) -> bool:
 def training_run(instance: DagsterInstance, store: ArtifactStore) -> DagsterRun | None:
     """Find a run that contains checkpoint and is queued or running, whoever started it.
 
-    A run that the history calls running is one only if a process holds its mark in the store: a
-    crash leaves runs behind that never end. Where no process has left a mark, what decides is whether
-    the run has said something in the last minutes.
+    A run that the history calls running counts only if a process holds its mark in the store: after
+    a crash the history calls the run running for ever. Where there is no mark, it counts if it has
+    logged an event within `LONGEST_WITHOUT_EVENT`.
 
     Raises:
         WebcamMLError: The store cannot be read.
@@ -178,7 +178,7 @@ def _contains_checkpoint(instance: DagsterInstance, run: DagsterRun) -> bool:
 
 def _is_alive(instance: DagsterInstance, store: ArtifactStore, run: DagsterRun) -> bool:
     if run.status is DagsterRunStatus.QUEUED:
-        return True  # it has no process yet, and the daemon will come to it
+        return True  # it has no process yet, and the daemon will start it
     known = presence(store, run_id=run.run_id)
     if known is not Presence.UNKNOWN:
         return known is Presence.AT_WORK

@@ -1,8 +1,8 @@
-"""Which runs are at work on a store: each of their processes holds a lock, which dies with it.
+"""Which runs are at work on a store: each of their processes holds a lock while it lives.
 
-A database that counts runs believes that a killed one is still running, until somebody says
-otherwise. The operating system frees a lock when its holder dies, whatever killed it; the file of
-the lock stays behind, which tells a process that was killed from one that ended by itself.
+In a database of runs, a killed one stays "running" until somebody changes that. The operating
+system frees a lock when its process ends, whatever ended it. A process that ends by itself removes
+the file of its lock; one that is killed leaves the file behind, which tells the two apart.
 """
 
 import os
@@ -46,14 +46,14 @@ def at_work(store: ArtifactStore, *, run_id: str) -> Iterator[None]:
     # Each process has a file of its own: which of them ends first must not matter.
     path = store.root / RUNS / f"{run_id}-{uuid.uuid4().hex}{MARK}"
     unlocked = path.with_suffix(".new")
-    # A lock that is only the existence of a file would outlive a killed process; and who gives it
-    # back need not be the thread that took it.
+    # No soft lock, which is only the existence of a file: it would stay held after a kill. Not
+    # thread-local: the thread that releases the lock may be another than the one that took it.
     lock = FileLock(unlocked, thread_local=False, fallback_to_soft=False)
     with explaining_lock_errors(path.parent, PURPOSE):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         lock.acquire()
-        # The lock goes with the file: nobody sees a mark before it is held, as if of a killed one.
+        # The rename keeps the lock. A mark seen before it is held would look like a killed process.
         unlocked.rename(path)
     try:
         yield
@@ -83,8 +83,8 @@ def presence(store: ArtifactStore, *, run_id: str) -> Presence:
 def _is_held(path: Path) -> bool | None:
     """Whether a process holds a mark; None if the mark is gone, because its process has ended."""
     try:
-        # Not as a `FileLock`, which would make the file again: the mark of a killed process that
-        # never was.
+        # Not as a `FileLock`, which would create the file again if it is gone: that would look like
+        # the mark of a killed process.
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return None
@@ -95,7 +95,7 @@ def _is_held(path: Path) -> bool | None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes left that were killed long ago."""
+    """Remove the marks of processes that were killed long ago."""
     for path in folder.iterdir():
         try:
             is_old = time.time() - path.stat().st_mtime > SECONDS_KEPT

@@ -1,6 +1,6 @@
-"""What a retrain is: the run config of the job and how much growth is worth it, from the environment.
+"""What a retrain is: the run config of the job and how much growth is enough, from the environment.
 
-When there is one is decided in `sensors`; how, in `webcam_ml.labels`.
+`sensors` decides when to start one, by the rules of `webcam_ml.labels`.
 """
 
 import os
@@ -29,12 +29,12 @@ NumberT = TypeVar("NumberT", int, float)
 
 @dataclass(frozen=True)
 class Retrain:
-    """What a retrain does, and how much growth is worth one.
+    """What a retrain does, and how much growth is enough for one.
 
     Attributes:
         run_config: Of the job, as the file has it.
         query: Which labels the run will read; read out of the run config.
-        target: What its model will be asked; likewise.
+        target: What its model will predict; likewise.
         growth: How much the labels must have grown.
     """
 

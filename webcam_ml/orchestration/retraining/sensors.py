@@ -128,13 +128,13 @@ def tick(
 ) -> SensorResult:
     """Look once whether labels have grown enough, and say so in one sentence.
 
-    A threshold on what the labels *are*, not an edge on what arrived: each tick compares all labels
-    with those of the last training, so that a tick which fails, or a week without ticks, loses
+    What counts is all labels as they are, not each label that arrives: each tick compares all of
+    them with those of the last training, so that a tick which fails, or a week without ticks, loses
     nothing. That is also why it is safe at scale. Automation that fires when something upstream
     changes starts a run for every change, and when the run is broken, for every tick: one such
     condition made 368,000 failed runs in two weeks. Here a retrain that fails is tried three times
-    with the same labels; where labels trickle in and make new ones of them, `min_interval` is what
-    bounds the damage, at one run an hour by default. `run_key` is a digest of what is asked for,
+    with the same labels. Each new label starts that count again; then `min_interval` limits the
+    failed runs, to one an hour by default. `run_key` is a digest of what is asked for,
     never a count or a time, since Dagster deduplicates by it for ever.
     """
     memory = Memory.from_cursor(context.cursor) if context.cursor else None
@@ -157,7 +157,7 @@ def tick(
 
 @dataclass(frozen=True)
 class Look:
-    """What a tick comes to.
+    """The outcome of a tick.
 
     Attributes:
         sentence: Why there is a run, or none.
@@ -178,7 +178,7 @@ def _look(
 ) -> Look:
     from webcam_ml.labels import LabelValues, read_label_values
 
-    # What the history forbids comes first: then the database is not asked at all.
+    # The history first: where it rules a retrain out, the database is not read at all.
     if (running := training_run(instance, store)) is not None:
         # What is started without a job, in the shell or by Materialize, has an internal name.
         what = "assets" if running.job_name.startswith("__") else running.job_name
@@ -200,7 +200,7 @@ def _look(
         before = LabelValues.load(training.labels.folder)
         baseline = training.checkpoint.data_version[:DIGEST_CHARACTERS]
     tags = {TARGET_TAG: target, LABELS_TAG: digest, BASELINE_TAG: baseline}
-    # No run that contains checkpoint is at work: those that call themselves running have crashed.
+    # No run that contains checkpoint is at work: those that are still called running have crashed.
     ended = [is_done(instance, record.dagster_run) for record in runs_with_tags(instance, tags)]
     decision = decide(
         label_growth(before, now, positive_from=retrain.target.positive_from),
