@@ -2,7 +2,7 @@
 
 Here are those that look at the candidate alone; `_beside_live` has those that look at the live
 model. Whoever adds a gate writes a function and enters it at the end of `GATES`; then the comparison
-shows it, the promotion requires it, and ``webcam-ml verify`` repeats it. Nothing here reads a file
+shows it, the promotion insists on it, and ``webcam-ml verify`` repeats it. Nothing here reads a file
 or a clock.
 The list is all that Dagster needs of this module when it loads, so evidence is imported where it is
 judged.
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 Gate = Callable[["Comparison"], Verdict]
 Numbers = dict[str, float | int | str | None]
 
-# Scores are served with six decimals; 1e-5 allows for the rounding and for nothing else.
+# Scores are served with six decimals; a step of 1e-5 holds the rounding and nothing else.
 MAX_SERVED_DIFFERENCE = 1e-5
 # eval_report predicts with torch's head on cached features, the runtime with the exported file.
 MAX_REPORT_DIFFERENCE = 1e-4
-# So many missing rows above the live model's share count as chance: one dead picture.
+# As many rows more than the live model's share of missing ones are chance: one dead picture.
 ROWS_OF_CHANCE = 1
 
 
@@ -206,8 +206,8 @@ GATES: Mapping[str, Gate] = {
     "no_weak_slice": no_weak_slice,
 }
 
-# The gates that existed, at least, when evidence or a ledger line of a schema was made: a gate that
-# came later does not undo an older decision, and no line may claim that fewer gates were asked.
+# The gates that there were at least when evidence, or a line of the ledger, of a schema was made: an
+# older decision is not undone by a gate that came later, and no line may say that fewer were asked.
 # A gate that is added at the end of `GATES` needs no new schema.
 GATES_OF_SCHEMA: Mapping[int, frozenset[str]] = {
     1: frozenset(list(GATES)[:8]),
