@@ -35,7 +35,6 @@ CARD_QUALITY = 80
 PIVOT = 0.5  # what contrast leaves as it is
 MOST_GAIN = 6.0
 LEAST_BLUR = 0.2  # pixels
-CARD_QUALITY = 80
 
 
 @dataclass(frozen=True)

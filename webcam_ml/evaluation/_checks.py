@@ -6,11 +6,27 @@ when a model is weak.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from webcam_ml.contracts import target_of
 from webcam_ml.evaluation._document import Baseline, EvalDocument
 from webcam_ml.evaluation._report import EvalReport
 from webcam_ml.evaluation._verdict import Verdict
+
+
+class Size(Protocol):
+    """How large a set of rows is: a split, or the rows that two models share."""
+
+    @property
+    def rows(self) -> int: ...
+    @property
+    def webcams(self) -> int: ...
+    @property
+    def effective_webcams(self) -> float: ...
+    @property
+    def positives(self) -> int: ...
+    @property
+    def webcams_with_a_positive(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,28 @@ class EvalLimits:
     min_effective_webcams: float = 5.0
     max_calibration_error: float = 0.05
 
+    def compared_with(self, size: Size) -> dict[str, tuple[float, float]]:
+        """Give what a set of rows has and what it needs, by what is counted."""
+        return {
+            "rows": (size.rows, self.min_rows),
+            "webcams": (size.webcams, self.min_webcams),
+            "positives": (size.positives, self.min_rows_of_each_class),
+            "negatives": (size.rows - size.positives, self.min_rows_of_each_class),
+            "webcams_with_a_positive": (
+                size.webcams_with_a_positive,
+                self.min_webcams_with_a_positive,
+            ),
+            "effective_webcams": (size.effective_webcams, self.min_effective_webcams),
+        }
+
+    def shortage(self, size: Size) -> str:
+        """Say in words what a set of rows lacks; empty if nothing."""
+        return ", ".join(
+            f"{value:g} of {needed:g} {what.replace('_', ' ')}"
+            for what, (value, needed) in self.compared_with(size).items()
+            if value < needed
+        )
+
 
 DEFAULT_LIMITS = EvalLimits()
 
@@ -45,31 +83,15 @@ def enough_test_data(report: EvalReport, limits: EvalLimits = DEFAULT_LIMITS) ->
         limits: How much is enough.
     """
     split = report.document.test_split
-    found: dict[str, tuple[float, float]] = {
-        "rows": (split.rows, limits.min_rows),
-        "webcams": (split.webcams, limits.min_webcams),
-        "positives": (split.positives, limits.min_rows_of_each_class),
-        "negatives": (split.rows - split.positives, limits.min_rows_of_each_class),
-        "webcams_with_a_positive": (
-            split.webcams_with_a_positive,
-            limits.min_webcams_with_a_positive,
-        ),
-        "effective_webcams": (split.effective_webcams, limits.min_effective_webcams),
-    }
     numbers: dict[str, float | int | str | None] = {}
-    for name, (value, needed) in found.items():
+    for name, (value, needed) in limits.compared_with(split).items():
         numbers[name] = value
         numbers[f"min_{name}"] = needed
     numbers["positive_from_stars"] = split.positive_from_stars
-    short = [
-        f"{value:g} of {needed:g} {name.replace('_', ' ')}"
-        for name, (value, needed) in found.items()
-        if value < needed
-    ]
-    if short:
+    if short := limits.shortage(split):
         return Verdict(
             False,
-            f"The test split is too small to judge by: it has {', '.join(short)} that are needed. "
+            f"The test split is too small to judge by: it has {short} that are needed. "
             "Rate pictures of more webcams, or give test a larger percentage in manifest_full.",
             numbers,
         )

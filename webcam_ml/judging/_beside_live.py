@@ -211,8 +211,9 @@ def pair_within_margin(
             "of_rival": on_test.rival.value,
             "difference_on_test": on_test.difference.value,
         }
-    short = _too_small(pair)
-    if short:
+    from webcam_ml.evaluation import DEFAULT_LIMITS
+
+    if short := DEFAULT_LIMITS.shortage(pair):
         return Verdict(
             False,
             f"Cannot be judged beside {live}: the rows that are new to both have {short} that are "
@@ -247,28 +248,6 @@ def pair_within_margin(
     if not passed:
         sentence += " What helps is ratings of cameras that are new, or a person's override."
     return Verdict(passed, sentence, numbers)
-
-
-def _too_small(pair: Pair) -> str:
-    """Say what a pair lacks of the limits that hold for a test split; empty if nothing."""
-    from webcam_ml.evaluation import DEFAULT_LIMITS as LIMITS
-
-    found = {
-        "rows": (pair.rows, LIMITS.min_rows),
-        "webcams": (pair.webcams, LIMITS.min_webcams),
-        "positives": (pair.positives, LIMITS.min_rows_of_each_class),
-        "negatives": (pair.rows - pair.positives, LIMITS.min_rows_of_each_class),
-        "webcams with a positive": (
-            pair.webcams_with_a_positive,
-            LIMITS.min_webcams_with_a_positive,
-        ),
-        "effective webcams": (pair.effective_webcams, LIMITS.min_effective_webcams),
-    }
-    return ", ".join(
-        f"{value:g} of {needed:g} {what}"
-        for what, (value, needed) in found.items()
-        if value < needed
-    )
 
 
 def _within_margin(

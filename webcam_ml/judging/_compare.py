@@ -107,8 +107,9 @@ def compare_with_champion(
         require_people_on_webcams(manifest.frame, manifest.part)
     target_type, labels = meta.target_type, manifest_test.meta
     with_pictures = rows_with_pictures(manifest_test, image_index)
+    of_val = rows_with_pictures(manifest_val, image_index)
     rows = ScoredRows(
-        pl.concat([rows_with_pictures(manifest_val, image_index).frame, with_pictures.frame]),
+        pl.concat([of_val.frame, with_pictures.frame]),
         target_type,
         document.intervals.bootstrap_samples,
         document.intervals.random_state,
@@ -146,6 +147,8 @@ def compare_with_champion(
             webcams=test.n_cameras,
             left_out=dict(with_pictures.left_out),
             scored_sha256=test.sha256,
+            val_rows=of_val.frame.height,
+            val_left_out=dict(of_val.left_out),
         ),
         eval_report_sha256=eval_report_sha256(document),
         parity=ParityEvidence(

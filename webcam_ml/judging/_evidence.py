@@ -77,7 +77,7 @@ class TestRows(Part):
     """The frozen test split: digest of manifest_test.csv, rows with a picture, rows without.
 
     `scored_sha256` is the digest of the rows that were scored, see `rows_sha256`; None in evidence
-    of schema 1.
+    of schema 1. `val_rows` and `val_left_out` say the same of validation, which counts in the pair.
     """
 
     __test__ = False
@@ -87,11 +87,22 @@ class TestRows(Part):
     webcams: int
     left_out: dict[str, int]
     scored_sha256: str | None = None
+    val_rows: int = 0
+    val_left_out: dict[str, int] = {}
 
     @property
     def missing(self) -> int:
         """Rows without a readable picture; placeholder cards are left out on purpose."""
-        return sum(n for reason, n in self.left_out.items() if reason != PLACEHOLDER)
+        return _unreadable(self.left_out)
+
+    @property
+    def val_missing(self) -> int:
+        """The same of validation."""
+        return _unreadable(self.val_left_out)
+
+
+def _unreadable(left_out: Mapping[str, int]) -> int:
+    return sum(n for reason, n in left_out.items() if reason != PLACEHOLDER)
 
 
 class ReportAgreement(Part):

@@ -147,6 +147,18 @@ def no_test_rows_left_out(comparison: Comparison) -> Verdict:
             "size or time that chooses among the test pictures chooses the result.",
             numbers,
         )
+    split = evidence.test_split
+    pair = None if evidence.champion is None else evidence.champion.pair
+    of_val = split.val_missing / max(split.val_missing + split.val_rows, 1)
+    if pair is not None and "val" in pair.splits and of_val > settings.max_test_rows_missing:
+        numbers |= {"val_missing": split.val_missing, "val_share": round(of_val, 6)}
+        return Verdict(
+            False,
+            f"{found}, and {split.val_missing} of {split.val_missing + split.val_rows} validation "
+            f"rows, {of_val:.1%}, which count beside the live model; max_test_rows_missing allows "
+            f"{settings.max_test_rows_missing:.1%}. Look at the failures in image_index.",
+            numbers,
+        )
     before = None if evidence.champion is None else evidence.champion.judged_by
     if before is not None:
         of_live = before.rows_missing / max(before.rows + before.rows_missing, 1)

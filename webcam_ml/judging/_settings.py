@@ -48,7 +48,8 @@ class ComparisonSettings(Settings):
         default=0.02,
         ge=0,
         le=1,
-        description="Largest share of the test rows whose pictures could not be read",
+        description="Largest share of the test rows whose pictures could not be read; of the validation "
+        "rows too, where they count beside the live model",
     )
     weak_slice: WeakSlice = Field(
         default="warn",

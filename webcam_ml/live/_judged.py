@@ -118,9 +118,8 @@ def count_candidate(
     """
     judged = JudgedCandidates.read(folder)
     ticket = (target_type, since_entry, model_sha256, pair_sha256)
-    if (known := judged.number_of(ticket)) is not None:
-        return known
     lines = list(judged.lines)
+    numbers = {one.ticket: one.candidate_number for one in judged.entries}
     highest = _highest(judged)
 
     def record(one: Ticket, number: int, name: str) -> None:
@@ -135,19 +134,17 @@ def count_candidate(
             candidate_number=number,
         )
         lines.append(line.to_line())
-        highest[one[:2]] = number
+        numbers[one] = highest[one[:2]] = number
 
     for found in sorted(numbers_in_evidence(store), key=lambda one: (one.ticket[1], one.number)):
-        lost = judged.number_of(found.ticket) is None
-        if lost and found.number > highest.get(found.ticket[:2], 0):
+        if found.ticket not in numbers and found.number > highest.get(found.ticket[:2], 0):
             logger.warning("%s did not know %s: recorded again", JUDGED_FILE, found.path)
             record(found.ticket, found.number, found.version)
-            if found.ticket == ticket:
-                break
-    else:
+    if ticket not in numbers:
         record(ticket, highest.get(ticket[:2], 0) + 1, version)
-    write_atomically(folder / JUDGED_FILE, b"".join(line + b"\n" for line in lines))
-    return highest[ticket[:2]]
+    if len(lines) > len(judged.lines):
+        write_atomically(folder / JUDGED_FILE, b"".join(line + b"\n" for line in lines))
+    return numbers[ticket]
 
 
 def _highest(judged: JudgedCandidates) -> dict[tuple[TargetType, int], int]:

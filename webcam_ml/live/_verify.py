@@ -97,7 +97,9 @@ def _kept_head(folder: Path, ledger: Ledger, head: Path) -> Iterator[Problem]:
     """Compare with a copy of the head, kept where whoever changes the folder cannot write."""
     try:
         kept = json.loads(head.read_bytes())
-        count, digest = int(kept["entries"]), str(kept["sha256"])
+        count, digest = kept["entries"], str(kept["sha256"])
+        if type(count) is not int or count < 0:
+            raise ValueError(f"entries is {count!r}, which is no count")
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield Problem(head, f"cannot be read as a copy of {HEAD_FILE} ({error})")
         return

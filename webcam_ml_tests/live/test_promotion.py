@@ -174,6 +174,27 @@ def test_a_lost_count_goes_on_from_what_the_evidence_knows(
     assert live.promote("better").is_new
 
 
+def test_after_a_lost_count_the_same_candidate_can_go_live_again(
+    live: Live, made: dict[str, Made]
+) -> None:
+    """`shuffled` was judged after it, so that all that is lost must be recorded, not its own alone."""
+    (live.production / "judged.jsonl").unlink()
+    live.evidence["better"] = live.works.compare(live.found["better"], made["better"].world.cache)
+    assert verify(live.store) == []
+    assert live.promote("better").is_new
+
+
+def test_validation_rows_that_are_left_out_are_asked_about(live: Live) -> None:
+    comparison = live.evidence["better"].load(Comparison)
+    split = comparison.evidence.test_split
+    assert split.val_rows
+    gone = split.model_copy(update={"val_left_out": {"not_found": split.val_rows // 4}})
+    evidence = comparison.evidence.model_copy(update={"test_split": gone})
+    with_comparison(live, "better", replace(comparison, evidence=evidence))
+    with pytest.raises(PromotionRefused, match=r"no_test_rows_left_out: .* validation rows"):
+        live.promote("better")
+
+
 def test_evidence_that_calls_itself_the_first_candidate_is_refused(live: Live) -> None:
     """Written by hand into the evidence of the second, which was judged at a smaller error."""
     comparison = live.evidence["shuffled"].load(Comparison)

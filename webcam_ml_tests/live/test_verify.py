@@ -180,6 +180,18 @@ def test_a_kept_head_finds_a_consistent_new_history(live: Live, tmp_path: Path) 
     assert unreadable.path == tmp_path / "nowhere"
 
 
+@pytest.mark.parametrize("entries", [-1, 0.5, True, "1", None])
+def test_a_kept_head_without_a_count_is_no_head(
+    live: Live, tmp_path: Path, entries: object
+) -> None:
+    kept = tmp_path / "kept"
+    content = json.loads((live.production / "ledger.head").read_bytes())
+    kept.write_text(json.dumps(content | {"entries": entries}))
+    (problem,) = verify(live.store, head=kept)
+    assert problem.path == kept
+    assert "which is no count" in problem.what
+
+
 @pytest.mark.parametrize("name", ["judged.jsonl", "refusals.jsonl"])
 def test_a_changed_line_beside_the_ledger_is_found(live: Live, name: str) -> None:
     with pytest.raises(PromotionRefused):
