@@ -26,13 +26,15 @@ def track(items: Iterable[T], *, total: int, what: str, unit: str) -> Iterator[T
 
         yield from tqdm(items, total=total, desc=what, unit=f" {unit}", leave=False)
         return
-    began = last = time.monotonic()
+    first = last = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES and done < total:
+        if done == 1:
+            first = last = now  # what had to be started for the first says nothing of the others
+        elif now - last >= SECONDS_BETWEEN_LINES and done < total:
             last = now
-            rate = done / (now - began)
+            rate = (done - 1) / (now - first)
             logger.info(
                 "%s: %d of %d %s, %.1f/s, about %.0f s left",
                 what, done, total, unit, rate, (total - done) / rate,

@@ -42,5 +42,5 @@ sys.exit(main(sys.argv[1:]))
         text=True,
         check=True,
     )  # fmt: skip
-    assert "drawing webcams: 1 of 20 pictures" in ran.stderr
+    assert "drawing webcams: 2 of 20 pictures" in ran.stderr
     assert "of 20 pictures" not in ran.stdout
