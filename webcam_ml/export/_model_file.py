@@ -100,7 +100,7 @@ def export_candidate(
     settings = json.dumps({"opset": OPSET, "checkpoint": checkpoint_sha256}, sort_keys=True)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:VERSION_DIGITS]
     model_version = f"{model.target_type}-{model.model_name}-{digest}"
-    proto = _graft(checkpoint, graph)
+    proto = _append_head(checkpoint, graph)
     properties = {
         "model_version": model_version,
         "target_type": model.target_type,
@@ -131,7 +131,7 @@ def export_candidate(
     return ExportedModel(model=data, meta=meta, parity=measure_parity(data, model, batches))
 
 
-def _graft(checkpoint: Checkpoint, backbone: BackboneGraph) -> "onnx.ModelProto":
+def _append_head(checkpoint: Checkpoint, backbone: BackboneGraph) -> "onnx.ModelProto":
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

@@ -31,12 +31,12 @@ from webcam_ml.judging._pair import CountCandidate, ScoredRows
 from webcam_ml.judging._plot import draw_comparison
 from webcam_ml.judging._rivals import (
     CANDIDATE,
-    Asking,
+    CandidateUnderTest,
     WasLive,
-    before,
     best_ever,
     measure_champion,
     measure_rival,
+    models_before,
 )
 from webcam_ml.judging._runtime import (
     STORED_STEP,
@@ -117,9 +117,9 @@ def compare_with_champion(
     )
     model = ModelFile(candidate.folder / MODEL_FILE, meta.model_version, exported.sha256)
     rows, serving, milliseconds = _score_candidate(model, rows, images)
-    asking = Asking(candidate, exported, labels, rows, images, store, count_candidate)
-    test, threshold = asking.test, meta.decision_threshold
-    rivals = tuple(before(were_live, meta.model_version))
+    tested = CandidateUnderTest(candidate, exported, labels, rows, images, store, count_candidate)
+    test, threshold = tested.test, meta.decision_threshold
+    rivals = tuple(models_before(were_live, meta.model_version))
     champion = rivals[-1] if rivals else None
     best = best_ever(rivals, meta.model_version)
     evidence = Evidence(
@@ -138,7 +138,7 @@ def compare_with_champion(
                 metric: test.estimate(metric, CANDIDATE, threshold).interval()
                 for metric in target_of(target_type).compared_metrics
             }
-            if asking.was_measured
+            if tested.was_measured
             else {},
         ),
         test_split=TestRows(
@@ -158,8 +158,8 @@ def compare_with_champion(
         ),
         serving=serving,
         report_agreement=_agreement(eval_report, rows),
-        champion=None if champion is None else measure_champion(champion, asking),
-        best_ever_live=None if best is None else measure_rival(best, asking)[0],
+        champion=None if champion is None else measure_champion(champion, tested),
+        best_ever_live=None if best is None else measure_rival(best, tested)[0],
         changes=[]
         if champion is None
         else list(

@@ -50,7 +50,7 @@ class WasLive:
 
 
 @dataclass(frozen=True)
-class Asking:
+class CandidateUnderTest:
     """A candidate with all that it is measured on and by."""
 
     stored: StoredArtifact
@@ -70,7 +70,7 @@ class Asking:
         return self.rows.of_splits(["test"], but_cameras=())
 
 
-def before(standing: Sequence[WasLive], model_version: str) -> Iterator[WasLive]:
+def models_before(standing: Sequence[WasLive], model_version: str) -> Iterator[WasLive]:
     """Yield the models that were live before the candidate, last the one to compare it with."""
     live = standing[-1].version if standing else None
     for number, entry in enumerate(standing, start=1):
@@ -92,19 +92,19 @@ def best_ever(rivals: Sequence[WasLive], model_version: str) -> WasLive | None:
     return best
 
 
-def measure_champion(champion: WasLive, asking: Asking) -> Rival:
+def measure_champion(champion: WasLive, tested: CandidateUnderTest) -> Rival:
     """Measure the live model on test, and on the pair that decides."""
-    rival, rows = measure_rival(champion, asking)
-    stored = asking.store.find("onnx_model", champion.onnx_model)
+    rival, rows = measure_rival(champion, tested)
+    stored = tested.store.find("onnx_model", champion.onnx_model)
     if CANDIDATE not in rows.scores:
         return rival.model_copy(update={"judged_by": champion.judged_by})
     pair = on_live_labels = None
     if rows.rows:
-        counted = asking.count_candidate(
-            asking.exported.meta.model_version, asking.exported.sha256, rows.sha256
+        counted = tested.count_candidate(
+            tested.exported.meta.model_version, tested.exported.sha256, rows.sha256
         )
         pair = measure_pair(rows, CANDIDATE, RIVAL, counted)
-        on_live_labels = _on_live_labels(rows, stored, asking)
+        on_live_labels = _on_live_labels(rows, stored, tested)
     return rival.model_copy(
         update={
             "pair": pair,
@@ -114,16 +114,18 @@ def measure_champion(champion: WasLive, asking: Asking) -> Rival:
     )
 
 
-def _on_live_labels(rows: ScoredRows, live: StoredArtifact, asking: Asking) -> OnLiveLabels | None:
+def _on_live_labels(
+    rows: ScoredRows, live: StoredArtifact, tested: CandidateUnderTest
+) -> OnLiveLabels | None:
     """Compare once more by the live model's labels, if they mean something else."""
     differing = {
         one.what
-        for one in changes_between(live, asking.stored, asking.labels, asking.store)
+        for one in changes_between(live, tested.stored, tested.labels, tested.store)
         if one.kind == "definition"
     }
     if not differing & LABEL_DEFINITION:
         return None
-    manifest = asking.store.find("manifest_full", live.lineage.ancestors["manifest_full"])
+    manifest = tested.store.find("manifest_full", live.lineage.ancestors["manifest_full"])
     theirs = _columns_of(manifest, "snapshot_id", "target_label").rename(
         {"target_label": "live_label"}
     )
@@ -145,18 +147,18 @@ def _on_live_labels(rows: ScoredRows, live: StoredArtifact, asking: Asking) -> O
     )
 
 
-def measure_rival(rival: WasLive, asking: Asking) -> tuple[Rival, ScoredRows]:
+def measure_rival(rival: WasLive, tested: CandidateUnderTest) -> tuple[Rival, ScoredRows]:
     """Measure a model that is or was live on test; also give the rows of the pair, with scores.
 
     A linear probe's threshold and calibration do not change the order of its scores, so cameras of
     validation are as unseen by it as those of test. A fine-tuned model chose its epoch on them.
     """
-    store, meta = asking.store, _meta_beside(rival.file)
+    store, meta = tested.store, _meta_beside(rival.file)
     stored = store.find("onnx_model", rival.onnx_model)
     seen = {
         # A camera that it has seen under one id counts as seen under its others.
         part: frozenset(
-            asking.labels.cameras(
+            tested.labels.cameras(
                 _columns_of(store.find(name, stored.lineage.ancestors[name]), "webcam_id")[
                     "webcam_id"
                 ]
@@ -165,27 +167,27 @@ def measure_rival(rival: WasLive, asking: Asking) -> tuple[Rival, ScoredRows]:
         for part, name in (("train", "manifest_train"), ("val", "manifest_val"))
     }
     are_probes = all(
-        training_facts(one, store)["strategy"] == PROBE for one in (stored, asking.stored)
+        training_facts(one, store)["strategy"] == PROBE for one in (stored, tested.stored)
     )
-    shared = asking.rows.of_splits(["test"], but_cameras=seen["train"] | seen["val"])
+    shared = tested.rows.of_splits(["test"], but_cameras=seen["train"] | seen["val"])
     pair = (
-        asking.rows.of_splits(["val", "test"], but_cameras=seen["train"]) if are_probes else shared
+        tested.rows.of_splits(["val", "test"], but_cameras=seen["train"]) if are_probes else shared
     )
     metrics: dict[str, PairedMetric] = {}
-    if asking.was_measured and pair.rows:
-        pair = pair.with_scores(RIVAL, _score_rival(rival.file, pair, asking.images))
+    if tested.was_measured and pair.rows:
+        pair = pair.with_scores(RIVAL, _score_rival(rival.file, pair, tested.images))
         if shared.rows:
             by_snapshot = dict(zip(pair.frame["snapshot_id"], pair.scores[RIVAL], strict=True))
             shared = shared.with_scores(
                 RIVAL, np.array([by_snapshot[one] for one in shared.frame["snapshot_id"]])
             )
-            mine, theirs = asking.exported.meta.decision_threshold, meta.decision_threshold
+            mine, theirs = tested.exported.meta.decision_threshold, meta.decision_threshold
             thresholds = None if mine is None or theirs is None else (mine, theirs)
             metrics = {
                 metric: _pair_metric(metric, thresholds, shared)
                 for metric in target_of(shared.target_type).compared_metrics
             }
-    test = asking.test
+    test = tested.test
     return (
         Rival(
             model_version=rival.version,

@@ -4,7 +4,7 @@
 happen in polars, so that PostgreSQL and SQLite give the same bits, and a million rated snapshots
 take seconds. Snapshots that nobody rated are counted by the database and never sent.
 `read_label_values` asks only for what decides a label, in one statement. Which snapshot has a label,
-and which label, is decided for both in one place: the label source and `_judged`.
+and which label, is decided for both in one place: the label source and `_with_label_and_drop_reason`.
 """
 
 import logging
@@ -155,7 +155,7 @@ def read_label_values(database: LabelDatabase, query: LabelQuery) -> LabelValues
     rated = rows.unique("snapshot_id").join(
         _per_snapshot(rows, query), on="snapshot_id", how="left"
     )
-    labelled = _judged(rated, query).filter(pl.col("drop").is_null())
+    labelled = _with_label_and_drop_reason(rated, query).filter(pl.col("drop").is_null())
     _require_labels_on_scale(labelled, query)
     if are_enough(labelled):
         return LabelValues(labelled.select(VALUE_COLUMNS).sort("snapshot_id"))
@@ -338,7 +338,7 @@ def _candidates(
     joined = rated.join(averages, on="snapshot_id", how="left", maintain_order="left").join(
         webcams, on="webcam_id", how="left", maintain_order="left"
     )
-    return _judged(
+    return _with_label_and_drop_reason(
         joined.with_columns(
             pl.col(*STAR_COLUMNS).fill_null(0), label_source=pl.lit(query.label_source)
         ),
@@ -346,7 +346,7 @@ def _candidates(
     )
 
 
-def _judged(rated: pl.DataFrame, query: LabelQuery) -> pl.DataFrame:
+def _with_label_and_drop_reason(rated: pl.DataFrame, query: LabelQuery) -> pl.DataFrame:
     """Give rated snapshots their label and the reason to drop them: what a label is.
 
     Args:

@@ -24,7 +24,7 @@ JUDGED_FILE = "judged.jsonl"
 REFUSALS_FILE = "refusals.jsonl"
 
 # What gets its own candidate number: target type, line since which the rival is live, model, rows.
-Ticket: TypeAlias = tuple[TargetType, int, str, str]
+CandidateKey: TypeAlias = tuple[TargetType, int, str, str]
 
 
 class JudgedCandidate(SealedLine):
@@ -49,7 +49,7 @@ class JudgedCandidate(SealedLine):
     candidate_number: int
 
     @property
-    def ticket(self) -> Ticket:
+    def key(self) -> CandidateKey:
         """The key of its candidate number."""
         return self.target_type, self.since_entry, self.model_sha256, self.pair_sha256
 
@@ -96,9 +96,9 @@ class JudgedCandidates:
         """
         return cls(*read_chain(folder / JUDGED_FILE, JudgedCandidate))
 
-    def number_of(self, ticket: Ticket) -> int | None:
+    def number_of(self, key: CandidateKey) -> int | None:
         """Give the number that a candidate has on these rows, None if it was not judged there."""
-        found = (one.candidate_number for one in self.entries if one.ticket == ticket)
+        found = (one.candidate_number for one in self.entries if one.key == key)
         return next(found, None)
 
 
@@ -117,12 +117,12 @@ def count_candidate(
     Numbers in stored evidence count too, so that the count does not begin anew if the file is lost.
     """
     judged = JudgedCandidates.read(folder)
-    ticket = (target_type, since_entry, model_sha256, pair_sha256)
+    key = (target_type, since_entry, model_sha256, pair_sha256)
     lines = list(judged.lines)
-    numbers = {one.ticket: one.candidate_number for one in judged.entries}
+    numbers = {one.key: one.candidate_number for one in judged.entries}
     highest = _highest(judged)
 
-    def record(one: Ticket, number: int, name: str) -> None:
+    def record(one: CandidateKey, number: int, name: str) -> None:
         line = JudgedCandidate.after(
             lines,
             time=_now(),
@@ -136,25 +136,25 @@ def count_candidate(
         lines.append(line.to_line())
         numbers[one] = highest[one[:2]] = number
 
-    for found in sorted(numbers_in_evidence(store), key=lambda one: (one.ticket[1], one.number)):
-        if found.ticket not in numbers and found.number > highest.get(found.ticket[:2], 0):
+    for found in sorted(numbers_in_evidence(store), key=lambda one: (one.key[1], one.number)):
+        if found.key not in numbers and found.number > highest.get(found.key[:2], 0):
             logger.warning("%s did not know %s: recorded again", JUDGED_FILE, found.path)
-            record(found.ticket, found.number, found.version)
-    if ticket not in numbers:
-        record(ticket, highest.get(ticket[:2], 0) + 1, version)
+            record(found.key, found.number, found.version)
+    if key not in numbers:
+        record(key, highest.get(key[:2], 0) + 1, version)
     if len(lines) > len(judged.lines):
         write_atomically(folder / JUDGED_FILE, b"".join(line + b"\n" for line in lines))
-    return numbers[ticket]
+    return numbers[key]
 
 
 def _highest(judged: JudgedCandidates) -> dict[tuple[TargetType, int], int]:
-    return {one.ticket[:2]: one.candidate_number for one in judged.entries}
+    return {one.key[:2]: one.candidate_number for one in judged.entries}
 
 
 class Numbered(NamedTuple):
     """The number of a candidate according to stored evidence, and the file of that evidence."""
 
-    ticket: Ticket
+    key: CandidateKey
     number: int
     version: str
     path: Path
@@ -197,20 +197,20 @@ def wrong_counts(folder: Path, store: ArtifactStore) -> Iterator[tuple[Path, str
     judged = JudgedCandidates.read(folder)
     highest: dict[tuple[TargetType, int], int] = {}
     for one in judged.entries:
-        before = highest.get(one.ticket[:2], 0)
+        before = highest.get(one.key[:2], 0)
         if one.candidate_number <= before:
             what = (
                 f"line {one.sequence} calls {one.version} candidate {one.candidate_number}, and "
                 f"{before} were judged before it since line {one.since_entry} of the ledger"
             )
             yield folder / JUDGED_FILE, what
-        highest[one.ticket[:2]] = max(one.candidate_number, before)
+        highest[one.key[:2]] = max(one.candidate_number, before)
     for found in numbers_in_evidence(store):
-        recorded = judged.number_of(found.ticket)
+        recorded = judged.number_of(found.key)
         if recorded != found.number:
             says = "does not know it" if recorded is None else f"says {recorded}"
             what = (
-                f"says that it is candidate {found.number} since line {found.ticket[1]} of the "
+                f"says that it is candidate {found.number} since line {found.key[1]} of the "
                 f"ledger, and {JUDGED_FILE} {says}"
             )
             yield found.path, what

@@ -127,20 +127,20 @@ class Ledger:
         """Append one entry that follows from the last."""
         return Ledger((*self.entries, entry), (*self.lines, entry.to_line()))
 
-    def standing(self, target_type: TargetType) -> tuple[LedgerEntry, ...]:
+    def promotions_in_force(self, target_type: TargetType) -> tuple[LedgerEntry, ...]:
         """Give the promotions that still hold, the live one last: a roll-back takes some away."""
         return self._replay(target_type)[0]
 
     def live(self, target_type: TargetType) -> LedgerEntry | None:
         """Give the entry that brought the live model in, None if there is none."""
-        standing = self.standing(target_type)
+        standing = self.promotions_in_force(target_type)
         return standing[-1] if standing else None
 
     def withdrawn(self, target_type: TargetType) -> frozenset[str]:
         """Name the versions that were rolled back, and not brought back by a person since."""
         return self._replay(target_type)[1]
 
-    def reign(self, target_type: TargetType, version: str) -> int:
+    def line_since_rival_is_live(self, target_type: TargetType, version: str) -> int:
         """Give the line since which a candidate's rival is, or was, the live model.
 
         That is the last line of the target type; for a version that is live already, the last one
@@ -157,7 +157,7 @@ class Ledger:
             default=0,
         )
 
-    def introductions(self) -> Mapping[str, LedgerEntry]:
+    def first_entries(self) -> Mapping[str, LedgerEntry]:
         """Give for every version that was ever live the first entry that brought it in."""
         found: dict[str, LedgerEntry] = {}
         for entry in self.entries:

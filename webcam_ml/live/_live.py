@@ -112,7 +112,7 @@ def were_live(store: ArtifactStore, target_type: TargetType) -> tuple[WasLive, .
             quality=_quality(entry),
             judged_by=_judged_by(store, entry),
         )
-        for entry in Ledger.read(production_folder(store)).standing(target_type)
+        for entry in Ledger.read(production_folder(store)).promotions_in_force(target_type)
     )
 
 
@@ -170,7 +170,7 @@ def live_on_test(store: ArtifactStore, target_type: TargetType) -> LiveOnTest | 
     predictions = store.find("eval_report", record.data_version).load(EvalReport).predictions
     if predictions is None:
         return None
-    since = ledger.reign(target_type, "")
+    since = ledger.line_since_rival_is_live(target_type, "")
     numbers = [
         one.candidate_number
         for one in JudgedCandidates.read(folder).entries
@@ -195,7 +195,7 @@ def candidate_counter(store: ArtifactStore, target_type: TargetType) -> CountCan
 
     def count(version: str, model_sha256: str, pair_sha256: str) -> Counted:
         with changing_production(store) as production:
-            since = production.ledger.reign(target_type, version)
+            since = production.ledger.line_since_rival_is_live(target_type, version)
             number = count_candidate(
                 production.folder,
                 store,

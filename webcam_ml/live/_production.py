@@ -100,7 +100,7 @@ class Production:
                 )
                 self._require_link_or_nothing(link)
                 self._prepare_link(live).replace(link)
-        for version, entry in self.ledger.introductions().items():
+        for version, entry in self.ledger.first_entries().items():
             self._write_environment(version, entry.target_type)
         if self.ledger.interrupted:
             write_atomically(self.folder / HEAD_FILE, self.ledger.head_bytes())

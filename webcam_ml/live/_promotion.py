@@ -152,7 +152,7 @@ def rollback(
     """
     with changing_production(store) as production:
         ledger = production.ledger
-        introduced = ledger.introductions()
+        introduced = ledger.first_entries()
         if to is not None:
             if to not in introduced:
                 raise PromotionRefused(
@@ -169,7 +169,7 @@ def rollback(
                     else "no model was ever live, so there is nothing to roll back"
                 )
             (target_type,) = with_models
-        standing = ledger.standing(target_type)
+        standing = ledger.promotions_in_force(target_type)
         live = standing[-1].version
         earlier = [entry for entry in standing[:-1] if entry.version != live]
         if to == live:
@@ -221,7 +221,7 @@ def promote_override(
             f"webcam-ml promote {version} --override REASON"
         )
     with changing_production(store) as production:
-        introduced = production.ledger.introductions().get(version)
+        introduced = production.ledger.first_entries().get(version)
         if introduced is not None:
             stored = store.find("onnx_model", introduced.lineage["onnx_model"].data_version)
         else:
@@ -281,7 +281,7 @@ def _install(
     A folder is written once: the same model exported again, for a test split that has grown, keeps
     the description that it went live with.
     """
-    introduced = production.ledger.introductions().get(exported.meta.model_version)
+    introduced = production.ledger.first_entries().get(exported.meta.model_version)
     if introduced is None:
         production.add_version(stored)
     else:

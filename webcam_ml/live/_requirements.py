@@ -91,7 +91,7 @@ def require_current(
     comparison: Comparison, production: Production, target_type: TargetType, version: str
 ) -> None:
     """Refuse a comparison with anything but the model that this one would replace (or replaced)."""
-    standing = production.ledger.standing(target_type)
+    standing = production.ledger.promotions_in_force(target_type)
     if standing and standing[-1].version == version:
         standing = standing[:-1]
     rival = standing[-1] if standing else None
@@ -121,7 +121,7 @@ def require_new_evidence(comparison: Comparison, production: Production, meta: M
     pair = None if found.champion is None else found.champion.pair
     if pair is None:
         return
-    now = production.ledger.reign(meta.target_type, meta.model_version)
+    now = production.ledger.line_since_rival_is_live(meta.target_type, meta.model_version)
     if pair.since_entry != now:
         raise PromotionRefused(
             f"the evidence counts candidates since line {pair.since_entry} of the ledger, and line "

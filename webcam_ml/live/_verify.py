@@ -140,7 +140,7 @@ def _problems(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
         )
     yield from _was_live(store, ledger)
     yield from _links(store, ledger)
-    introduced = ledger.introductions()
+    introduced = ledger.first_entries()
     for version, entry in introduced.items():
         yield from _version_files(store, version, entry)
     schema = 1

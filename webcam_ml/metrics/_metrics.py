@@ -278,7 +278,7 @@ def _neither(sample: Sample) -> str:
     return f"none of {sample.rows} rows is positive and none is predicted to be"
 
 
-def _never(sample: Sample) -> str:
+def _no_value(sample: Sample) -> str:
     return f"has no value on {sample.rows} rows"
 
 
@@ -297,9 +297,9 @@ BINARY_METRICS: Mapping[str, Metric] = {
         ),
         Metric("f1", PROPORTION, True, _f1, _neither),
         Metric("balanced_accuracy", PROPORTION, True, _balanced_accuracy, _one_class),
-        Metric("brier", PROPORTION, False, _brier, _never),
+        Metric("brier", PROPORTION, False, _brier, _no_value),
         Metric(
-            "expected_calibration_error", PROPORTION, False, _expected_calibration_error, _never
+            "expected_calibration_error", PROPORTION, False, _expected_calibration_error, _no_value
         ),
     )
 }  # fmt: skip
@@ -413,8 +413,8 @@ def _one_star(sample: Sample) -> str:
 REGRESSION_METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("mae", ERROR, False, _mae, _never),
-        Metric("rmse", ERROR, False, _rmse, _never),
+        Metric("mae", ERROR, False, _mae, _no_value),
+        Metric("rmse", ERROR, False, _rmse, _no_value),
         Metric("pearson", CORRELATION, True, _pearson, _constant),
         Metric("spearman", CORRELATION, True, _spearman, _constant),
         Metric("r2", EXPLAINED, True, _r2, _constant_target),
@@ -431,8 +431,8 @@ def _mean_of_target(sample: Sample, weights: FloatArray) -> FloatArray:
 MEAN_METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("positive_rate", PROPORTION, True, _mean_of_target, _never),
-        Metric("mean_rating", IDENTITY, True, _mean_of_target, _never),
+        Metric("positive_rate", PROPORTION, True, _mean_of_target, _no_value),
+        Metric("mean_rating", IDENTITY, True, _mean_of_target, _no_value),
     )
 }
 

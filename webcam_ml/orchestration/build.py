@@ -8,7 +8,7 @@ from dagster import DagsterInvalidSubsetError, Definitions, in_process_executor
 
 from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.checks import CHECKS
-from webcam_ml.orchestration.guard import said_of
+from webcam_ml.orchestration.guard import sentences_about
 from webcam_ml.orchestration.io_manager import ArtifactIOManager
 from webcam_ml.orchestration.jobs import build_jobs
 from webcam_ml.orchestration.last_words import end_with_a_sentence
@@ -58,4 +58,4 @@ def _sentence_of(error: BaseException, *, assets: Collection[str]) -> str | None
     if isinstance(error, DagsterInvalidSubsetError):
         # Dagster's own message suggests the nearest name.
         return f"nothing was run: {error}"
-    return said_of(error, assets=assets)
+    return sentences_about(error, assets=assets)

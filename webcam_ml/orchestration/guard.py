@@ -59,7 +59,7 @@ def judge_run_config(
     ]
 
 
-def said_of(error: BaseException, *, assets: Collection[str]) -> str | None:
+def sentences_about(error: BaseException, *, assets: Collection[str]) -> str | None:
     """Say what is wrong with a run config that Dagster has refused, all of it; None of other errors."""
     if not isinstance(error, DagsterInvalidConfigError):
         return None

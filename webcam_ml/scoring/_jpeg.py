@@ -76,7 +76,7 @@ def decode_jpeg(data: bytes, max_pixels: int) -> tuple[NDArray[np.uint8], bytes]
     except ValueError as fault:
         if not _only_padding_is_left(str(fault), markers, data):
             raise _judge(str(fault), markers, data) from fault
-    return (_rgb_of_inks(pixels) if inks else pixels), markers.exif
+    return (_rgb_of_cmyk(pixels) if inks else pixels), markers.exif
 
 
 def _walk(data: bytes) -> _Markers:
@@ -164,7 +164,7 @@ def _judge(said: str, markers: _Markers, data: bytes) -> ImageError:
 _PIXELS_AT_ONCE = 2**16
 
 
-def _rgb_of_inks(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _rgb_of_cmyk(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Multiply inks and black, as Pillow does; stored are the inks' complements (Adobe)."""
     height, width, _ = stored.shape
     pixels = np.empty((height, width, 3), np.uint8)

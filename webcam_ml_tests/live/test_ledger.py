@@ -123,14 +123,14 @@ def test_what_was_written_by_an_older_version_keeps_its_bytes(tmp_path: Path) ->
 
 def test_a_rollback_takes_away_all_that_came_after_its_goal() -> None:
     ledger = ledger_of(("promote", "a"), ("promote", "b"), ("promote", "c"), ("rollback", "a"))
-    assert [entry.version for entry in ledger.standing("binary")] == ["a"]
+    assert [entry.version for entry in ledger.promotions_in_force("binary")] == ["a"]
     assert ledger.withdrawn("binary") == {"b", "c"}
-    assert ledger.standing("regression") == ()
+    assert ledger.promotions_in_force("regression") == ()
 
 
 def test_an_override_brings_back_what_was_withdrawn() -> None:
     ledger = ledger_of(("promote", "a"), ("promote", "b"), ("rollback", "a"), ("override", "b"))
-    assert [entry.version for entry in ledger.standing("binary")] == ["a", "b"]
+    assert [entry.version for entry in ledger.promotions_in_force("binary")] == ["a", "b"]
     assert ledger.withdrawn("binary") == frozenset()
 
 
@@ -140,7 +140,7 @@ def test_the_last_entry_always_names_what_is_live_and_nothing_live_is_withdrawn(
 ) -> None:
     ledger = Ledger()
     for action, version in steps:
-        standing = [entry.version for entry in ledger.standing("binary")]
+        standing = [entry.version for entry in ledger.promotions_in_force("binary")]
         if action == "rollback" and version not in standing[:-1]:
             continue
         if action == "promote" and standing[-1:] == [version]:
@@ -149,16 +149,16 @@ def test_the_last_entry_always_names_what_is_live_and_nothing_live_is_withdrawn(
         live = ledger.live("binary")
         assert live is not None
         assert live.version == version
-        held = {entry.version for entry in ledger.standing("binary")}
+        held = {entry.version for entry in ledger.promotions_in_force("binary")}
         assert not held & ledger.withdrawn("binary")
-        assert held | ledger.withdrawn("binary") == set(ledger.introductions())
+        assert held | ledger.withdrawn("binary") == set(ledger.first_entries())
 
 
 @pytest.mark.parametrize("again", ["promote", "override"])
 def test_a_version_that_came_back_and_was_rolled_back_is_withdrawn(again: Action) -> None:
     ledger = ledger_of(("promote", "a"), ("promote", "b"), (again, "a"), ("rollback", "b"))
     assert ledger.withdrawn("binary") == {"a"}
-    assert [entry.version for entry in ledger.standing("binary")] == ["b"]
+    assert [entry.version for entry in ledger.promotions_in_force("binary")] == ["b"]
 
 
 @given(
@@ -169,11 +169,11 @@ def test_a_version_that_came_back_and_was_rolled_back_is_withdrawn(again: Action
 def test_no_version_stands_and_is_withdrawn_at_once(steps: list[tuple[Action, str]]) -> None:
     ledger = Ledger()
     for action, version in steps:
-        standing = [entry.version for entry in ledger.standing("binary")]
+        standing = [entry.version for entry in ledger.promotions_in_force("binary")]
         if action == "rollback" and version not in standing[:-1]:
             continue
         ledger = ledger.with_entry(entry_after(ledger, action, version))
-        after = [entry.version for entry in ledger.standing("binary")]
+        after = [entry.version for entry in ledger.promotions_in_force("binary")]
         assert after[-1] == version
         assert len(after) == len(set(after))
         assert not ledger.withdrawn("binary") & set(after)

@@ -16,7 +16,12 @@ from webcam_ml.contracts import Settings, SettingsError, choices, default_of, ki
 from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.build import build_definitions
 from webcam_ml.orchestration.config import SETTINGS_BY_ASSET, ManifestSettings
-from webcam_ml.orchestration.guard import RunConfigError, fields_for, judge_run_config, said_of
+from webcam_ml.orchestration.guard import (
+    RunConfigError,
+    fields_for,
+    judge_run_config,
+    sentences_about,
+)
 from webcam_ml.orchestration.settings_table import with_table
 from webcam_ml.training import FineTuneSettings, TrainingSettings
 from webcam_ml_tests.integration.project import REPOSITORY
@@ -193,14 +198,14 @@ def test_a_config_that_dagster_refuses_is_told_whole_without_a_trace() -> None:
     config = config_of("labels_raw", min_ratings=2, min_rating_count=0)
     with pytest.raises(DagsterInvalidConfigError) as caught:
         validate_run_config(job, config)
-    told = said_of(caught.value, assets=NAMES)
+    told = sentences_about(caught.value, assets=NAMES)
     assert told is not None
     _, *faults = told.splitlines()
     assert [fault.partition(";")[0] for fault in faults] == [
         "- ops: labels_raw: config: min_rating_count is 0",
         "- ops: labels_raw: config: there is no field min_ratings",
     ]
-    assert said_of(ValueError("another"), assets=NAMES) is None
+    assert sentences_about(ValueError("another"), assets=NAMES) is None
 
 
 def test_a_config_of_an_earlier_version_is_warned_of_what_is_no_setting_any_more() -> None:

@@ -97,7 +97,7 @@ class _Finder:
         self._shown_by = {
             file: set(webcams) for file, webcams in files.select("file", "webcam_id").iter_rows()
         }
-        self._still = set(
+        self._shown_far_apart = set(
             files.filter(
                 pl.col("webcam_id").list.len() > 1, pl.col("span") > SECONDS_APART_AT_MOST
             )["file"]
@@ -211,7 +211,7 @@ class _Finder:
 
     def _is_placeholder(self) -> pl.Series:
         """Say of each row whether too many webcams show its picture, or some at times far apart."""
-        too_many = self._still | {
+        too_many = self._shown_far_apart | {
             file for file, webcams in self._shown_by.items() if len(webcams) > WEBCAMS_AT_MOST + 1
         }
         return self._pictures["file"].is_in(too_many)

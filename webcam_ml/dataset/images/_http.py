@@ -33,7 +33,7 @@ _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 15.0  # between two pieces of an answer
 _MAX_REDIRECTS = 5
 _KEEP_ALIVE_SECONDS = 30.0
-_LASTING: dict[int, Reason] = {
+_PERMANENT: dict[int, Reason] = {
     401: "access_denied",
     402: "quota_exceeded",
     403: "access_denied",
@@ -162,8 +162,8 @@ def _parse(text: str, *, reason: Reason, base: httpx.URL | None = None) -> httpx
 
 def _failure_of(status: int, headers: httpx.Headers, said: str) -> ImageFetchError:
     detail = f"HTTP {status}" + (f": {said}" if said else "")
-    if status in _LASTING:
-        return ImageFetchError(_LASTING[status], detail)
+    if status in _PERMANENT:
+        return ImageFetchError(_PERMANENT[status], detail)
     if status == 408:
         return ImageFetchError("timeout", detail, temporary=True)
     wait = _seconds_to_wait(headers.get("retry-after"))

@@ -264,7 +264,7 @@ def _run(distinct: list[str], *, cache: ImageCache, settings: ImageSettings) -> 
         indexer = _Indexer(cache, settings, fetcher)
         futures: dict[Future[_Outcome], str] = {}
         try:
-            for text in _spread(distinct):
+            for text in _in_digest_order(distinct):
                 futures[pool.submit(indexer.outcome, text)] = text
             for future in track(
                 as_completed(futures), total=len(futures), what="images", unit="images"
@@ -277,7 +277,7 @@ def _run(distinct: list[str], *, cache: ImageCache, settings: ImageSettings) -> 
     return outcomes
 
 
-def _spread(distinct: list[str]) -> list[str]:
+def _in_digest_order(distinct: list[str]) -> list[str]:
     """Order sources by digest, so that neighbours are rarely of one camera.
 
     One dead camera's frames in a row would look like a dead host (see `Fetcher`), and several hosts
