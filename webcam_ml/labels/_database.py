@@ -199,15 +199,38 @@ class LabelDatabase:
             for table, columns in needed.items():
                 if not inspector.has_table(table):
                     raise LabelDatabaseError(self._explain_missing_table(inspector, table))
-                existing = [printable(column["name"]) for column in inspector.get_columns(table)]
-                # SQLite ignores the case of a name, PostgreSQL does not.
-                known = {name.lower() for name in existing} if self._is_sqlite else set(existing)
+                known = self._known(inspector, table)
                 missing = [name for name in columns if name not in known]
                 if missing:
+                    columns_there = inspector.get_columns(table)
+                    existing = [printable(column["name"]) for column in columns_there]
                     raise LabelDatabaseError(
                         f"{self}: table {table} has no column {' and no column '.join(missing)}"
                         f"{_suggestion(missing, existing)}. It has: {', '.join(existing)}."
                     )
+
+    def has_columns(self, connection: sa.Connection, table: sa.TableClause) -> bool:
+        """Whether a table (or view) with all of these columns exists; an older database lacks some."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SAWarning)
+            inspector = sa.inspect(connection)
+            if not inspector.has_table(table.name):
+                return False
+            return set(table.columns.keys()) <= self._known(inspector, table.name)
+
+    def may_read(self, connection: sa.Connection, table: sa.TableClause) -> bool:
+        """Whether the user of the URL may read these columns of a table that exists."""
+        if self._is_sqlite:
+            return True
+        rights = (
+            sa.func.has_column_privilege(table.name, column.name, "SELECT") for column in table.c
+        )
+        return all(connection.execute(sa.select(*rights)).one())
+
+    def _known(self, inspector: sa.Inspector, table: str) -> set[str]:
+        names = [str(column["name"]) for column in inspector.get_columns(table)]
+        # SQLite ignores the case of a name, PostgreSQL does not.
+        return {name.lower() for name in names} if self._is_sqlite else set(names)
 
     @property
     def _is_sqlite(self) -> bool:

@@ -70,6 +70,31 @@ def require_key(
     )
 
 
+def require_yes_or_no(connection: sa.Connection, column: sa.ColumnClause[Any]) -> None:
+    """Check that a column says true, false or NULL; SQLite keeps anything else there, too.
+
+    Raises:
+        LabelDatabaseError: It does not; the message says in how many rows, and what one says.
+    """
+    table = column.table
+    assert isinstance(table, sa.TableClause)
+    strange = (
+        # As text: SQLAlchemy would take the value for a yes or no, and PostgreSQL has no least one.
+        sa.select(sa.cast(column, sa.Text).label("value"))
+        .where(column.is_not(None), column.is_not(sa.true()), column.is_not(sa.false()))
+        .subquery()
+    )
+    number, example = connection.execute(
+        sa.select(sa.func.count(), sa.func.min(strange.c.value))
+    ).one()
+    if number:
+        raise LabelDatabaseError(
+            f"Table {table.name}: {column.name} is neither true nor false nor NULL in "
+            f"{_rows(number)}, for example {example!r}. Nothing was read. Store 1 for yes and 0 for "
+            "no there, and NULL where nobody said."
+        )
+
+
 def require_stars(ratings: pl.DataFrame, *, table: str) -> None:
     """Check that every rating is a whole number of stars.
 

@@ -37,12 +37,16 @@ class LabelCounts:
         cached_only_snapshots: Those with a cached average but without any rating row.
         rating_counts: Number of ratings that count for the query → rated snapshots with so many,
             in ascending order. 0 appears where only other sessions rated.
+        unused_no_votes: Votes N ("no sunset") that the label source does not use; None where the
+            database cannot hold any. Told where labels are read, and not stored: what is stored of a
+            label source says what it used.
     """
 
     snapshots: int
     rated_snapshots: int
     cached_only_snapshots: int
     rating_counts: Mapping[int, int]
+    unused_no_votes: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from webcam_ml.labels._labels import (
     LabelCounts,
     Labels,
 )
+from webcam_ml.labels._no_votes import count_no_votes
 from webcam_ml.labels._query import LabelQuery
 from webcam_ml.labels._sources import mean
 from webcam_ml.labels._stream import fetch
@@ -97,6 +98,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
         ratings = _read_ratings(connection, query, total=votes)
         rated = _read_rated_snapshots(connection, total=ratings["snapshot_id"].n_unique())
         webcams = _read_webcams(connection)
+        no_votes = count_no_votes(connection, database)
 
     require_stars(ratings, table=RATINGS.name)
     cached_only = cached - rated["cached_rating"].count()
@@ -117,6 +119,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
             rated_snapshots=candidates.height,
             cached_only_snapshots=cached_only,
             rating_counts=dict(zip(histogram["rating_count"], histogram["len"], strict=True)),
+            unused_no_votes=no_votes,
         ),
     )
     require_enough(labels, database=str(database))
@@ -127,6 +130,12 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
         labels.frame["webcam_id"].n_unique(),
         database,
     )
+    if no_votes:
+        logger.info(
+            'labels: %d N votes ("no sunset") are not used by label_source %s',
+            no_votes,
+            query.label_source,
+        )
     return labels
 
 

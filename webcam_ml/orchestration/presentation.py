@@ -55,6 +55,7 @@ def of_labels(labels: "Labels") -> Metadata:
             {f"{star} stars": int((stars == star).sum()) for star in range(1, 6)}, "rating"
         ),
         "dropped": counts_table(labels.drops, "reason"),
+        "unused N votes": labels.counts.unused_no_votes or 0,
         "preview": preview(
             frame,
             ("snapshot_id", "webcam_id", "label_value", "rating_count", "phase", "captured_at"),
