@@ -1,0 +1,251 @@
+"""How stars follow from a judge's scores, and whether it can be trusted to speak where people did not.
+
+A judge's scale is its own: what it calls .45 may be what people give four stars. So a score means
+what people said, on average, about other pictures with that score.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from webcam_ml.dataset._targets import TargetConfig
+from webcam_ml.dataset.judges._monotone import DECIMALS, MonotoneMap, fit_monotone
+from webcam_ml.metrics import Interval, webcam_estimate, webcam_interval
+
+Array = npt.NDArray[np.float64]
+Groups = npt.NDArray[np.int64]
+
+# Of a judge that is as good as a language model was measured to be, 93 of 100 are admitted with 40
+# webcams; of judges that say nothing or the opposite, none. Skill above zero would admit half of them.
+MIN_ROWS = 200
+MIN_WEBCAMS = 40
+MIN_POSITIVES = 20
+MIN_AUC = 0.6
+CONFIDENCE = 0.95
+# A label of a judge counts less than one of a person even where the judge never erred.
+WEIGHT_OF_SKILL = 0.5
+FOLDS = 5
+BOOTSTRAP_SAMPLES = 500
+RANDOM_STATE = 0
+
+# Shares of judge-only scores that differ by more than this are another distribution.
+DRIFT = 0.25
+DRIFT_BINS = 10
+LEAST_SHARE = 1e-4
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What a judge and people both judged.
+
+    Attributes:
+        rows: Snapshots.
+        webcams: Their webcams.
+        positives: Those of at least `binary_threshold` stars.
+    """
+
+    rows: int
+    webcams: int
+    positives: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a judge's scores mean, learned from snapshots that people judged too.
+
+    Attributes:
+        name: Of the judge.
+        reason: Why it does not speak; None if it does.
+        overlap: What it and people judged.
+        stars: From score to stars; None below the limits of overlap, like all that follows.
+        target: From score to the mean target: the share of positives (binary), stars (regression).
+        spread: Standard deviation of people's stars around the map, in stars, on webcams that it has
+            not seen.
+        cut: The score from which pictures are called positive with the best F1; for reading only.
+        auc: How well the score tells positives from others.
+        spearman: Rank correlation of score and stars.
+        mae: Mean distance of people's stars from the map, in stars, on webcams that it has not seen.
+        weight: What one of its labels counts in training, where a person's counts 1: half of the skill,
+            which is 1 − (squared error of the target on unseen webcams) / (that of the mean).
+    """
+
+    name: str
+    reason: str | None
+    overlap: Overlap
+    stars: MonotoneMap | None = None
+    target: MonotoneMap | None = None
+    spread: float | None = None
+    cut: float | None = None
+    auc: Interval | None = None
+    spearman: Interval | None = None
+    mae: Interval | None = None
+    weight: float = 0.0
+
+    @property
+    def speaks(self) -> bool:
+        """Whether its scores become labels where people said nothing."""
+        return self.reason is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for export_meta.json."""
+        return {
+            "name": self.name,
+            "speaks": self.speaks,
+            "reason": self.reason,
+            "overlap": asdict(self.overlap),
+            "knots": _knots(self.stars),
+            "target_knots": _knots(self.target),
+            "spread": self.spread,
+            "cut": self.cut,
+            "weight": self.weight,
+            "auc": _interval(self.auc),
+            "spearman": _interval(self.spearman),
+            "mae": _interval(self.mae),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` gave."""
+        return cls(
+            name=values["name"],
+            reason=values["reason"],
+            overlap=Overlap(**values["overlap"]),
+            stars=MonotoneMap.of(values["knots"]) if values["knots"] else None,
+            target=MonotoneMap.of(values["target_knots"]) if values["target_knots"] else None,
+            spread=values["spread"],
+            cut=values["cut"],
+            weight=values["weight"],
+            auc=values["auc"] and Interval(**values["auc"]),
+            spearman=values["spearman"] and Interval(**values["spearman"]),
+            mae=values["mae"] and Interval(**values["mae"]),
+        )
+
+
+def calibrate_judge(name: str, common: pl.DataFrame, *, target: TargetConfig) -> Calibration:
+    """Learn what a judge's scores mean, and decide whether it may speak.
+
+    Args:
+        name: Of the judge.
+        common: Snapshots of training webcams that it and people judged: `camera_id`, `label_value`
+            (people's stars), `score` (on any scale, larger is better).
+        target: What the model is asked; its `binary_threshold` says what a positive is, whatever the
+            target type.
+    """
+    cameras = common["camera_id"].to_numpy()
+    stars = common["label_value"].to_numpy().astype(np.float64)
+    positive = (stars >= target.binary_threshold).astype(np.float64)
+    overlap = Overlap(len(stars), len(np.unique(cameras)), int(positive.sum()))
+    reason = _too_little(overlap, target)
+    if reason is not None:
+        return Calibration(name, reason, overlap)
+
+    score = common["score"].to_numpy().astype(np.float64)
+    label = common.select(target.label_of(pl.col("label_value")).cast(pl.Float64)).to_series()
+    targets = label.to_numpy()
+    resampling: dict[str, Any] = {
+        "webcam_id": cameras,
+        "bootstrap_samples": BOOTSTRAP_SAMPLES,
+        "random_state": RANDOM_STATE,
+    }
+    auc = webcam_estimate("roc_auc", positive, score, **resampling)
+    unseen_stars = _out_of_fold(score, stars, cameras)
+    return Calibration(
+        name,
+        _no_relation(auc.lower_bound(CONFIDENCE), auc.reason, target),
+        overlap,
+        stars=fit_monotone(score, stars),
+        target=fit_monotone(score, targets),
+        spread=round(float(np.sqrt(np.mean((stars - unseen_stars) ** 2))), DECIMALS),
+        cut=_best_cut(score, positive),
+        auc=auc.interval(),
+        spearman=webcam_interval("spearman", stars, score, **resampling),
+        mae=webcam_interval("mae", stars, unseen_stars, **resampling),
+        weight=round(
+            WEIGHT_OF_SKILL * _skill(targets, _out_of_fold(score, targets, cameras)), DECIMALS
+        ),
+    )
+
+
+def population_stability(common: Array, alone: Array) -> float:
+    """Measure how far the scores where a judge is alone are from those where people judged too.
+
+    The population stability index Σ (q − p) · ln(q / p) over tenths of the common scores; above
+    `DRIFT` the map was learned on other pictures than it is used for.
+
+    Args:
+        common: [rows] scores of snapshots that people judged too, at least one.
+        alone: [rows] scores of the others, at least one.
+    """
+    edges = np.unique(np.quantile(common, np.arange(1, DRIFT_BINS) / DRIFT_BINS))
+    shares = [
+        np.maximum(
+            np.bincount(np.searchsorted(edges, scores), minlength=len(edges) + 1) / len(scores),
+            LEAST_SHARE,
+        )
+        for scores in (common, alone)
+    ]
+    return round(float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum()), DECIMALS)
+
+
+def _too_little(overlap: Overlap, target: TargetConfig) -> str | None:
+    stars = f"at least {target.binary_threshold:g} stars"
+    for found, least, what in (
+        (overlap.rows, MIN_ROWS, "snapshots of training webcams that people judged too"),
+        (overlap.webcams, MIN_WEBCAMS, "training webcams with snapshots that people judged too"),
+        (overlap.positives, MIN_POSITIVES, f"of them that people gave {stars}"),
+    ):
+        if found < least:
+            return f"{found:,} {what}; {least:,} are needed to learn its scale"
+    return None
+
+
+def _no_relation(bound: float | None, why: str | None, target: TargetConfig) -> str | None:
+    what = f"its scores tell snapshots of {target.binary_threshold:g} stars or more from others"
+    if bound is None:
+        return f"how well {what} cannot be measured: {why}"
+    if bound <= MIN_AUC:
+        return (
+            f"{what} with an AUC whose lower bound is {bound:.3f} on webcams drawn anew; more than "
+            f"{MIN_AUC:g} is needed"
+        )
+    return None
+
+
+def _out_of_fold(score: Array, value: Array, cameras: Groups) -> Array:
+    """Predict each row by a map that saw no row of its camera."""
+    from sklearn.model_selection import GroupKFold
+
+    predicted = np.empty_like(value)
+    for train, held_out in GroupKFold(FOLDS).split(score, groups=cameras):
+        predicted[held_out] = fit_monotone(score[train], value[train])(score[held_out])
+    return predicted
+
+
+def _skill(target: Array, predicted: Array) -> float:
+    """1 − squared error / variance, and 0 where that is below or nothing varies."""
+    variance = float(target.var())
+    if variance == 0:
+        return 0.0
+    return max(0.0, 1.0 - float(np.mean((target - predicted) ** 2)) / variance)
+
+
+def _best_cut(score: Array, positive: Array) -> float:
+    """Find the score with the best F1 of "at least so much", of equals the highest."""
+    at, code = np.unique(score, return_inverse=True)
+    # From the highest score down.
+    called = np.bincount(code)[::-1].cumsum()
+    hits = np.bincount(code, weights=positive)[::-1].cumsum()
+    f1 = 2 * hits / (called + positive.sum())
+    return float(at[::-1][int(np.argmax(f1))])
+
+
+def _interval(of: Interval | None) -> dict[str, Any] | None:
+    return None if of is None else of.model_dump()
+
+
+def _knots(of: MonotoneMap | None) -> list[list[float]]:
+    return [] if of is None else [list(knot) for knot in of.knots]
