@@ -47,6 +47,24 @@ LABELS_TABLE = Table(
     made_by="labels_raw",
 )
 
+# What each judge said, where a label source hears more than people.
+JUDGEMENTS_TABLE = Table(
+    (
+        SNAPSHOT_ID,
+        Column("kind", pl.String),
+        Column("judge", pl.String, needed=False),
+        Column("value", pl.Float64),
+        Column("votes", pl.Int64),
+        Column("spread", pl.Float64, needed=False),
+    ),
+    made_by="labels_raw",
+)
+
+# Snapshots that a judge scored and no person voted on.
+JUDGED_SNAPSHOTS_TABLE = Table(
+    (SNAPSHOT_ID, WEBCAM_ID, IMAGE, PHASE, CAPTURED_AT, *WEBCAM_COLUMNS), made_by="labels_raw"
+)
+
 MANIFEST_TABLE = Table(
     (
         SNAPSHOT_ID,

@@ -16,6 +16,7 @@ from ._inferences import (
     read_inferences,
     record_inferences,
 )
+from ._judgements import Judgements
 from ._labels import LabelCounts, Labels
 from ._query import LabelQuery
 from ._read import read_label_values, read_labels
@@ -29,6 +30,7 @@ __all__ = [
     "MAX_ATTEMPTS",
     "Decision",
     "GrowthSettings",
+    "Judgements",
     "LabelCounts",
     "LabelDatabase",
     "LabelDatabaseError",

@@ -14,6 +14,7 @@ from webcam_ml.contracts import (
     STAR_COLUMNS,
     Document,
 )
+from webcam_ml.labels._judgements import Judgements
 from webcam_ml.labels._query import LabelQuery
 
 # Why a snapshot has no label; the first that holds counts. Those that no setting can change come
@@ -64,12 +65,14 @@ class Labels:
             `DROP_REASONS`; each snapshot counts under the first that holds, so that the numbers
             add up to the snapshots without a label.
         counts: How much the database held.
+        judged: What each judge said, unmixed; None where the source hears people alone.
     """
 
     frame: pl.DataFrame
     query: LabelQuery
     drops: Mapping[str, int]
     counts: LabelCounts
+    judged: Judgements | None = None
 
     def off_scale(self) -> pl.DataFrame:
         """Return the rows whose label, or a rating behind it, is not on the scale of 1 to 5 stars.
@@ -94,7 +97,7 @@ class Labels:
         return self.frame.filter(difference.abs() > tolerance)
 
     def save(self, folder: Path) -> None:
-        """Write `labels.csv` and `labels_meta.json` into an existing folder.
+        """Write `labels.csv` and `labels_meta.json` into an existing folder, and what judges said.
 
         Equal labels give equal bytes, whichever database they came from.
         """
@@ -110,6 +113,9 @@ class Labels:
             "drops": dict(self.drops),
             "rating_counts": {str(n): rows for n, rows in self.counts.rating_counts.items()},
         }
+        if self.judged is not None:
+            self.judged.save(folder)
+            meta["judged"] = self.judged.to_dict()
         META.write(folder, meta)
 
     @classmethod
@@ -129,6 +135,7 @@ class Labels:
                 query=LabelQuery.from_dict(meta),
                 drops=meta["drops"],
                 counts=_counts(meta),
+                judged=Judgements.load(folder, meta["judged"]) if "judged" in meta else None,
             ),
         )
 

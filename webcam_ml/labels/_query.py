@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from webcam_ml.contracts import OneOf, Settings, Why, WrittenOut
 from webcam_ml.labels._sources import LABEL_SOURCES, LabelSource
 
+JUDGE_SOURCES = [source.name for source in LABEL_SOURCES.values() if source.hears_judges]
 SESSION_SOURCES = [source.name for source in LABEL_SOURCES.values() if source.takes_sessions]
 
 
@@ -33,6 +34,13 @@ class LabelQuery(Settings):
         "user_session_ids count; empty: everybody's",
     )
 
+    judges: Annotated[tuple[str, ...], WrittenOut()] = Field(
+        default=(),
+        strict=False,
+        description=f"With {' or '.join(JUDGE_SOURCES)}: only these language models are heard, by name "
+        "(llm_model) or pattern like gemini-*; empty: all. Whether one speaks, manifest_full decides",
+    )
+
     @field_validator("curator_sessions")
     @classmethod
     def _sessions_that_count(
@@ -53,9 +61,30 @@ class LabelQuery(Settings):
             )
         return tuple(sorted(set(sessions)))
 
+    @field_validator("judges")
+    @classmethod
+    def _judges_that_are_heard(
+        cls, judges: tuple[str, ...], info: ValidationInfo
+    ) -> tuple[str, ...]:
+        if any(not judge.strip() for judge in judges):
+            raise ValueError(
+                "judges contains a blank name; remove it, or leave the list empty to hear all that "
+                "qualify"
+            )
+        source = LABEL_SOURCES.get(info.data.get("label_source", ""))
+        if judges and source is not None and not source.hears_judges:
+            raise ValueError(
+                f"judges is given together with label_source {source.name}, which hears people alone. "
+                f"Choose label_source {' or '.join(JUDGE_SOURCES)}, or leave judges empty"
+            )
+        return tuple(sorted(set(judges)))
+
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON, by which stored documents name the query."""
-        return self.model_dump(mode="json")
+        """Give plain values for JSON, by which stored documents name the query.
+
+        A source that hears people alone has no `judges`.
+        """
+        return self.model_dump(mode="json", exclude=None if self.hears_judges else {"judges"})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -73,6 +102,12 @@ class LabelQuery(Settings):
     def source(self) -> LabelSource:
         """What `label_source` names."""
         return LABEL_SOURCES[self.label_source]
+
+    @property
+    def hears_judges(self) -> bool:
+        """Whether judges that are not people are read, too; not so for a source of another version."""
+        source = LABEL_SOURCES.get(self.label_source)
+        return source is not None and source.hears_judges
 
     @property
     def takes_cached(self) -> bool:

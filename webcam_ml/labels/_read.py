@@ -1,6 +1,7 @@
 """Reading labels: what a label is, and two ways to ask for it.
 
-`read_labels` selects rows in three plain statements in one transaction; counting and averaging
+`read_labels` selects rows in three plain statements in one transaction, and a few more where the
+source hears judges; counting and averaging
 happen in polars, so that PostgreSQL and SQLite give the same bits, and a million rated snapshots
 take seconds. Snapshots that nobody rated are counted by the database and never sent.
 `read_label_values` asks only for what decides a label, in one statement. Which snapshot has a label,
@@ -9,7 +10,7 @@ and which label, is decided for both in one place: the label source and `_with_l
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from webcam_ml.labels._captured_at import utc_text
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
 from webcam_ml.labels._enough import TooFewLabelsError, are_enough, require_enough
 from webcam_ml.labels._integrity import require_averages_on_scale, require_key, require_stars
+from webcam_ml.labels._judgements import Judgements
 from webcam_ml.labels._labels import (
     DROP_REASONS,
     LabelCounts,
@@ -26,10 +28,12 @@ from webcam_ml.labels._labels import (
 )
 from webcam_ml.labels._no_votes import count_no_votes
 from webcam_ml.labels._query import LabelQuery
+from webcam_ml.labels._scores import read_scores
 from webcam_ml.labels._sources import mean
 from webcam_ml.labels._stream import fetch
 from webcam_ml.labels._strict import shown
 from webcam_ml.labels._values import VALUE_COLUMNS, LabelValues
+from webcam_ml.labels._votes import STARS_KIND, read_votes
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +57,8 @@ RATINGS = sa.table(
     sa.column("user_session_id", sa.String),
     sa.column("rating"),
 )
+
+SEMI_AND_ANTI: tuple[Literal["semi", "anti"], ...] = ("semi", "anti")
 
 REPEATED_WEBCAMS = "Each of their snapshots would become several labels"
 REPEATED_SNAPSHOTS = "Each would become several labels"
@@ -96,15 +102,28 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
         _require_known_sessions(connection, query, database=database)
         snapshots, cached, votes = _totals(connection)
         ratings = _read_ratings(connection, query, total=votes)
-        rated = _read_rated_snapshots(connection, total=ratings["snapshot_id"].n_unique())
+        require_stars(ratings, table=RATINGS.name)
+        if query.hears_judges:
+            scores = read_scores(connection, database, query.judges)
+            people = read_votes(connection, database, ratings)
+            known = _read_snapshots(connection, sa.true(), total=snapshots)
+            people = people.on(known)
+            ratings = people.frame
+            rated, alone = (known.join(ratings, on="snapshot_id", how=how) for how in SEMI_AND_ANTI)
+            no_votes = None
+        else:
+            total = ratings["snapshot_id"].n_unique()
+            rated = _read_snapshots(connection, _has_stars(), total=total)
+            no_votes = count_no_votes(connection, database)
         webcams = _read_webcams(connection)
-        no_votes = count_no_votes(connection, database)
-
-    require_stars(ratings, table=RATINGS.name)
     cached_only = cached - rated["cached_rating"].count()
     candidates = _candidates(rated, ratings, webcams, query=query)
-    del rated, ratings, webcams
     labelled = candidates.filter(pl.col("drop").is_null())
+    judged = None
+    if query.hears_judges:
+        alone = alone.join(webcams, on="webcam_id", how="left")
+        judged = Judgements.of(people, scores, labelled=labelled, alone=alone)
+    del rated, ratings, webcams
     _require_labels_on_scale(labelled, query)
     reasons = candidates.group_by("drop").len()
     dropped = dict(zip(reasons["drop"], reasons["len"], strict=True))
@@ -121,6 +140,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
             rating_counts=dict(zip(histogram["rating_count"], histogram["len"], strict=True)),
             unused_no_votes=no_votes,
         ),
+        judged=judged,
     )
     require_enough(labels, database=str(database))
     logger.info(
@@ -130,6 +150,8 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
         labels.frame["webcam_id"].n_unique(),
         database,
     )
+    if judged is not None:
+        logger.info("labels: votes and scores %s, by judges %s", judged.counts, judged.judges)
     if no_votes:
         logger.info(
             'labels: %d N votes ("no sunset") are not used by label_source %s',
@@ -153,6 +175,9 @@ def read_label_values(database: LabelDatabase, query: LabelQuery) -> LabelValues
             time stamps) are not looked at.
         TooFewLabelsError: As `read_labels`.
     """
+    if query.hears_judges:
+        # Votes stand in several tables then, and are put together in one place only.
+        return LabelValues.of(read_labels(database, query))
     with database.reading() as connection:
         database.require_columns(
             connection, {table.name: table.columns.keys() for table in (SNAPSHOTS, RATINGS)}
@@ -233,9 +258,14 @@ def _ratings_schema(query: LabelQuery) -> dict[str, type[pl.DataType]]:
     return {"snapshot_id": pl.Int64, "rating": pl.Float64, **counts}
 
 
-def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFrame:
-    """Every snapshot with at least one rating, in the order of their ids."""
-    rated = sa.select(RATINGS.c.snapshot_id).where(RATINGS.c.rating.is_not(None))
+def _has_stars() -> sa.ColumnElement[bool]:
+    return SNAPSHOTS.c.id.in_(sa.select(RATINGS.c.snapshot_id).where(RATINGS.c.rating.is_not(None)))
+
+
+def _read_snapshots(
+    connection: sa.Connection, which: sa.ColumnElement[bool], *, total: int
+) -> pl.DataFrame:
+    """Some snapshots, in the order of their ids."""
     statement = sa.select(
         SNAPSHOTS.c.id,
         SNAPSHOTS.c.webcam_id,
@@ -243,7 +273,7 @@ def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFr
         _text(SNAPSHOTS.c.phase),
         sa.cast(SNAPSHOTS.c.captured_at, sa.Text),
         SNAPSHOTS.c.calculated_rating,
-    ).where(SNAPSHOTS.c.id.in_(rated))
+    ).where(which)
     schema: dict[str, type[pl.DataType]] = {
         "snapshot_id": pl.Int64,
         "webcam_id": pl.Int64,
@@ -261,7 +291,7 @@ def _read_rated_snapshots(connection: sa.Connection, *, total: int) -> pl.DataFr
         snapshot_id, text = unreadable.select("snapshot_id", "captured_at").row(0)
         raise LabelDatabaseError(
             f"Table {SNAPSHOTS.name}: captured_at is no time stamp in {unreadable.height:,} of the "
-            f"rated rows; at id {snapshot_id} it is {shown(text)}. Write it like 2026-02-12 10:15:00, "
+            f"rows; at id {snapshot_id} it is {shown(text)}. Write it like 2026-02-12 10:15:00, "
             "in UTC, or leave it NULL."
         )
     return frame.with_columns(captured_at=captured_at)
@@ -340,13 +370,16 @@ def _candidates(
     rated: pl.DataFrame, ratings: pl.DataFrame, webcams: pl.DataFrame, *, query: LabelQuery
 ) -> pl.DataFrame:
     """Join what was read: every rated snapshot, with its label and the reason to drop it."""
-    averages = ratings.group_by("snapshot_id").agg(fresh_rating=mean(pl.col("rating")))
-    averages = averages.join(
-        _per_snapshot(ratings, query, stars=STARS), on="snapshot_id", how="left"
-    )
-    joined = rated.join(averages, on="snapshot_id", how="left", maintain_order="left").join(
-        webcams, on="webcam_id", how="left", maintain_order="left"
-    )
+    # The application's average, with which it is compared, is one of stars alone.
+    stars = ratings.filter(pl.col("kind") == STARS_KIND) if query.hears_judges else ratings
+    averages = stars.group_by("snapshot_id").agg(fresh_rating=mean(pl.col("rating")))
+    joined = rated
+    for found, key in (
+        (averages, "snapshot_id"),
+        (_per_snapshot(ratings, query, stars=STARS), "snapshot_id"),
+        (webcams, "webcam_id"),
+    ):
+        joined = joined.join(found, on=key, how="left", maintain_order="left")
     return _with_label_and_drop_reason(
         joined.with_columns(
             pl.col(*STAR_COLUMNS).fill_null(0), label_source=pl.lit(query.label_source)

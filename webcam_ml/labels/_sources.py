@@ -31,6 +31,8 @@ class LabelSource:
         prefers_cached: Whether the application's cached average is the label as long as everybody's
             ratings count.
         takes_sessions: Whether `curator_sessions` may say whose ratings count.
+        hears_judges: Whether everything that people said counts, N and gold labels too, and what
+            judges said that are not people is read beside it.
     """
 
     name: str
@@ -38,6 +40,7 @@ class LabelSource:
     of_ratings: "Callable[[pl.Expr], pl.Expr]"
     prefers_cached: bool = False
     takes_sessions: bool = False
+    hears_judges: bool = False
 
 
 LABEL_SOURCES = by_name(
@@ -53,6 +56,13 @@ LABEL_SOURCES = by_name(
         LabelSource(
             "public_aggregate",
             meaning="the average of all rating rows, computed afresh",
+            of_ratings=mean,
+        ),
+        LabelSource(
+            "all_judges",
+            meaning="the average of all votes of people, an N as one star and gold labels among them; "
+            "and beside it, for snapshots that no person judged, what language models said",
+            hears_judges=True,
             of_ratings=mean,
         ),
     ),

@@ -56,10 +56,22 @@ def of_labels(labels: "Labels") -> Metadata:
         ),
         "dropped": counts_table(labels.drops, "reason"),
         "unused N votes": labels.counts.unused_no_votes or 0,
+        **_of_judgements(labels),
         "preview": preview(
             frame,
             ("snapshot_id", "webcam_id", "label_value", "rating_count", "phase", "captured_at"),
         ),
+    }
+
+
+def _of_judgements(labels: "Labels") -> Metadata:
+    if labels.judged is None:
+        return {}
+    judges = [{"judge": name, **numbers} for name, numbers in labels.judged.judges.items()]
+    return {
+        "judges": table(judges),
+        "votes of people, and what dropped out": counts_table(labels.judged.counts, "what"),
+        "snapshots that only judges know": labels.judged.snapshots.height,
     }
 
 

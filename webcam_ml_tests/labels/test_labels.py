@@ -107,7 +107,7 @@ def test_the_files_are_plain_and_say_nothing_of_the_database(tmp_path: Path) -> 
         + "\n"
     )
     assert list(json.loads((tmp_path / "labels_meta.json").read_text())) == [
-        *LabelQuery.model_fields,
+        *LabelQuery().to_dict(),
         "counts",
         "drops",
         "rating_counts",

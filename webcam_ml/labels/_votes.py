@@ -1,0 +1,124 @@
+"""All votes of people: stars, N ("no sunset") and the curator's gold labels.
+
+An N counts as one star of one person. A gold label is one more vote, unless the ratings of its snapshot
+have the same already: the application writes what the curator presses into both tables.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import polars as pl
+import sqlalchemy as sa
+
+from webcam_ml.contracts import LOWEST_RATING
+from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
+from webcam_ml.labels._integrity import require_key, require_stars, require_yes_or_no
+from webcam_ml.labels._no_votes import GOLD, IS_NO, OF_SNAPSHOT, VERDICTS, read_no_votes
+from webcam_ml.labels._stream import fetch
+
+# What a vote is, in the column `kind`.
+STARS_KIND, NO_SUNSET, GOLD_STARS, GOLD_NO = "stars", "no_sunset", "gold", "gold_no_sunset"
+VOTE_KINDS = (STARS_KIND, NO_SUNSET, GOLD_STARS, GOLD_NO)
+# The rating that says the same as a gold label.
+SAME_AS = {GOLD_STARS: STARS_KIND, GOLD_NO: NO_SUNSET}
+
+REPEATED_VERDICTS = "One person says N of a snapshot once"
+REPEATED_GOLD = "A snapshot has one gold label"
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What people said.
+
+    Attributes:
+        frame: One row a vote: `snapshot_id`, `rating` (stars; 1 for N), `kind` (of `VOTE_KINDS`).
+        same_twice: Gold labels that the ratings of their snapshot have already; not in the frame.
+        gone: Gold labels of snapshots that are no more; not in the frame either.
+    """
+
+    frame: pl.DataFrame
+    same_twice: int
+    gone: int = 0
+
+    def on(self, snapshots: pl.DataFrame) -> "Votes":
+        """Keep the votes on snapshots that there are: a gold label outlives its snapshot."""
+        kept = self.frame.join(snapshots, on="snapshot_id", how="semi")
+        gone = self.frame.join(snapshots, on="snapshot_id", how="anti")
+        return replace(
+            self, frame=kept, gone=gone.filter(pl.col("kind").is_in([GOLD_STARS, GOLD_NO])).height
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Count votes by kind."""
+        found: Mapping[str, int] = dict(self.frame.group_by("kind").len().iter_rows())
+        return {kind: found.get(kind, 0) for kind in VOTE_KINDS}
+
+
+def read_votes(connection: sa.Connection, database: LabelDatabase, stars: pl.DataFrame) -> Votes:
+    """Read what people said beside stars, and put it together with them.
+
+    Args:
+        connection: Inside the transaction in which labels are read.
+        database: What is read.
+        stars: `snapshot_id` and `rating` of each rating row with stars.
+
+    Raises:
+        LabelDatabaseError: A verdict is neither true nor false, a gold label contradicts itself or
+            has no whole stars, or a vote stands in a table twice.
+    """
+    votes = [stars.with_columns(kind=pl.lit(STARS_KIND))]
+    if database.has_columns(connection, VERDICTS):
+        require_key(
+            connection,
+            [VERDICTS.c.snapshot_id, VERDICTS.c.user_session_id],
+            among=IS_NO,
+            consequence=REPEATED_VERDICTS,
+        )
+        votes.append(_as_star(read_no_votes(connection), NO_SUNSET))
+    rated = pl.concat(votes)
+    if not database.has_columns(connection, GOLD):
+        return Votes(rated, same_twice=0)
+    gold = _read_gold(connection)
+    new = gold.with_columns(same_as=pl.col("kind").replace_strict(SAME_AS, return_dtype=pl.String))
+    new = new.join(
+        rated,
+        left_on=["snapshot_id", "rating", "same_as"],
+        right_on=["snapshot_id", "rating", "kind"],
+        how="anti",
+    )
+    return Votes(pl.concat([rated, new.select(rated.columns)]), same_twice=gold.height - new.height)
+
+
+def _read_gold(connection: sa.Connection) -> pl.DataFrame:
+    require_yes_or_no(connection, GOLD.c.is_sunset)
+    require_key(connection, [GOLD.c.image_id], among=OF_SNAPSHOT, consequence=REPEATED_GOLD)
+    is_sunset = sa.case((GOLD.c.is_sunset.is_(sa.true()), 1), else_=0)
+    statement = sa.select(GOLD.c.image_id, GOLD.c.rating, is_sunset).where(OF_SNAPSHOT)
+    schema: dict[str, type[pl.DataType]] = {
+        "snapshot_id": pl.Int64,
+        "rating": pl.Float64,
+        "is_sunset": pl.Int64,
+    }
+    gold = fetch(connection, statement, schema, total=0, what="gold labels")
+    contradicted = gold.filter(pl.col("rating").is_not_null() != (pl.col("is_sunset") == 1))
+    if contradicted.height:
+        row = contradicted.sort("snapshot_id").row(0, named=True)
+        said = "a sunset, and has no rating" if row["is_sunset"] else "no sunset, and has a rating"
+        raise LabelDatabaseError(
+            f"Table {GOLD.name}: the label of webcam image_id {row['snapshot_id']} says {said}. "
+            f"{contradicted.height:,} of {gold.height:,} labels contradict themselves like that, and "
+            "nothing was read. Give each that is a sunset its rating, and store NULL there where it "
+            "is none."
+        )
+    stars = gold.filter(pl.col("rating").is_not_null())
+    require_stars(stars, table=GOLD.name)
+    return pl.concat(
+        [
+            stars.select("snapshot_id", "rating", kind=pl.lit(GOLD_STARS)),
+            _as_star(gold.filter(pl.col("rating").is_null()).select("snapshot_id"), GOLD_NO),
+        ]
+    )
+
+
+def _as_star(ids: pl.DataFrame, kind: str) -> pl.DataFrame:
+    return ids.with_columns(rating=pl.lit(LOWEST_RATING), kind=pl.lit(kind))
