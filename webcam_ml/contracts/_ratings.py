@@ -5,6 +5,8 @@ from typing import Any, Protocol, TypeVar
 STARS = (1, 2, 3, 4, 5)
 # Columns with the number of ratings of each star behind a label.
 STAR_COLUMNS = tuple(f"stars_{star}" for star in STARS)
+# Whose label a row of a manifest has, if not a judge's.
+PEOPLE = "people"
 LOWEST_RATING = 1.0
 HIGHEST_RATING = 5.0
 RATING_SCALE = (LOWEST_RATING, HIGHEST_RATING)

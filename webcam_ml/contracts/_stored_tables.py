@@ -8,7 +8,7 @@ before stays readable.
 
 import polars as pl
 
-from webcam_ml.contracts._ratings import STAR_COLUMNS
+from webcam_ml.contracts._ratings import PEOPLE, STAR_COLUMNS
 from webcam_ml.contracts._tables import Column, Table
 
 SNAPSHOT_ID = Column("snapshot_id", pl.Int64)
@@ -79,6 +79,14 @@ MANIFEST_TABLE = Table(
         RATING_COUNT,
     ),
     made_by="manifest_full",
+)
+
+LABEL_WEIGHT = Column("label_weight", pl.Float64, needed=False, default=1.0)
+LABEL_ORIGIN = Column("label_origin", pl.String, needed=False, default=PEOPLE)
+
+# A manifest whose labels are not all people's.
+JUDGED_MANIFEST_TABLE = Table(
+    (*MANIFEST_TABLE.columns, LABEL_WEIGHT, LABEL_ORIGIN), made_by="manifest_full"
 )
 
 DETAILS_TABLE = Table((SNAPSHOT_ID, *WEBCAM_COLUMNS, *STARS), made_by="manifest_full")

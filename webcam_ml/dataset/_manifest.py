@@ -11,7 +11,9 @@ import polars as pl
 
 from webcam_ml.contracts import (
     DETAILS_TABLE,
+    JUDGED_MANIFEST_TABLE,
     MANIFEST_TABLE,
+    PEOPLE,
     Document,
     Target,
     TargetType,
@@ -20,6 +22,7 @@ from webcam_ml.contracts import (
 from webcam_ml.dataset._splits import SPLIT_NAMES, SplitConfig, SplitName
 from webcam_ml.dataset._targets import TargetConfig
 from webcam_ml.dataset.duplicates import DuplicateWebcams
+from webcam_ml.dataset.judges import HeardJudges, hear_judges
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import LABEL_SOURCES, LabelQuery, Labels
 
@@ -36,7 +39,8 @@ class ExportMeta:
     """The content of export_meta.json: how a manifest was made and what is in it.
 
     `binary_threshold` is None for regression, where it decides nothing. `duplicate_webcams` is None
-    if they were not looked for; the file then lacks that key.
+    unless they were looked for, `heard` unless the label source hears judges, and then left out of
+    the file. `counts` and `webcams` are of all rows, `target_distribution` of people's.
     """
 
     query: LabelQuery
@@ -49,6 +53,7 @@ class ExportMeta:
     drop_reasons: Mapping[str, int]
     labels_sha256: str
     duplicate_webcams: DuplicateWebcams | None = None
+    heard: HeardJudges | None = None
 
     @property
     def asked(self) -> Target:
@@ -58,6 +63,8 @@ class ExportMeta:
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for export_meta.json."""
         query = self.query.to_dict()
+        # Under `judges` stands what became of those that were asked for.
+        query |= {"judges_asked": query.pop("judges")} if "judges" in query else {}
         # The order of the keys is part of the bytes, which decide the version.
         content: dict[str, Any] = {
             "label_source": query.pop("label_source"),
@@ -74,6 +81,8 @@ class ExportMeta:
         }
         if self.duplicate_webcams is not None:
             content["duplicate_webcams"] = self.duplicate_webcams.to_dict()
+        if self.heard is not None:
+            content |= self.heard.to_dict()
         return content
 
     @classmethod
@@ -81,7 +90,7 @@ class ExportMeta:
         """Read what `to_dict` gave, in this version or an earlier one."""
         duplicates = values.get("duplicate_webcams")
         return cls(
-            query=LabelQuery.from_dict(values),
+            query=LabelQuery.from_dict({**values, "judges": values.get("judges_asked", [])}),
             target_type=values["target_type"],
             binary_threshold=values["binary_threshold"],
             split_config=SplitConfig(**values["split_config"]),
@@ -93,6 +102,7 @@ class ExportMeta:
             duplicate_webcams=None
             if duplicates is None
             else DuplicateWebcams.from_dict(duplicates),
+            heard=HeardJudges.from_dict(values) if "judges" in values else None,
         )
 
     @classmethod
@@ -117,7 +127,9 @@ class Manifest:
 
     Attributes:
         frame: The contract's ten columns; `target_label` is 0 or 1 (binary) or 1–5 (regression).
-        details: Further columns for reports: webcam title and source, stars given, by snapshot_id.
+            And `label_weight` and `label_origin`: 1 and `people`, or those of a judge, whose target is
+            a share (binary) or stars; stored only where the label source hears judges.
+        details: What reports want beside them: webcam title and source, stars given, by snapshot_id.
         meta: How the whole manifest was made; the same for all splits of one manifest.
         part: `full`, or the name of the split.
     """
@@ -153,9 +165,12 @@ class Manifest:
     def to_csv(self) -> bytes:
         """Serialise the contract's columns; equal labels give equal bytes."""
         frame = self.frame
-        frame = frame.with_columns(self.meta.asked.stored_label(pl.col("target_label")))
+        if (frame["label_origin"] == PEOPLE).all():
+            # A judge's target is a share, which has no whole number.
+            frame = frame.with_columns(self.meta.asked.stored_label(pl.col("target_label")))
         buffer = io.BytesIO()
-        MANIFEST_TABLE.write(frame, buffer)
+        table = MANIFEST_TABLE if self.meta.heard is None else JUDGED_MANIFEST_TABLE
+        table.write(frame, buffer)
         return buffer.getvalue()
 
     def save(self, folder: Path) -> None:
@@ -184,7 +199,7 @@ class Manifest:
             DocumentError: export_meta.json cannot be read.
         """
         return cls(
-            frame=MANIFEST_TABLE.read(path),
+            frame=JUDGED_MANIFEST_TABLE.read(path),
             details=DETAILS_TABLE.read(path.parent / DETAILS_FILE),
             meta=ExportMeta.load(path.parent),
             part=path.stem.removeprefix("manifest_"),
@@ -213,22 +228,33 @@ def build_manifest(
     target = target or TargetConfig()
     split = split or SplitConfig()
     _require_ratings_on_scale(labels)
-    frame = (
-        labels.frame.join(
-            split.assign(
-                labels.frame["webcam_id"].drop_nulls().unique().to_list(),
-                groups=duplicate_webcams.groups if duplicate_webcams else (),
-            ),
-            on="webcam_id",
-            how="left",
+    webcams = labels.frame["webcam_id"]
+    if labels.judged is not None:
+        webcams = pl.concat([webcams, labels.judged.snapshots["webcam_id"]])
+    splits = split.assign(
+        webcams.drop_nulls().unique().to_list(),
+        groups=duplicate_webcams.groups if duplicate_webcams else (),
+    )
+    people = (
+        labels.frame.join(splits, on="webcam_id", how="left")
+        .with_columns(
+            target.label_of(pl.col("label_value")).cast(pl.Float64).alias("target_label"),
+            label_weight=pl.lit(1.0),
+            label_origin=pl.lit(PEOPLE),
         )
-        .with_columns(target.label_of(pl.col("label_value")).cast(pl.Float64).alias("target_label"))
         .sort("snapshot_id")
     )
     # A row without a webcam has no split.
     require_people_on_webcams(
-        frame.filter(pl.col("split").ne_missing("train")), "validation and test"
+        people.filter(pl.col("split").ne_missing("train")), "validation and test"
     )
+    frame, heard = people, None
+    if labels.judged is not None:
+        camera_of = duplicate_webcams.camera_of if duplicate_webcams else {}
+        heard, rows = hear_judges(
+            labels.judged, people, target=target, splits=splits, camera_of=camera_of
+        )
+        frame = pl.concat([people, rows.select(people.columns)]).sort("snapshot_id")
     meta = ExportMeta(
         query=labels.query,
         target_type=target.target_type,
@@ -239,13 +265,14 @@ def build_manifest(
             "total": frame["webcam_id"].n_unique(),
             **_per_split(frame, pl.col("webcam_id").n_unique()),
         },
-        target_distribution=_target_distribution(frame, target),
+        target_distribution=_target_distribution(people, target),
         drop_reasons=dict(labels.drops),
         labels_sha256=_sha256(labels.frame),
         duplicate_webcams=duplicate_webcams,
+        heard=heard,
     )
     manifest = Manifest(
-        frame=frame.select(MANIFEST_TABLE.names),
+        frame=frame.select(JUDGED_MANIFEST_TABLE.names),
         details=frame.select(DETAILS_TABLE.names),
         meta=meta,
     )
@@ -268,7 +295,7 @@ def require_usable_targets(manifest: Manifest) -> None:
     """
     meta = manifest.meta
     for name in SPLIT_NAMES:
-        rows = manifest.frame.filter(pl.col("split") == name)
+        rows = manifest.frame.filter(pl.col("split") == name, pl.col("label_origin") == PEOPLE)
         if rows.is_empty():
             raise UnusableTargetsError(
                 f"the {name} split is empty: {meta.webcams['total']} webcams with labels, and none "

@@ -1,10 +1,11 @@
 """Rows of a manifest that have a picture to learn from, and how many have none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
+from webcam_ml.contracts import PEOPLE
 from webcam_ml.dataset._manifest import Manifest
 from webcam_ml.dataset.images import ImageIndex
 
@@ -23,6 +24,16 @@ class RowsWithPictures:
 
     frame: pl.DataFrame
     left_out: Mapping[str, int]
+
+    @property
+    def of_people(self) -> "RowsWithPictures":
+        """The rows that people labelled."""
+        return replace(self, frame=self.frame.filter(pl.col("label_origin") == PEOPLE))
+
+    @property
+    def judged(self) -> pl.DataFrame:
+        """The rows that only a judge knows, as far as they weigh anything."""
+        return self.frame.filter(pl.col("label_origin") != PEOPLE, pl.col("label_weight") > 0)
 
 
 def rows_with_pictures(manifest: Manifest, index: ImageIndex) -> RowsWithPictures:

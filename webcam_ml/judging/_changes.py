@@ -26,7 +26,8 @@ def changes_between(
     """
     sides = _facts_of_labels(_meta_of(live, store)), _facts_of_labels(meta)
     for (kind, what), old in sides[0].items():
-        new = sides[1][kind, what]
+        # Not every label source has every setting.
+        new = sides[1].get((kind, what))
         if old != new:
             yield Change(kind=kind, what=what, champion=old, candidate=new)
     trainings = training_facts(live, store), training_facts(candidate, store)
@@ -65,6 +66,10 @@ def _facts_of_labels(meta: ExportMeta) -> dict[tuple[ChangeKind, str], float | i
         ("definition", "train_pct"): split.train_pct,
         ("definition", "val_pct"): split.val_pct,
         ("definition", "test_pct"): split.test_pct,
+        # A judge that got another name is another judge, whatever it says.
+        ("definition", "judges that speak"): _plain(
+            list(meta.heard.speaking) if meta.heard else None
+        ),
         **{("definition", name): _plain(value) for name, value in meta.query.to_dict().items()},
         **{("data", f"{name} rows"): meta.counts[name] for name in SPLIT_NAMES},
         **{("data", f"{name} webcams"): meta.webcams[name] for name in SPLIT_NAMES},

@@ -74,6 +74,14 @@ class Labels:
     counts: LabelCounts
     judged: Judgements | None = None
 
+    def snapshots(self) -> pl.DataFrame:
+        """Return where every snapshot is and whose: those that only judges know, too."""
+        where = ("snapshot_id", "webcam_id", "captured_at", "image_path_or_url")
+        known = self.frame.select(where)
+        if self.judged is None:
+            return known
+        return pl.concat([known, self.judged.snapshots.select(where)]).sort("snapshot_id")
+
     def off_scale(self) -> pl.DataFrame:
         """Return the rows whose label, or a rating behind it, is not on the scale of 1 to 5 stars.
 

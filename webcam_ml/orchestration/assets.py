@@ -83,7 +83,7 @@ def manifest_full(
     duplicates = None
     if settings.merge_duplicate_webcams:
         duplicates = find_duplicate_webcams(
-            labels_raw.frame,
+            labels_raw.snapshots(),
             images=workspace.images,
             cache=workspace.cache_folder,
             settings=settings.images,

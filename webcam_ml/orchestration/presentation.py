@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import MarkdownMetadataValue, MetadataValue
 
-from webcam_ml.contracts import target_of
+from webcam_ml.contracts import PEOPLE, target_of
 from webcam_ml.printable import printable
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from webcam_ml.dataset import Manifest
     from webcam_ml.dataset.duplicates import ComparedImages, NearDuplicates
     from webcam_ml.dataset.images import ImageCache
+    from webcam_ml.dataset.judges import HeardJudge
     from webcam_ml.disagreement import DisagreementReport
     from webcam_ml.evaluation import EvalReport, Verdict
     from webcam_ml.export import ExportedModel
@@ -83,7 +84,8 @@ def of_manifest(manifest: "Manifest") -> Metadata:
         "webcams": frame["webcam_id"].n_unique(),
         "target_type": meta.target_type,
     }
-    shown[meta.asked.words.mean_label] = _rounded(frame["target_label"].mean())
+    of_people = frame.filter(frame["label_origin"] == PEOPLE)
+    shown[meta.asked.words.mean_label] = _rounded(of_people["target_label"].mean())
     if manifest.part == "full":
         shown["splits"] = table(
             [
@@ -96,10 +98,30 @@ def of_manifest(manifest: "Manifest") -> Metadata:
                 for name in ("train", "val", "test")
             ]
         )
+    if meta.heard is not None:
+        shown["judges"] = table([_of_judge(one) for one in meta.heard.judges])
+        left_out = counts_table(meta.heard.left_out, "snapshots that only judges know")
+        shown["left out"] = left_out
     shown["preview"] = preview(
         frame, ("snapshot_id", "webcam_id", "label_value", "target_label", "split", "phase")
     )
     return shown
+
+
+def _of_judge(heard: "HeardJudge") -> dict[str, Any]:
+    judge = heard.calibration
+    return {
+        "judge": judge.name,
+        "speaks": judge.reason or "yes",
+        "training rows": heard.rows,
+        "weight": judge.weight,
+        "common snapshots": judge.overlap.rows,
+        "webcams": judge.overlap.webcams,
+        "cut": judge.cut,
+        "rank correlation": None if judge.spearman is None else judge.spearman.value,
+        "stars off": None if judge.mae is None else judge.mae.value,
+        "drift": heard.drift,
+    }
 
 
 def of_images(images: "ComparedImages") -> Metadata:

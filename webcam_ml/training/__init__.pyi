@@ -6,7 +6,7 @@ from ._checkpoint import (
     TrainedModel,
 )
 from ._finetune_settings import FineTuneSettings, find_machine
-from ._probe import LinearHead, Probe, fit_channel_means, fit_probe
+from ._probe import JudgedRows, LinearHead, Probe, fit_channel_means, fit_probe
 from ._settings import TrainingSettings
 from ._training import Predictions, TrainingResult, predict, train
 from ._turn import training_turn
@@ -16,6 +16,7 @@ __all__ = [
     "TRAIN_SUMMARY",
     "Checkpoint",
     "FineTuneSettings",
+    "JudgedRows",
     "LinearHead",
     "PlattScaling",
     "Predictions",

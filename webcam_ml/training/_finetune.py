@@ -15,7 +15,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -76,8 +76,11 @@ class FineTuneTask:
         head: The head to start from, without calibration.
         spec: What the backbone is; its `random_state` seeds order and augmentation.
         digests: SHA-256 of each row's picture, training rows first.
-        target: [rows] 0 or 1 (binary), ratings scaled to 0–1 (regression).
+        target: [rows] 0 or 1 (binary), ratings scaled to 0–1 (regression); a share where only a judge
+            knows the row.
         train_rows: How many of the rows are for training.
+        judged_weight: What each of the last of these counts, which only judges know, where a row of
+            people counts 1.
         target_type: Its loss is trained on, its primary metric chooses the epoch.
         class_weight: `balanced` weighs both classes alike in the loss (binary only).
     """
@@ -90,6 +93,7 @@ class FineTuneTask:
     train_rows: int
     target_type: TargetType
     class_weight: ClassWeight = "none"
+    judged_weight: Array = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -257,10 +261,11 @@ def _module(folder: Path, task: FineTuneTask, settings: FineTuneSettings) -> "Fi
 
 def _weights(task: FineTuneTask) -> npt.NDArray[np.float32]:
     target = task.target[: task.train_rows]
-    weight = np.ones(len(target))
+    people = task.train_rows - len(task.judged_weight)
+    weight = np.concatenate([np.ones(people), task.judged_weight])
     if target_of(task.target_type).has_classes and task.class_weight == "balanced":
-        share = float(target.mean())
-        weight = np.where(target == 1, 0.5 / share, 0.5 / (1.0 - share))
+        share = float(target[:people].mean())
+        weight *= target * (0.5 / share) + (1.0 - target) * (0.5 / (1.0 - share))
     return weight.astype(np.float32)
 
 
@@ -343,6 +348,7 @@ def _key(task: FineTuneTask, settings: FineTuneSettings, machine: Machine) -> st
         "pictures": _digest("\n".join(task.digests).encode()),
         "target": _digest(task.target.tobytes()),
         "train_rows": task.train_rows,
+        "judged_weight": _digest(task.judged_weight.tobytes()),
         "random_state": task.spec.random_state,
         "target_type": task.target_type,
         "class_weight": task.class_weight,

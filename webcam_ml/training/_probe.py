@@ -18,8 +18,10 @@ logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-# Standardised features, targets, penalty, class weight → coefficients and intercept.
-Fit = Callable[[Array, Array, float, ClassWeight], tuple[Array, float]]
+# Standardised features, targets, weights (None: all 1), penalty, weights of the classes (None: all
+# 1) → coefficients and intercept.
+ClassWeights = Mapping[int, float] | None
+Fit = Callable[[Array, Array, Array | None, float, ClassWeights], tuple[Array, float]]
 
 # Strength of the penalty, strongest first: a tie goes to the simpler head.
 LOGISTIC_C = tuple(float(c) for c in np.logspace(-6, 1, 15))
@@ -63,6 +65,35 @@ class LinearHead:
 
 
 @dataclass(frozen=True)
+class JudgedRows:
+    """Training rows whose target a judge knows, not people.
+
+    They are learned from and nothing else: standardisation, penalty, folds and calibration are of
+    people's rows.
+
+    Attributes:
+        features: [rows, features].
+        target: [rows] in 0–1: a share (binary) or a scaled rating (regression).
+        weight: [rows] what each counts where a row of people counts 1; above 0.
+        groups: [rows] webcam ids.
+    """
+
+    features: npt.NDArray[np.floating[Any]]
+    target: Array
+    weight: Array
+    groups: IntArray
+
+    def without(self, groups: IntArray) -> "JudgedRows | None":
+        """Leave the rows of some webcams out; None if no row is left."""
+        kept = ~np.isin(self.groups, groups)
+        if not kept.any():
+            return None
+        return JudgedRows(
+            self.features[kept], self.target[kept], self.weight[kept], self.groups[kept]
+        )
+
+
+@dataclass(frozen=True)
 class Probe:
     """A trained head and how it was chosen.
 
@@ -89,6 +120,7 @@ def fit_probe(
     asked: Target,
     class_weight: ClassWeight = "none",
     random_state: int = 0,
+    judged: JudgedRows | None = None,
 ) -> Probe:
     """Train the head; the penalty is the one with the least out-of-fold loss over webcams.
 
@@ -99,6 +131,7 @@ def fit_probe(
         asked: Says which regression, and by which loss the penalty is chosen.
         class_weight: `balanced` weighs both classes alike (binary only).
         random_state: Seed of the folds.
+        judged: Rows that only judges know; no head sees those of webcams that it is judged on.
 
     Raises:
         WebcamMLError: Fewer than two webcams (per class, if binary), or features without variation.
@@ -122,7 +155,8 @@ def fit_probe(
     candidates, fit = HEADS[asked.head]
     values_of = np.empty((len(candidates), len(target)))
     for train, held_out in folds:
-        heads = _fit_heads(x[train], target[train], candidates, fit, class_weight)
+        others = None if judged is None else judged.without(groups[held_out])
+        heads = _fit_heads(x[train], target[train], candidates, fit, class_weight, judged=others)
         unseen = x[held_out]
         for values, head in zip(values_of, heads, strict=True):
             values[held_out] = head(unseen)
@@ -135,7 +169,7 @@ def fit_probe(
             best = (penalty, loss, values)
     assert best is not None
     penalty, _, out_of_fold = best
-    (head,) = _fit_heads(x, target, (penalty,), fit, class_weight)
+    (head,) = _fit_heads(x, target, (penalty,), fit, class_weight, judged=judged)
     return Probe(
         head=head,
         out_of_fold=out_of_fold,
@@ -150,7 +184,7 @@ def fit_channel_means(
 ) -> LinearHead:
     """Train the trivial baseline: the same regression on the three channel means alone."""
     x = channel_means.astype(np.float64)
-    (head,) = _fit_heads(x, target, (1.0,), HEADS[asked.head][1], "none")
+    (head,) = _fit_heads(x, target, (1.0,), HEADS[asked.head][1])
     return head
 
 
@@ -188,44 +222,77 @@ def _folds(
 
 
 def _fit_heads(
-    x: Array, target: Array, penalties: Sequence[float], fit: Fit, class_weight: ClassWeight
+    x: Array,
+    target: Array,
+    penalties: Sequence[float],
+    fit: Fit,
+    class_weight: ClassWeight = "none",
+    *,
+    judged: JudgedRows | None = None,
 ) -> Iterator[LinearHead]:
     """Fit one head for each penalty; the rows are standardised once for all of them."""
+    classes = class_weights(target) if class_weight == "balanced" else None
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     # A feature without variation says nothing: weight zero, and no division by zero.
     scale = np.where(deviation > 0, deviation, np.inf)
     standardised = x - mean
     standardised /= scale
+    weight_of_rows = None
+    if judged is not None:
+        others = (judged.features.astype(np.float64) - mean) / scale
+        standardised = np.concatenate([standardised, others])
+        weight_of_rows = np.concatenate([np.ones(len(target)), judged.weight])
+        target = np.concatenate([target, judged.target])
     for penalty in penalties:
-        coefficients, intercept = fit(standardised, target, penalty, class_weight)
+        coefficients, intercept = fit(standardised, target, weight_of_rows, penalty, classes)
         weight = coefficients / scale
         yield LinearHead(weight, intercept - float(mean @ weight))
 
 
+def class_weights(target: Array) -> ClassWeights:
+    """Give the weights with which both classes weigh alike, by people's 0 and 1."""
+    rows, positives = len(target), float(target.sum())
+    return {0: rows / (2 * (rows - positives)), 1: rows / (2 * positives)}
+
+
 def _logistic(
-    x: Array, target: Array, penalty: float, class_weight: ClassWeight
+    x: Array, target: Array, weight: Array | None, penalty: float, classes: ClassWeights
 ) -> tuple[Array, float]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(
         C=penalty,
-        class_weight=None if class_weight == "none" else class_weight,
+        class_weight=classes,
         # 4 to 30 times faster than lbfgs on some hundred features, and closer to the optimum
         solver="newton-cg",
         max_iter=MAX_ITERATIONS,
     )
+    label = target.astype(np.int64)
+    if weight is not None:
+        # A share is a row of either class, each with its part of the weight: the same optimum.
+        x, label, weight = _both_classes(x, target, weight)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
-        model.fit(x, target.astype(np.int64))
+        model.fit(x, label, sample_weight=weight)
     return model.coef_[0], float(model.intercept_[0])
 
 
-def _ridge(x: Array, target: Array, penalty: float, _: ClassWeight) -> tuple[Array, float]:
+def _both_classes(x: Array, target: Array, weight: Array) -> tuple[Array, IntArray, Array]:
+    """Turn shares into rows of 0 and 1 with weights above zero."""
+    parts = np.concatenate([weight * target, weight * (1 - target)])
+    label = np.repeat(np.array([1, 0], dtype=np.int64), len(target))
+    kept = parts > 0
+    return np.concatenate([x, x])[kept], label[kept], parts[kept]
+
+
+def _ridge(
+    x: Array, target: Array, weight: Array | None, penalty: float, _: ClassWeights
+) -> tuple[Array, float]:
     from sklearn.linear_model import Ridge
 
     model = Ridge(alpha=penalty)
-    model.fit(x, target)
+    model.fit(x, target, sample_weight=weight)
     return model.coef_, float(model.intercept_)
 
 

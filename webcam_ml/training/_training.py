@@ -1,6 +1,7 @@
 """From rows with pictures to a checkpoint, and from a checkpoint to predictions."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from webcam_ml.training._checkpoint import Checkpoint, TrainedModel
 from webcam_ml.training._finetune import Decode, FineTuneTask, require_full_batch
 from webcam_ml.training._finetune_settings import find_machine
 from webcam_ml.training._loss_curve import draw_loss_curve
-from webcam_ml.training._probe import Probe, fit_channel_means, fit_probe
+from webcam_ml.training._probe import JudgedRows, Probe, fit_channel_means, fit_probe
 from webcam_ml.training._settings import TrainingSettings
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,8 @@ def train(
     and all the rest, the choice of its epoch included, from validation.
 
     Args:
-        train_rows: Rows of the training split whose pictures could be read.
+        train_rows: Rows of the training split whose pictures could be read; those that only a judge
+            knows are soft targets of the head, and of nothing else.
         val_rows: The same of the validation split.
         meta: How the manifest was made: what the model is asked, and from which labels.
         settings: How to train.
@@ -96,14 +98,21 @@ def train(
     Raises:
         WebcamMLError: The rows cannot be learned from, or weights cannot be had.
     """
-    _require_learnable(train_rows, val_rows, meta.target_type)
+    _require_learnable(train_rows.of_people, val_rows, meta.target_type)
     tunes = settings.strategy == "finetune"
     if tunes:
         # An hour of features must not end at a batch that cannot be filled.
         machine = find_machine(settings.finetune)
         require_full_batch(train_rows.frame.height, settings.finetune, machine)
+    judged_rows, train_rows = train_rows.judged, train_rows.of_people
     probed = _train_probe(
-        train_rows, val_rows, meta.target_type, settings=settings, decode=decode, cache=cache
+        train_rows,
+        val_rows,
+        judged_rows,
+        meta.target_type,
+        settings=settings,
+        decode=decode,
+        cache=cache,
     )
     challenger = _fine_tune(probed, settings, decode=decode, cache=cache) if tunes else None
     model, raw_score, kind = probed.model, probed.raw_score, "out_of_fold"
@@ -116,6 +125,9 @@ def train(
         "labels_sha256": meta.labels_sha256,
         **_summary(settings, train_rows, val_rows, probe=probed.probe, model=model),
     }
+    if probed.judged is not None:
+        judged = probed.judged
+        summary["judged"] = {"rows": len(judged.weight), "weight": float(judged.weight.sum())}
     if challenger is not None:
         summary["finetune"] = challenger.summary()
     checkpoint = Checkpoint(
@@ -175,7 +187,9 @@ class _Probed:
         is_train: [rows] which is which.
         target: [rows] 0 or 1, or ratings scaled to 0–1.
         graph: The backbone.
-        features: Of all rows.
+        features: Of all rows, then of those that only judges know.
+        judged: Those rows; None if there are none.
+        judged_digests: Their pictures.
         probe: The head, without calibration.
         model: The calibrated model.
         raw_score: [rows] its predictions of webcams that it had not seen.
@@ -186,6 +200,8 @@ class _Probed:
     target: Array
     graph: BackboneGraph
     features: Features
+    judged: JudgedRows | None
+    judged_digests: Sequence[str]
     probe: Probe
     model: TrainedModel
     raw_score: Array
@@ -194,6 +210,7 @@ class _Probed:
 def _train_probe(
     train_rows: RowsWithPictures,
     val_rows: RowsWithPictures,
+    judged_rows: pl.DataFrame,
     target_type: TargetType,
     *,
     settings: TrainingSettings,
@@ -203,21 +220,35 @@ def _train_probe(
     asked = target_of(target_type)
     graph = prepare_backbone(settings.backbone, cache=cache)
     rows = pl.concat([train_rows.frame, val_rows.frame])
-    features = extract_features(graph, rows["sha256"].to_list(), decode=decode, cache=cache)
+    digests = [*rows["sha256"], *judged_rows["sha256"]]
+    features = extract_features(graph, digests, decode=decode, cache=cache)
+    values, channel_means = features.values[: rows.height], features.channel_means[: rows.height]
     is_train = np.arange(rows.height) < train_rows.frame.height
     target = asked.to_head(rows["target_label"].to_numpy().astype(np.float64))
+    judged = None
+    if not judged_rows.is_empty():
+        judged = JudgedRows(
+            features.values[rows.height :],
+            asked.to_head(judged_rows["target_label"].to_numpy()),
+            judged_rows["label_weight"].to_numpy(),
+            judged_rows["camera_id"].to_numpy(),
+        )
     logger.info(
-        "choosing a head on %d rows of %d features", is_train.sum(), features.values.shape[1]
+        "choosing a head on %d rows of %d features, and %d that only judges know",
+        is_train.sum(),
+        values.shape[1],
+        judged_rows.height,
     )
     probe = fit_probe(
-        features.values[is_train],
+        values[is_train],
         target[is_train],
         rows["camera_id"].to_numpy()[is_train],
         asked=asked,
         class_weight=settings.class_weight,
         random_state=settings.backbone.random_state,
+        judged=judged,
     )
-    unseen = np.concatenate([probe.out_of_fold, probe.head(features.values[~is_train])])
+    unseen = np.concatenate([probe.out_of_fold, probe.head(values[~is_train])])
     calibration = fit_platt(unseen, target) if asked.has_classes else None
     model = TrainedModel(
         model_name=settings.backbone.model_name,
@@ -229,26 +260,43 @@ def _train_probe(
         calibration=calibration,
         decision_threshold=None,
         channel_means=fit_channel_means(
-            features.channel_means[is_train], target[is_train], asked=asked
+            channel_means[is_train], target[is_train], asked=asked
         ).in_float32(),
     )
     raw_score = _unseen_scores(model, unseen)
     if asked.has_classes:
         threshold = best_f1_threshold(raw_score[~is_train], target[~is_train])
         model = replace(model, decision_threshold=threshold)
-    return _Probed(rows, is_train, target, graph, features, probe, model, raw_score)
+    return _Probed(
+        rows=rows,
+        is_train=is_train,
+        target=target,
+        graph=graph,
+        features=features,
+        judged=judged,
+        judged_digests=judged_rows["sha256"].to_list(),
+        probe=probe,
+        model=model,
+        raw_score=raw_score,
+    )
 
 
 def _fine_tune(
     probed: _Probed, settings: TrainingSettings, *, decode: Decode, cache: Path
 ) -> Challenge:
+    digests, target = probed.rows["sha256"].to_list(), probed.target
+    people, judged = int(probed.is_train.sum()), probed.judged
+    if judged is not None:
+        digests[people:people] = probed.judged_digests
+        target = np.concatenate([target[:people], judged.target, target[people:]])
     task = FineTuneTask(
         graph=probed.graph,
         head=probed.probe.head,
         spec=settings.backbone,
-        digests=probed.rows["sha256"].to_list(),
-        target=probed.target,
-        train_rows=int(probed.is_train.sum()),
+        digests=digests,
+        target=target,
+        train_rows=people + len(probed.judged_digests),
+        judged_weight=np.zeros(0) if judged is None else judged.weight,
         target_type=probed.model.target_type,
         class_weight=settings.class_weight,
     )

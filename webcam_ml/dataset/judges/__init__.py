@@ -1,7 +1,7 @@
 """Judges that are not people: what their scores mean in stars, and whether they may speak.
 
-`calibrate_judge` learns that from the snapshots that people judged too. What was said is read in
-`labels`; which rows of a manifest come of it is decided in `dataset`. Figures on real labels stand in
+`calibrate_judge` learns that from the snapshots that people judged too, and `hear_judges` makes
+training rows of what only judges know. What was said is read in `labels`. Figures on real labels stand in
 ``docs/labels.md``.
 """
 

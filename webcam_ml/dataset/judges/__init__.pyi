@@ -7,6 +7,7 @@ from ._calibration import (
     calibrate_judge,
     population_stability,
 )
+from ._heard import HeardJudge, HeardJudges, hear_judges
 from ._monotone import MonotoneMap, fit_monotone
 
 __all__ = [
@@ -15,8 +16,11 @@ __all__ = [
     "MIN_ROWS",
     "MIN_WEBCAMS",
     "Calibration",
+    "HeardJudge",
+    "HeardJudges",
     "MonotoneMap",
     "calibrate_judge",
     "fit_monotone",
+    "hear_judges",
     "population_stability",
 ]

@@ -1,0 +1,186 @@
+"""Training with rows that only judges know: soft targets, no more and no less."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.optimize import minimize
+
+from webcam_ml.contracts import Target, sigmoid, target_of
+from webcam_ml.dataset import SplitConfig, TargetConfig
+from webcam_ml.labels import Labels
+from webcam_ml.training import JudgedRows, fit_probe
+from webcam_ml_tests.dataset.judges.said import JUDGES, Judge, with_judges
+from webcam_ml_tests.training.test_probe import drawn
+from webcam_ml_tests.world import World, make_labels, make_world
+
+ASKED = [target_of("binary"), target_of("regression")]
+BY_TYPE = pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked.name)
+
+
+def judged_rows(*, seed: int = 1, weight: float = 0.3, shift: int = 10**6) -> JudgedRows:
+    """Rows of webcams that people know nothing of, unless `shift` is 0."""
+    features, target, groups = drawn(seed=seed)
+    random = np.random.default_rng(seed)
+    share = np.clip(0.2 + 0.6 * target + random.normal(scale=0.1, size=len(target)), 0, 1)
+    return JudgedRows(features, share, np.full(len(share), weight), groups + shift)
+
+
+def test_a_share_is_learned_as_the_soft_optimum() -> None:
+    features, target, groups = drawn()
+    judged = judged_rows()
+    probe = fit_probe(features, target, groups, asked=ASKED[0], judged=judged)
+    # The weighted cross entropy with soft targets, minimised directly.
+    x = features.astype(np.float64)
+    mean, scale = x.mean(axis=0), x.std(axis=0)
+    z = (np.concatenate([x, judged.features.astype(np.float64)]) - mean) / scale
+    t = np.concatenate([target, judged.target])
+    w = np.concatenate([np.ones(len(target)), judged.weight])
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        value = z @ parameters[:-1] + parameters[-1]
+        each = np.logaddexp(0, value) - t * value
+        residual = probe.penalty * w * (sigmoid(value) - t)
+        penalty = parameters[:-1] @ parameters[:-1] / 2
+        gradient = np.append(z.T @ residual + parameters[:-1], residual.sum())
+        return float(probe.penalty * (w * each).sum() + penalty), gradient
+
+    found = minimize(loss, np.zeros(z.shape[1] + 1), jac=True, method="BFGS", tol=1e-10).x
+    expected = z[: len(x)] @ found[:-1] + found[-1]
+    np.testing.assert_allclose(probe.head(features), expected, atol=5e-3)
+
+
+@BY_TYPE
+def test_a_row_that_weighs_one_and_is_sure_counts_like_one_of_people(asked: Target) -> None:
+    """In the fit itself; what it is standardised by stays people's."""
+    features, target, groups = drawn()
+    twice = JudgedRows(features, target, np.ones(len(target)), groups + 10**6)
+    doubled = fit_probe(features, target, groups, asked=asked, judged=twice)
+    alone = fit_probe(
+        np.tile(features, (2, 1)), np.tile(target, 2), np.tile(groups, 2), asked=asked
+    )
+    if doubled.penalty == alone.penalty:
+        np.testing.assert_allclose(doubled.head(features), alone.head(features), atol=5e-3)
+    assert not np.allclose(
+        doubled.head(features), fit_probe(features, target, groups, asked=asked).head(features)
+    )
+
+
+@BY_TYPE
+def test_no_head_sees_a_judge_on_the_webcams_that_it_is_judged_on(asked: Target) -> None:
+    features, target, groups = drawn()
+    judged = judged_rows(shift=0, weight=0.2)
+    before = fit_probe(features, target, groups, asked=asked, judged=judged)
+    compared = 0
+    for group in np.unique(groups)[:6]:
+        own = judged.groups == group
+        turned = replace(judged, target=np.where(own, 1 - judged.target, judged.target))
+        after = fit_probe(features, target, groups, asked=asked, judged=turned)
+        if after.penalty != before.penalty:
+            continue
+        compared += 1
+        rows = groups == group
+        np.testing.assert_array_equal(after.out_of_fold[rows], before.out_of_fold[rows])
+        assert (after.out_of_fold[~rows] != before.out_of_fold[~rows]).any()
+    assert compared >= 2
+
+
+@BY_TYPE
+def test_judges_move_neither_standardisation_nor_folds(asked: Target) -> None:
+    features, target, groups = drawn()
+    far = replace(judged_rows(weight=1e-9), features=judged_rows().features * 50)
+    with_far = fit_probe(features, target, groups, asked=asked, judged=far)
+    alone = fit_probe(features, target, groups, asked=asked)
+    assert (with_far.folds, with_far.penalty) == (alone.folds, alone.penalty)
+    np.testing.assert_allclose(with_far.head(features), alone.head(features), atol=5e-3)
+
+
+def test_balanced_classes_are_those_of_people() -> None:
+    features, target, groups = drawn()
+    many = judged_rows(weight=1e-9)
+    one_sided = replace(many, target=np.ones(len(many.target)))
+    heads = [
+        fit_probe(
+            features, target, groups, asked=ASKED[0], class_weight="balanced", judged=judged
+        ).head(features)
+        for judged in (None, one_sided)
+    ]
+    np.testing.assert_allclose(heads[0], heads[1], atol=5e-3)
+
+
+def world_of(folder: Path, labels: Labels, target: TargetConfig) -> World:
+    return make_world(folder, labels=labels, target=target)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """What people would say of every snapshot; pictures are drawn by it."""
+    folder = tmp_path_factory.mktemp("judged")
+    return make_world(folder / "all", labels=make_labels(webcams=90, per_webcam=8, folder=folder))
+
+
+@pytest.fixture
+def labels(everything: World) -> Labels:
+    return everything.labels
+
+
+@pytest.fixture
+def cache(everything: World) -> Path:
+    return everything.cache
+
+
+def heard(labels: Labels, judges: Mapping[str, Judge]) -> Labels:
+    return with_judges(labels, judges, known=0.7)
+
+
+@pytest.mark.parametrize("target_type", ["binary", "regression"])
+def test_a_judge_is_learned_from_on_training_webcams_only(
+    labels: Labels, cache: Path, tmp_path: Path, target_type: str
+) -> None:
+    target = TargetConfig(target_type=target_type)
+    judged = heard(labels, {"good": JUDGES["good"]})
+    assert judged.judged is not None
+    world = world_of(tmp_path / "judged", judged, target)
+    trained = world.train(cache).checkpoint
+    alone = world_of(tmp_path / "alone", replace(judged, judged=None), target)
+    assert world.rows("train").judged.height > 0
+    assert trained.summary["judged"]["rows"] == world.rows("train").judged.height
+    without = alone.train(cache).checkpoint
+    assert trained.weights != without.weights
+    assert "judged" not in without.summary
+    # Predictions are of people's rows: a judge's are learned from and nothing else.
+    assert trained.predictions["snapshot_id"].equals(without.predictions["snapshot_id"])
+    for name in ("rows", "webcams", "baselines"):
+        assert trained.summary[name] == without.summary[name]
+
+    split = SplitConfig(train_pct=60, val_pct=20, test_pct=20)
+    known = [judged.frame, judged.judged.snapshots]
+    places = pl.concat([one.select("snapshot_id", "webcam_id") for one in known])
+    reserved = places.filter(
+        pl.col("webcam_id").map_elements(split.split_of, return_dtype=pl.String) != "train"
+    )["snapshot_id"]
+    turned = judged.judged.said.with_columns(
+        pl.when(pl.col("snapshot_id").is_in(reserved.implode()))
+        .then(1 - pl.col("value"))
+        .otherwise(pl.col("value"))
+    )
+    assert not turned.equals(judged.judged.said)
+    other = replace(judged, judged=replace(judged.judged, said=turned))
+    again = world_of(tmp_path / "turned", other, target).train(cache).checkpoint
+    assert again.weights == trained.weights
+
+
+@pytest.mark.parametrize("target_type", ["binary", "regression"])
+@pytest.mark.parametrize("name", ["noise", "constant", "inverted"])
+def test_a_judge_that_cannot_be_trusted_changes_no_byte_of_the_model(
+    labels: Labels, cache: Path, tmp_path: Path, name: str, target_type: str
+) -> None:
+    target = TargetConfig(target_type=target_type)
+    judged = heard(labels, {name: JUDGES[name]})
+    world = world_of(tmp_path / "judged", judged, target)
+    alone = world_of(tmp_path / "alone", replace(judged, judged=None), target)
+    trained = world.train(cache).checkpoint
+    assert trained.weights == alone.train(cache).checkpoint.weights
