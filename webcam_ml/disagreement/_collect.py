@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from webcam_ml.contracts import PEOPLE
 from webcam_ml.dataset import Manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.disagreement._predictions import (
@@ -60,10 +61,13 @@ def report_disagreement(
         ValueError: The checkpoint was trained on other rows.
     """
     exported = onnx_model.load(ExportedModel)
-    pictured = rows_with_pictures(manifest_full, image_index)
-    labelled = manifest_full.frame.join(
-        pictured.frame.select("snapshot_id", "sha256"), on="snapshot_id", how="left"
-    ).join(manifest_full.details, on="snapshot_id", how="left")
+    # People and model are compared; what only a judge knows has no side of people.
+    pictured = rows_with_pictures(manifest_full, image_index).of_people
+    labelled = (
+        manifest_full.frame.filter(pl.col("label_origin") == PEOPLE)
+        .join(pictured.frame.select("snapshot_id", "sha256"), on="snapshot_id", how="left")
+        .join(manifest_full.details, on="snapshot_id", how="left")
+    )
     labelled = labelled.with_columns(camera_id=manifest_full.meta.cameras(labelled["webcam_id"]))
     if settings.predictions == "model":
         predictions = candidate_predictions(
