@@ -33,7 +33,6 @@ class LabelQuery(Settings):
         description=f"With {' or '.join(SESSION_SOURCES)}: only ratings of these "
         "user_session_ids count; empty: everybody's",
     )
-
     judges: Annotated[tuple[str, ...], WrittenOut()] = Field(
         default=(),
         strict=False,
