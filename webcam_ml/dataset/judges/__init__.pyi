@@ -8,7 +8,7 @@ from ._calibration import (
     population_stability,
 )
 from ._heard import HeardJudge, HeardJudges, hear_judges
-from ._monotone import MonotoneMap, fit_monotone
+from ._monotone import MonotoneMap, fit_mean, fit_median
 
 __all__ = [
     "MIN_AUC",
@@ -20,7 +20,8 @@ __all__ = [
     "HeardJudges",
     "MonotoneMap",
     "calibrate_judge",
-    "fit_monotone",
+    "fit_mean",
+    "fit_median",
     "hear_judges",
     "population_stability",
 ]

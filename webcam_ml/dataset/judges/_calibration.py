@@ -1,10 +1,11 @@
 """How stars follow from a judge's scores, and whether it can be trusted to speak where people did not.
 
 A judge's scale is its own: what it calls .45 may be what people give four stars. So a score means
-what people said, on average, about other pictures with that score.
+what people said about other pictures with that score: in the middle, where one wants to read it as
+stars, and on average, where a model learns from it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from webcam_ml.dataset._targets import TargetConfig
-from webcam_ml.dataset.judges._monotone import DECIMALS, MonotoneMap, fit_monotone
+from webcam_ml.dataset.judges._monotone import DECIMALS, MonotoneMap, fit_mean, fit_median
 from webcam_ml.metrics import Interval, webcam_estimate, webcam_interval
 
 Array = npt.NDArray[np.float64]
@@ -61,7 +62,7 @@ class Calibration:
         name: Of the judge.
         reason: Why it does not speak; None if it does.
         overlap: What it and people judged.
-        stars: From score to stars; None below the limits of overlap, like all that follows.
+        stars: From score to the stars in the middle; None below the limits of overlap, like all that follows.
         target: From score to the mean target: the share of positives (binary), stars (regression).
         spread: Standard deviation of people's stars around the map, in stars, on webcams that it has
             not seen.
@@ -152,21 +153,20 @@ def calibrate_judge(name: str, common: pl.DataFrame, *, target: TargetConfig) ->
         "random_state": RANDOM_STATE,
     }
     auc = webcam_estimate("roc_auc", positive, score, **resampling)
-    unseen_stars = _out_of_fold(score, stars, cameras)
+    unseen_stars = _out_of_fold(score, stars, cameras, fit=fit_median)
+    unseen_targets = _out_of_fold(score, targets, cameras, fit=fit_mean)
     return Calibration(
         name,
         _no_relation(auc.lower_bound(CONFIDENCE), auc.reason, target),
         overlap,
-        stars=fit_monotone(score, stars),
-        target=fit_monotone(score, targets),
+        stars=fit_median(score, stars),
+        target=fit_mean(score, targets),
         spread=round(float(np.sqrt(np.mean((stars - unseen_stars) ** 2))), DECIMALS),
         cut=_best_cut(score, positive),
         auc=auc.interval(),
         spearman=webcam_interval("spearman", stars, score, **resampling),
         mae=webcam_interval("mae", stars, unseen_stars, **resampling),
-        weight=round(
-            WEIGHT_OF_SKILL * _skill(targets, _out_of_fold(score, targets, cameras)), DECIMALS
-        ),
+        weight=round(WEIGHT_OF_SKILL * _skill(targets, unseen_targets), DECIMALS),
     )
 
 
@@ -215,13 +215,15 @@ def _no_relation(bound: float | None, why: str | None, target: TargetConfig) -> 
     return None
 
 
-def _out_of_fold(score: Array, value: Array, cameras: Groups) -> Array:
+def _out_of_fold(
+    score: Array, value: Array, cameras: Groups, *, fit: Callable[[Array, Array], MonotoneMap]
+) -> Array:
     """Predict each row by a map that saw no row of its camera."""
     from sklearn.model_selection import GroupKFold
 
     predicted = np.empty_like(value)
     for train, held_out in GroupKFold(FOLDS).split(score, groups=cameras):
-        predicted[held_out] = fit_monotone(score[train], value[train])(score[held_out])
+        predicted[held_out] = fit(score[train], value[train])(score[held_out])
     return predicted
 
 

@@ -10,6 +10,8 @@ Array = npt.NDArray[np.float64]
 
 # What is stored is what is used: six decimals are more than any of these values knows.
 DECIMALS = 6
+# A mean of counts that is a half may miss it by this much.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class MonotoneMap:
         return cls(tuple((float(score), float(value)) for score, value in knots))
 
 
-def fit_monotone(score: Array, value: Array) -> MonotoneMap:
+def fit_mean(score: Array, value: Array) -> MonotoneMap:
     """Fit the non-decreasing map with the least squared error (isotonic regression).
 
     Args:
@@ -51,7 +53,38 @@ def fit_monotone(score: Array, value: Array) -> MonotoneMap:
 
     at, code, counts = np.unique(score, return_inverse=True, return_counts=True)
     means = np.bincount(code, weights=value) / counts
-    levels = isotonic_regression(means, weights=counts).x.round(DECIMALS)
+    return _as_map(at, isotonic_regression(means, weights=counts).x)
+
+
+def fit_median(score: Array, value: Array) -> MonotoneMap:
+    """Fit the non-decreasing map with the least absolute error (isotonic median regression).
+
+    It is at least `a` where the isotonic share of values of at least `a` is a half or more; where the
+    share is a half, both neighbours are as good, and the middle is taken, as a median does. (Robertson,
+    Wright and Dykstra, Order Restricted Statistical Inference, 1988.)
+
+    Args:
+        score: [rows], at least one.
+        value: [rows] what it should be in the middle.
+    """
+    from scipy.optimize import isotonic_regression
+
+    at, code, counts = np.unique(score, return_inverse=True, return_counts=True)
+    order = np.argsort(value, kind="stable")
+    values, starts = np.unique(value[order], return_index=True)
+    code = code[order]
+    at_least = counts.astype(np.float64)
+    low, high = (np.full(len(at), values[0]) for _ in range(2))
+    for level, start, end in zip(values[1:], starts[:-1], starts[1:], strict=True):
+        at_least -= np.bincount(code[start:end], minlength=len(at))
+        share = isotonic_regression(at_least / counts, weights=counts).x
+        low[share > 0.5 + ROUNDING] = level
+        high[share > 0.5 - ROUNDING] = level
+    return _as_map(at, (low + high) / 2)
+
+
+def _as_map(at: Array, levels: Array) -> MonotoneMap:
+    levels = levels.round(DECIMALS)
     is_end = np.append(levels[1:] != levels[:-1], True)
     is_start = np.append(True, is_end[:-1])
     kept = is_start | is_end

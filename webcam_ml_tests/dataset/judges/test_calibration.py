@@ -7,6 +7,8 @@ from typing import TypeVar
 import numpy as np
 import polars as pl
 import pytest
+from scipy.optimize import linprog
+from scipy.sparse import block_array, csr_array, diags_array, eye_array
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import f1_score
 
@@ -17,7 +19,8 @@ from webcam_ml.dataset.judges import (
     MIN_WEBCAMS,
     Calibration,
     calibrate_judge,
-    fit_monotone,
+    fit_mean,
+    fit_median,
     population_stability,
 )
 
@@ -52,11 +55,11 @@ def common(judge: Judge, *, webcams: int = 150, seed: int = 0, rows: int = 1200)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_map_is_the_isotonic_regression_of_scikit_learn(seed: int) -> None:
+def test_the_map_of_means_is_the_isotonic_regression_of_scikit_learn(seed: int) -> None:
     frame = common(distorted, seed=seed)
     score, stars = frame["score"].to_numpy(), frame["label_value"].to_numpy()
     reference = IsotonicRegression().fit(score, stars).predict(score)
-    fitted = fit_monotone(score, stars)
+    fitted = fit_mean(score, stars)
     np.testing.assert_allclose(fitted(score), reference, atol=1e-6)
     assert fitted(np.array([-9.0, 9.0])).tolist() == [
         reference.min().round(6),
@@ -66,8 +69,41 @@ def test_the_map_is_the_isotonic_regression_of_scikit_learn(seed: int) -> None:
     assert values == sorted(values)
 
 
+def least_absolute_error(score: Array, value: Array) -> float:
+    """The least sum of distances that a non-decreasing map can have, by linear programming."""
+    at, code = np.unique(score, return_inverse=True)
+    rows, levels = len(value), len(at)
+    picks = csr_array((np.ones(rows), (np.arange(rows), code)), shape=(rows, levels))
+    rises = diags_array([-np.ones(levels), np.ones(levels - 1)], offsets=[0, 1])
+    rises = rises.tocsr()[: levels - 1]
+    no_distance = csr_array((levels - 1, rows))
+    found = linprog(
+        np.concatenate([np.zeros(levels), np.ones(rows)]),
+        A_ub=block_array(
+            [[picks, -eye_array(rows)], [-picks, -eye_array(rows)], [-rises, no_distance]]
+        ),
+        b_ub=np.concatenate([value, -value, np.zeros(levels - 1)]),
+        bounds=(None, None),
+    )
+    return float(found.fun)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_map_that_never_falls_is_nearer_to_the_stars_than_that_of_medians(seed: int) -> None:
+    frame = common(distorted, seed=seed, rows=400)
+    score, stars = frame["score"].to_numpy(), frame["label_value"].to_numpy()
+    fitted = fit_median(score, stars)
+    assert np.abs(fitted(score) - stars).sum() == pytest.approx(least_absolute_error(score, stars))
+    values = [value for _, value in fitted.knots]
+    assert values == sorted(values)
+    # Of one score alone it is the median, the middle of two of an even number.
+    for rows in (7, 8):
+        alone = np.arange(rows, dtype=np.float64) ** 2
+        assert fit_median(np.zeros(rows), alone).knots == ((0.0, np.median(alone)),)
+
+
 def test_between_two_scores_lies_the_mean_of_both_and_on_a_level_the_level() -> None:
-    fitted = fit_monotone(np.array([0.0, 0.2, 0.4, 1.0]), np.array([1.0, 3.0, 2.0, 5.0]))
+    fitted = fit_mean(np.array([0.0, 0.2, 0.4, 1.0]), np.array([1.0, 3.0, 2.0, 5.0]))
     assert fitted.knots == ((0.0, 1.0), (0.2, 2.5), (0.4, 2.5), (1.0, 5.0))
     found = fitted(np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.99]))
     assert found.tolist() == [1.0, 1.75, 2.5, 2.5, 2.5, 3.75]
