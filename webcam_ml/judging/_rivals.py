@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -11,13 +12,13 @@ from webcam_ml.contracts import MANIFEST_TABLE, DocumentError, target_of
 from webcam_ml.dataset import ExportMeta
 from webcam_ml.dataset.images import ImageCache
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.export import ExportedModel, ModelMeta
+from webcam_ml.export import MODEL_FILE, ExportedModel, ModelMeta
 from webcam_ml.judging._changes import changes_between, from_demo, training_facts
 from webcam_ml.judging._evidence import JudgedBy, OnLiveLabels, PairedMetric, Rival
 from webcam_ml.judging._pair import CountCandidate, ScoredRows, measure_pair, stored_bound
 from webcam_ml.judging._runtime import ModelFile, RuntimeProcess, score_in_runtime
 from webcam_ml.labels import LabelQuery
-from webcam_ml.metrics import FloatArray, effective_webcams
+from webcam_ml.metrics import effective_webcams
 from webcam_ml.store import ArtifactStore, StoredArtifact
 
 CANDIDATE, RIVAL = "candidate", "rival"
@@ -175,7 +176,10 @@ def measure_rival(rival: WasLive, tested: CandidateUnderTest) -> tuple[Rival, Sc
     )
     metrics: dict[str, PairedMetric] = {}
     if tested.was_measured and pair.rows:
-        pair = pair.with_scores(RIVAL, _score_rival(rival.file, pair, tested.images))
+        _require_what_went_live(rival.file, stored)
+        with RuntimeProcess(rival.file) as runtime:
+            scores = score_in_runtime(runtime, pair.digests, images=tested.images)
+        pair = pair.with_scores(RIVAL, scores)
         if shared.rows:
             by_snapshot = dict(zip(pair.frame["snapshot_id"], pair.scores[RIVAL], strict=True))
             shared = shared.with_scores(
@@ -221,19 +225,27 @@ def _meta_beside(file: ModelFile) -> ModelMeta:
         ) from error
 
 
-def _score_rival(model: ModelFile, rows: ScoredRows, images: ImageCache) -> FloatArray:
-    """Score by a model that is or was live; refuse a file that does not have its digest."""
-    found = (
-        hashlib.sha256(model.path.read_bytes()).hexdigest() if model.path.is_file() else "nothing"
-    )
-    if found != model.sha256:
-        raise WebcamMLError(
-            f"{model.path} is not what went live (sha256 {model.sha256[:12]}… then, {found[:12]} "
-            "now), so nothing can be compared with it. Roll back to it or to another version "
-            "(`webcam-ml rollback`), which writes damaged files again from the store"
+def _require_what_went_live(model: ModelFile, stored: StoredArtifact) -> None:
+    """Refuse a file that does not have its digest; its copy in the store may be the same file."""
+    found = _sha256(model.path)
+    if found == model.sha256:
+        return
+    copy = stored.folder / MODEL_FILE
+    raise WebcamMLError(
+        f"{model.path} is not what went live (sha256 {model.sha256[:12]}… then, {found[:12]} now), so "
+        "nothing can be compared with it. "
+        + (
+            f"The store has it whole: cp -f {copy} {model.path}"
+            if _sha256(copy) == model.sha256
+            else f"Nor is {copy}, which is the same file under another name unless somebody copied "
+            f"one: bring {model.path} back from a backup"
         )
-    with RuntimeProcess(model) as runtime:
-        return score_in_runtime(runtime, rows.digests, images=images)
+        + ". Or let another version be live (`webcam-ml rollback`)"
+    )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "nothing"
 
 
 def _pair_metric(

@@ -137,13 +137,15 @@ class Production:
         if not damaged:
             return
         stored = self.store.find("onnx_model", entry.lineage["onnx_model"].data_version)
-        stored.verify()
         folder.mkdir(parents=True, exist_ok=True)
         for name in damaged:
-            if sha256_of(stored.folder / name) != entry.digests[name]:
+            copy = stored.folder / name
+            if not copy.is_file() or sha256_of(copy) != entry.digests[name]:
                 raise WebcamMLError(
-                    f"{folder / name} is damaged, and the {name} in the store is not the one that "
-                    "was live. Bring it back from a backup"
+                    f"{folder / name} is damaged, and {copy} is not what was live either, for the "
+                    "two are one file under two names unless somebody copied one. Bring it back "
+                    "from a backup, or let another version be live "
+                    "(`webcam-ml rollback --to VERSION`)"
                 )
             logger.warning("%s was damaged: written again from the store", folder / name)
             share_file(stored.folder / name, folder / name)
