@@ -18,7 +18,7 @@ from ._luck import allowed_error
 from ._pair import MAX_ROWS_OF_A_CAMERA, CountCandidate, Counted, ScoredRows, measure_pair
 from ._rivals import WasLive
 from ._runtime import ModelFile
-from ._settings import MAX_REASON_LENGTH, ComparisonSettings, WeakSlice
+from ._settings import ComparisonSettings, WeakSlice, is_reason
 
 __all__ = [
     "ASSET",
@@ -27,7 +27,6 @@ __all__ = [
     "EVIDENCE_SCHEMA",
     "GATES",
     "GATES_OF_SCHEMA",
-    "MAX_REASON_LENGTH",
     "MAX_ROWS_OF_A_CAMERA",
     "WARNINGS",
     "Comparison",
@@ -49,6 +48,7 @@ __all__ = [
     "as_judged",
     "compare_with_champion",
     "from_demo",
+    "is_reason",
     "judge",
     "measure_pair",
     "pair_within_margin",

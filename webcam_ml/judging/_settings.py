@@ -9,8 +9,16 @@ from webcam_ml.contracts import TARGETS, Settings, TargetType, WrittenOut, targe
 from webcam_ml.errors import WebcamMLError
 
 MAX_REASON_LENGTH = 500
+# Letters by their category, and drawn as nothing.
+BLANK_LETTERS = "\u115f\u1160\u3164\uffa0"
 
 WeakSlice = Literal["warn", "block"]
+
+
+def is_reason(text: str) -> bool:
+    """Whether a reason can be read in the ledger: one line, not too long, with a letter or a digit."""
+    has_letters = any(one.isalnum() and one not in BLANK_LETTERS for one in text)
+    return has_letters and text.isprintable() and len(text) <= MAX_REASON_LENGTH
 
 
 class ComparisonSettings(Settings):
@@ -69,11 +77,11 @@ class ComparisonSettings(Settings):
 
     @field_validator("definition_change", "relaxed_because")
     @classmethod
-    def _is_one_line(cls, reason: str, info: ValidationInfo) -> str:
-        if len(reason) > MAX_REASON_LENGTH or not reason.isprintable() or reason.isspace():
+    def _can_be_read(cls, reason: str, info: ValidationInfo) -> str:
+        if reason and not is_reason(reason):
             raise ValueError(
                 f"{info.field_name} is a reason that people will read in the ledger: one line of at "
-                f"most {MAX_REASON_LENGTH} characters"
+                f"most {MAX_REASON_LENGTH} characters, with letters or digits in it"
             )
         return reason
 

@@ -178,6 +178,8 @@ def _promote(arguments: argparse.Namespace) -> int:
     for name, verdict in entry.verdicts.items():
         if not verdict.passed:
             print(f"against {name}: {verdict.reason}")
+    if not entry.verdicts:
+        print("no evidence compares it with what was live, so nothing was recorded of the gates")
     return 0
 
 

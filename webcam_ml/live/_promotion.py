@@ -10,9 +10,9 @@ from webcam_ml.evaluation import Verdict
 from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel
 from webcam_ml.judging import (
     DEFECTS,
-    MAX_REASON_LENGTH,
     Comparison,
     as_judged,
+    is_reason,
     judge,
 )
 from webcam_ml.live._judged import record_refusal
@@ -147,9 +147,15 @@ def rollback(
         run_id: For the ledger.
 
     Raises:
-        PromotionRefused: There is nothing to go back to, or `to` was rolled back itself.
+        PromotionRefused: There is nothing to go back to, `to` was rolled back itself, or nobody can
+            read the reason.
         WebcamMLError: The version is damaged beyond repair, or the folder cannot be written.
     """
+    if reason is not None and not is_reason(reason):
+        raise PromotionRefused(
+            "a reason of a roll-back is one line that others will read in the ledger, with letters "
+            "or digits in it: webcam-ml rollback --reason TEXT, or leave it out"
+        )
     with changing_production(store) as production:
         ledger = production.ledger
         introduced = ledger.first_entries()
@@ -204,6 +210,8 @@ def promote_override(
 ) -> LedgerEntry:
     """Make a version live because a person says so, whatever the gates say; recorded as such.
 
+    What the gates say is recorded too, if there is evidence that compares it with what is live now.
+
     Args:
         store: Where the models are.
         version: The model_version of a model that was live or of any stored candidate.
@@ -215,10 +223,10 @@ def promote_override(
         WebcamMLError: The version is damaged beyond repair, or the folder cannot be written.
     """
     reason = reason.strip()
-    if not reason or len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
+    if not is_reason(reason):
         raise PromotionRefused(
-            "an override needs a reason, one line that others will read in the ledger: "
-            f"webcam-ml promote {version} --override REASON"
+            "an override needs a reason, one line that others will read in the ledger, with letters "
+            f"or digits in it: webcam-ml promote {version} --override REASON"
         )
     with changing_production(store) as production:
         introduced = production.ledger.first_entries().get(version)
@@ -232,7 +240,7 @@ def promote_override(
         if live is not None and live.version == version:
             production.restore_version(live)
             raise PromotionRefused(f"{version} is live already; its files are whole")
-        found = newest_evidence(store, stored)
+        found = _evidence_beside_live(production, stored, exported)
         verdicts = {} if found is None else judge(found[1])
         digests = _install(production, stored, exported)
         return production.commit(
@@ -247,6 +255,24 @@ def promote_override(
             relaxed=None if found is None else _relaxed(found[1]),
             run_id=run_id,
         )
+
+
+def _evidence_beside_live(
+    production: Production, stored: StoredArtifact, exported: ExportedModel
+) -> tuple[StoredArtifact, Comparison] | None:
+    """Find the newest evidence on a model; None if it is about another rival than is live now."""
+    found = newest_evidence(production.store, stored)
+    if found is None:
+        return None
+    evidence, comparison = found
+    meta = exported.meta
+    try:
+        require_belongs(stored, evidence, comparison, exported)
+        require_current(comparison, production, meta.target_type, meta.model_version)
+    except PromotionRefused as stale:
+        logger.warning("the ledger gets no verdicts: %s", stale)
+        return None
+    return found
 
 
 def _why_not(

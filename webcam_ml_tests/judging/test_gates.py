@@ -379,7 +379,8 @@ def test_reasons_are_sentences(good: Comparison) -> None:
         ("min_auc", 0.4), ("min_auc", 1.1), ("min_auc", float("nan")), ("min_spearman", -0.1),
         ("max_auc_loss", -0.02), ("max_mae_gain", 4.1), ("definition_change", "two\nlines"),
         ("definition_change", "x" * 501), ("relaxed_because", " "), ("weak_slice", "perhaps"),
-        ("max_test_rows_missing", 1.1),
+        ("max_test_rows_missing", 1.1), ("relaxed_because", "\u2800"), ("relaxed_because", "…"),
+        ("definition_change", "\u3164"), ("definition_change", "\u200b"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_mean_anything_are_refused(field: str, value: object) -> None:

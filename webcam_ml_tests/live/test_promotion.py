@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging import GATES, Comparison, ComparisonSettings
 from webcam_ml.judging._evidence import as_judged
 from webcam_ml.judging._gates import judge
@@ -27,7 +28,7 @@ from webcam_ml.live import (
 from webcam_ml.live._production import changing_production
 from webcam_ml.scoring import Scorer
 from webcam_ml.store import ArtifactDamagedError, ArtifactStore
-from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
+from webcam_ml_tests.live.fixtures import Live, bytes_below, flip, overwrite
 from webcam_ml_tests.live.models import DEMO, Made, Works
 from webcam_ml_tests.world import draw
 
@@ -375,12 +376,29 @@ def test_a_model_that_is_live_by_override_stays_and_is_told_what_the_gates_say(
     assert but_refusals(bytes_below(live.production)) == before
 
 
-@pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "x" * 501])
-def test_an_override_needs_one_line_of_reason(
+@pytest.mark.parametrize(
+    "reason",
+    ["", "  ", "two\nlines", "x" * 501, "\u2800", "\u3164\u115f", "\u200b", "…", "- -"],
+)
+def test_an_override_needs_one_line_of_reason_that_can_be_read(
     live: Live, made: dict[str, Made], reason: str
 ) -> None:
     with pytest.raises(PromotionRefused, match="needs a reason"):
         promote_override(live.store, made["better"].version, reason=reason)
+    live.promote("better")
+    with pytest.raises(PromotionRefused, match="a reason of a roll-back"):
+        rollback(live.store, reason=reason)
+
+
+def test_an_override_records_no_verdicts_on_another_rival(
+    live: Live, made: dict[str, Made]
+) -> None:
+    """`shuffled` was compared with `first`; by now `better` is live, and nobody compared the two."""
+    live.promote("better")
+    entry = promote_override(live.store, made["shuffled"].version, reason="a drill")
+    assert entry.verdicts == {}
+    assert "champion_comparison" not in entry.lineage
+    assert verify(live.store) == []
 
 
 def test_an_unknown_version_is_named_beside_the_known_ones(
@@ -462,6 +480,44 @@ def test_a_damaged_live_model_is_written_again_when_it_is_promoted_again(
     flip(path)
     assert not live.promote("first").is_new
     assert path.read_bytes() == made["first"].exported.model
+    assert verify(live.store) == []
+
+
+def test_a_live_file_that_was_overwritten_under_both_its_names_comes_back_from_a_backup_alone(
+    live: Live, made: dict[str, Made], tmp_path: Path
+) -> None:
+    """It is one file with the store's, so no command can write it again, and none is advised."""
+    path = live.production / "binary" / "model.onnx"
+    stored = live.found["first"]["onnx_model"].folder / "model.onnx"
+    shutil.copy(path, tmp_path / "backup.onnx")
+    # Of its own, so that other tests do not see it change.
+    path.unlink()
+    stored.unlink()
+    shutil.copy(tmp_path / "backup.onnx", stored)
+    path.hardlink_to(stored)
+    overwrite(path)
+    with pytest.raises(WebcamMLError, match=r"Nor is .*onnx_model.* from a backup") as told:
+        live.works.compare(live.found["better"], made["better"].world.cache)
+    assert "cp -f" not in str(told.value)
+    promote_override(live.store, made["shuffled"].version, reason="until the backup is here")
+    with pytest.raises(WebcamMLError, match=r"is not what was live either.* from a backup"):
+        rollback(live.store)
+    shutil.copy(tmp_path / "backup.onnx", stored)
+    assert rollback(live.store).version == made["first"].version
+    assert path.read_bytes() == made["first"].exported.model
+
+
+def test_a_damaged_live_file_is_mended_by_the_command_that_its_error_gives(
+    live: Live, made: dict[str, Made]
+) -> None:
+    path = live.production / "binary" / "model.onnx"
+    flip(path)
+    with pytest.raises(WebcamMLError, match="cp -f") as told:
+        live.works.compare(live.found["better"], made["better"].world.cache)
+    command = re.search(r"cp -f \S+ \S+\.onnx", str(told.value))
+    assert command is not None
+    subprocess.run(command[0].split(), check=True)
+    assert live.works.compare(live.found["better"], made["better"].world.cache)
     assert verify(live.store) == []
 
 
