@@ -12,7 +12,6 @@ from dagster import (
     AssetChecksDefinition,
     AssetCheckSeverity,
     AssetIn,
-    Failure,
     MarkdownMetadataValue,
     asset_check,
 )
@@ -21,7 +20,7 @@ from webcam_ml.dataset import SPLIT_NAMES
 from webcam_ml.evaluation import Verdict
 from webcam_ml.judging import DEFECTS, GATES, WARNINGS
 from webcam_ml.orchestration import presentation
-from webcam_ml.orchestration.failures import failing_with_a_sentence
+from webcam_ml.orchestration.failures import failing_with_a_sentence, failure
 from webcam_ml.orchestration.resources import Workspace
 from webcam_ml.orchestration.values import (
     Comparison,
@@ -306,9 +305,7 @@ CHECKS: list[AssetChecksDefinition] = [
 def _stop_if_defective(verdict: Verdict, candidate: str) -> None:
     """End the run with the reason: for a failed blocking check Dagster would show only its name."""
     if not verdict.passed:
-        raise Failure(
-            description=f"{candidate} is defective. {verdict.reason}", allow_retries=False
-        )
+        raise failure(f"{candidate} is defective. {verdict.reason}")
 
 
 def _result(

@@ -8,9 +8,16 @@ from typing import ParamSpec, TypeVar
 from dagster import Failure
 
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.orchestration.last_words import say_last
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def failure(sentence: str) -> Failure:
+    """Make what ends a step with a sentence; a command ends with it, too, below Dagster's traces."""
+    say_last(sentence)
+    return Failure(description=sentence, allow_retries=False)
 
 
 @contextmanager
@@ -19,7 +26,7 @@ def as_dagster_failure() -> Iterator[None]:
     try:
         yield
     except WebcamMLError as error:
-        raise Failure(description=str(error), allow_retries=False) from None
+        raise failure(str(error)) from None
 
 
 def failing_with_a_sentence(function: Callable[P, R]) -> Callable[P, R]:

@@ -23,8 +23,7 @@ import webcam_ml
 from webcam_ml.orchestration.config import SETTINGS_BY_ASSET
 from webcam_ml.orchestration.downloads import OFFERED, offer
 from webcam_ml.orchestration.failures import as_dagster_failure
-from webcam_ml.orchestration.guard import RunConfigError, as_written, config_of, judge_run_config
-from webcam_ml.orchestration.last_words import say_last
+from webcam_ml.orchestration.guard import as_written, config_of, judge_run_config
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
 from webcam_ml.orchestration.retraining.presence import at_work
 from webcam_ml.orchestration.values import value_type
@@ -76,13 +75,7 @@ class ArtifactIOManager(ConfigurableIOManager):
         selection = run.asset_selection
         selected = None if selection is None else {key.to_user_string() for key in selection}
         with as_dagster_failure():
-            try:
-                warnings = judge_run_config(
-                    run.run_config, assets=self.asset_names, selected=selected
-                )
-            except RunConfigError as error:
-                say_last(str(error))
-                raise
+            warnings = judge_run_config(run.run_config, assets=self.asset_names, selected=selected)
         for warning in warnings:
             if context.log is not None:
                 context.log.warning(warning)
