@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from webcam_ml.contracts import LABELS_TABLE, STAR_COLUMNS, STARS, WEBCAM_COLUMNS
 from webcam_ml.labels._captured_at import utc_text
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
-from webcam_ml.labels._enough import TooFewLabelsError, are_enough, require_enough
+from webcam_ml.labels._enough import are_enough, require_enough
 from webcam_ml.labels._integrity import require_averages_on_scale, require_key, require_stars
 from webcam_ml.labels._judgements import Judgements
 from webcam_ml.labels._labels import (
@@ -29,34 +29,15 @@ from webcam_ml.labels._labels import (
 from webcam_ml.labels._no_votes import count_no_votes
 from webcam_ml.labels._query import LabelQuery
 from webcam_ml.labels._scores import read_scores
+from webcam_ml.labels._sessions import require_known_sessions
 from webcam_ml.labels._sources import mean
 from webcam_ml.labels._stream import fetch
 from webcam_ml.labels._strict import shown
+from webcam_ml.labels._tables import RATINGS, SNAPSHOTS, WEBCAMS
 from webcam_ml.labels._values import VALUE_COLUMNS, LabelValues
 from webcam_ml.labels._votes import STARS_KIND, read_votes
 
 logger = logging.getLogger(__name__)
-
-WEBCAMS = sa.table(
-    "webcams",
-    sa.column("id"),
-    *(sa.column(column.name.removeprefix("webcam_")) for column in WEBCAM_COLUMNS),
-)
-SNAPSHOTS = sa.table(
-    "webcam_snapshots",
-    sa.column("id"),
-    sa.column("webcam_id"),
-    sa.column("phase"),
-    sa.column("captured_at"),
-    sa.column("calculated_rating"),
-    sa.column("firebase_url"),
-)
-RATINGS = sa.table(
-    "webcam_snapshot_ratings",
-    sa.column("snapshot_id"),
-    sa.column("user_session_id", sa.String),
-    sa.column("rating"),
-)
 
 SEMI_AND_ANTI: tuple[Literal["semi", "anti"], ...] = ("semi", "anti")
 
@@ -68,10 +49,6 @@ REPEATED_RATINGS = (
 
 # What stands around a text by mistake: blanks, and the line ends of the tool that stored it.
 SURROUNDING_BLANKS = " \t\r\n"
-
-# How an error shows other people's session ids: a few of them, cut short.
-SESSIONS_SHOWN = 5
-SESSION_CHARACTERS = 12
 
 
 def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
@@ -99,7 +76,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
         )
         _require_keys(connection)
         require_key(connection, [WEBCAMS.c.id], consequence=REPEATED_WEBCAMS)
-        _require_known_sessions(connection, query, database=database)
+        require_known_sessions(connection, query, database=database)
         snapshots, cached, votes = _totals(connection)
         ratings = _read_ratings(connection, query, total=votes)
         require_stars(ratings, table=RATINGS.name)
@@ -183,7 +160,7 @@ def read_label_values(database: LabelDatabase, query: LabelQuery) -> LabelValues
             connection, {table.name: table.columns.keys() for table in (SNAPSHOTS, RATINGS)}
         )
         _require_keys(connection)
-        _require_known_sessions(connection, query, database=database)
+        require_known_sessions(connection, query, database=database)
         rows = _read_narrow(connection, query)
     require_stars(rows, table=RATINGS.name)
     rated = rows.unique("snapshot_id").join(
@@ -327,45 +304,6 @@ def _totals(connection: sa.Connection) -> tuple[int, int, int]:
     return snapshots, cached, votes
 
 
-def _require_known_sessions(
-    connection: sa.Connection, query: LabelQuery, *, database: LabelDatabase
-) -> None:
-    """Refuse curator_sessions that match nobody, and warn of single ones that do not."""
-    if not query.curator_sessions:
-        return
-    session = RATINGS.c.user_session_id
-    by_session = (
-        sa.select(session, sa.func.count())
-        .where(RATINGS.c.rating.is_not(None))
-        .group_by(session)
-        .order_by(sa.func.count().desc(), session)
-    )
-    found = connection.scalars(by_session.where(session.in_(query.curator_sessions))).all()
-    unknown = [name for name in query.curator_sessions if name not in found]
-    if not unknown:
-        return
-    if found:
-        logger.warning(
-            "curator_sessions: %d of %d rated nothing in %s: %s",
-            len(unknown),
-            len(query.curator_sessions),
-            database,
-            _names(unknown),
-        )
-        return
-    everybody = sa.select(sa.func.count()).select_from(by_session.order_by(None).subquery())
-    sessions = connection.execute(everybody).scalar_one()
-    if sessions == 0:
-        return  # Nobody rated at all: that is said when the labels are counted.
-    busiest = connection.execute(by_session.limit(SESSIONS_SHOWN)).all()
-    shown = ", ".join(f"{_shortened(str(name))} ({count:,} ratings)" for name, count in busiest)
-    raise TooFewLabelsError(
-        f"curator_sessions match nobody in {database}: no rating by {_names(unknown)}. Of the "
-        f"{sessions:,} sessions that rated, the busiest: {shown}. Correct curator_sessions, or "
-        "leave it empty to count everybody's ratings."
-    )
-
-
 def _candidates(
     rated: pl.DataFrame, ratings: pl.DataFrame, webcams: pl.DataFrame, *, query: LabelQuery
 ) -> pl.DataFrame:
@@ -429,16 +367,3 @@ def _per_snapshot(
             for number in stars
         ),
     )
-
-
-def _names(sessions: Sequence[str]) -> str:
-    shown = [_shortened(name) for name in sessions[:SESSIONS_SHOWN]]
-    if more := len(sessions) - len(shown):
-        shown.append(f"{more:,} more")
-    return ", ".join(shown)
-
-
-def _shortened(session: str) -> str:
-    if len(session) <= SESSION_CHARACTERS:
-        return repr(session)
-    return repr(session[:SESSION_CHARACTERS] + "…")
