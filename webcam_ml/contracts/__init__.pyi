@@ -38,6 +38,7 @@ from ._settings import (
 from ._spreadsheet import for_spreadsheets, from_spreadsheets
 from ._stored_tables import (
     DETAILS_TABLE,
+    DEVICES_TABLE,
     EVALUATED_TABLE,
     IMAGE_INDEX_TABLE,
     JUDGED_MANIFEST_TABLE,
@@ -57,6 +58,7 @@ from ._targets import TARGETS, TargetType, target_of
 
 __all__ = [
     "DETAILS_TABLE",
+    "DEVICES_TABLE",
     "EVALUATED_TABLE",
     "HIGHEST_RATING",
     "IMAGE_INDEX_TABLE",

@@ -47,6 +47,9 @@ LABELS_TABLE = Table(
     made_by="labels_raw",
 )
 
+# Webcams of devices that own several, where the database knows of some.
+DEVICES_TABLE = Table((WEBCAM_ID, Column("device_id", pl.Int64)), made_by="labels_raw")
+
 # What each judge said, where a label source hears more than people.
 JUDGEMENTS_TABLE = Table(
     (

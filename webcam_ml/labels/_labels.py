@@ -1,13 +1,14 @@
 """The artifact of this package: labelled snapshots, and what did not become one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import polars as pl
 
 from webcam_ml.contracts import (
+    DEVICES_TABLE,
     HIGHEST_RATING,
     LABELS_TABLE,
     LOWEST_RATING,
@@ -22,6 +23,7 @@ from webcam_ml.labels._query import LabelQuery
 DROP_REASONS = ("unrated", "no_webcam", "no_image", "no_label", "too_few_ratings")
 
 LABELS_FILE = "labels.csv"
+DEVICES_FILE = "devices.csv"
 META = Document("labels_meta.json", made_by="labels_raw")
 
 # The cached average has two decimals: cut off or rounded, it is less than 0.01 from the exact one.
@@ -66,6 +68,7 @@ class Labels:
             add up to the snapshots without a label.
         counts: How much the database held.
         judged: What each judge said, unmixed; None where the source hears people alone.
+        devices: `webcam_id` and `device_id` of devices that own several of these webcams.
     """
 
     frame: pl.DataFrame
@@ -73,6 +76,7 @@ class Labels:
     drops: Mapping[str, int]
     counts: LabelCounts
     judged: Judgements | None = None
+    devices: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DEVICES_TABLE.schema))
 
     def snapshots(self) -> pl.DataFrame:
         """Return where every snapshot is and whose: those that only judges know, too."""
@@ -105,8 +109,9 @@ class Labels:
         return self.frame.filter(difference.abs() > tolerance)
 
     def save(self, folder: Path) -> None:
-        """Write `labels.csv` and `labels_meta.json` into an existing folder, and what judges said.
+        """Write `labels.csv` and `labels_meta.json` into an existing folder, and what there is beside.
 
+        That is what judges said, where they are heard, and `devices.csv`, where there are some.
         Equal labels give equal bytes, whichever database they came from.
         """
         LABELS_TABLE.write(self.frame, folder / LABELS_FILE)
@@ -124,6 +129,8 @@ class Labels:
         if self.judged is not None:
             self.judged.save(folder)
             meta["judged"] = self.judged.to_dict()
+        if not self.devices.is_empty():
+            DEVICES_TABLE.write(self.devices, folder / DEVICES_FILE)
         META.write(folder, meta)
 
     @classmethod
@@ -135,11 +142,14 @@ class Labels:
             DocumentError: labels_meta.json cannot be read.
         """
         frame = LABELS_TABLE.read(folder / LABELS_FILE)
-
+        devices = pl.DataFrame(schema=DEVICES_TABLE.schema)
+        if (folder / DEVICES_FILE).exists():
+            devices = DEVICES_TABLE.read(folder / DEVICES_FILE)
         return META.read_as(
             folder,
             lambda meta: cls(
                 frame=frame,
+                devices=devices,
                 query=LabelQuery.from_dict(meta),
                 drops=meta["drops"],
                 counts=_counts(meta),

@@ -10,6 +10,7 @@ and which label, is decided for both in one place: the label source and `_with_l
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import polars as pl
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 from webcam_ml.contracts import LABELS_TABLE, STAR_COLUMNS, STARS, WEBCAM_COLUMNS
 from webcam_ml.labels._captured_at import utc_text
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
+from webcam_ml.labels._devices import read_devices, with_several_webcams
 from webcam_ml.labels._enough import are_enough, require_enough
 from webcam_ml.labels._integrity import require_averages_on_scale, require_key, require_stars
 from webcam_ml.labels._judgements import Judgements
@@ -93,6 +95,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
             rated = _read_snapshots(connection, _has_stars(), total=total)
             no_votes = count_no_votes(connection, database)
         webcams = _read_webcams(connection)
+        devices = read_devices(connection, database)
     cached_only = cached - rated["cached_rating"].count()
     candidates = _candidates(rated, ratings, webcams, query=query)
     labelled = candidates.filter(pl.col("drop").is_null())
@@ -119,6 +122,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
         ),
         judged=judged,
     )
+    labels = replace(labels, devices=with_several_webcams(devices, labels.snapshots()["webcam_id"]))
     require_enough(labels, database=str(database))
     logger.info(
         "labels: %d of %d rated snapshots, from %d webcams in %s",

@@ -84,6 +84,7 @@ def manifest_full(
     if settings.merge_duplicate_webcams:
         duplicates = find_duplicate_webcams(
             labels_raw.snapshots(),
+            devices=labels_raw.devices,
             images=workspace.images,
             cache=workspace.cache_folder,
             settings=settings.images,

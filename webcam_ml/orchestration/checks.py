@@ -89,6 +89,35 @@ def no_webcam_in_two_splits(manifest_full: Manifest) -> AssetCheckResult:
     )
 
 
+@asset_check(asset="manifest_full", additional_ins={"labels_raw": AssetIn("labels_raw")})
+@failing_with_a_sentence
+def no_device_in_two_splits(manifest_full: Manifest, labels_raw: Labels) -> AssetCheckResult:
+    """No device of the operator lends pictures to two splits under several webcam ids."""
+    from webcam_ml.dataset.duplicates import devices_in_two_splits
+
+    devices = labels_raw.devices
+    several = devices["device_id"].n_unique()
+    torn = devices_in_two_splits(devices, manifest_full.frame)
+    return _result(
+        Verdict(
+            torn.is_empty(),
+            f"Each of {several:,} devices with several webcam ids is in one split."
+            if torn.is_empty()
+            else f"{torn.height:,} of {several:,} devices with several webcam ids (custom_camera_id) are in "
+            f"more than one split, with {int(torn['snapshots'].sum()):,} snapshots: the test rows among "
+            "them are no test. merge_duplicate_webcams: true (manifest_full) keeps each in one split.",
+            {
+                "devices with several webcams": several,
+                "webcams of these": devices.height,
+                "devices in two splits": torn.height,
+                "snapshots of devices in two splits": int(torn["snapshots"].sum()),
+            },
+        ),
+        severity=AssetCheckSeverity.WARN,
+        examples=presentation.preview(torn, ("device_id", "webcams", "splits", "snapshots")),
+    )
+
+
 @asset_check(asset="manifest_full", blocking=True)
 @failing_with_a_sentence
 def targets_usable(manifest_full: Manifest) -> AssetCheckResult:
@@ -289,6 +318,7 @@ CHECKS: list[AssetChecksDefinition] = [
     ratings_on_scale,
     cached_ratings_fresh,
     no_webcam_in_two_splits,
+    no_device_in_two_splits,
     targets_usable,
     images_readable,
     one_file_for_one_snapshot,

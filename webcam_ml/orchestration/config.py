@@ -49,8 +49,8 @@ class ManifestSettings(SplitConfig, TargetConfig):
 
     merge_duplicate_webcams: bool = Setting(
         default=False,
-        description="Whether webcams that show the same pictures go into one split. Fetches the "
-        "pictures to find out",
+        description="Whether webcams that show the same pictures, or are one device (custom_camera_id), go "
+        "into one split. Fetches the pictures to find out",
     )
     images: ImageSettings = Setting(
         default_factory=ImageSettings,

@@ -28,6 +28,7 @@ from webcam_ml.dataset.duplicates import (
     NearDuplicates,
     compare_images,
     connected_webcams,
+    devices_in_two_splits,
     find_duplicate_webcams,
     fingerprint,
     match_pictures,
@@ -197,6 +198,8 @@ def test_webcams_are_one_camera_through_others() -> None:
     pairs = pl.DataFrame({"webcam_a": [9, 3, 20, 3], "webcam_b": [11, 9, 21, 9]})
     assert connected_webcams(pairs) == ((3, 9, 11), (20, 21))
     assert connected_webcams(pairs.clear()) == ()
+    assert connected_webcams(pairs, [(1, 2, 20), (7, 8)]) == ((1, 2, 20, 21), (3, 9, 11), (7, 8))
+    assert connected_webcams(pairs.clear(), [(7, 8)]) == ((7, 8),)
 
 
 webcams = st.integers(1, 16_500_000)
@@ -354,6 +357,49 @@ def test_duplicate_webcams_are_found_before_there_is_a_manifest(
     assert found.groups == tuple(across.across_splits().select("webcam_a", "webcam_b").rows())
     assert (found.compared, found.left_out) == (40, 0)
     assert DuplicateWebcams.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_a_device_joins_its_webcams_whatever_their_pictures_show(
+    twins: tuple[Manifest, ImageIndex, ImageCache, Path],
+) -> None:
+    manifest, _, images, cache = twins
+    split = SplitConfig()
+    plain = dict(manifest.frame.select("webcam_id", "split").iter_rows())
+    shown = find_duplicate_webcams(
+        manifest.frame, images=images, cache=cache, settings=ImageSettings()
+    )
+    assert "devices" not in shown.to_dict()
+    alone = sorted(set(plain) - set(shown.camera_of))
+    device = tuple(
+        next(webcam for webcam in alone if split.split_of(webcam) == name) for name in SPLIT_NAMES
+    )
+    devices = pl.DataFrame({"device_id": [1] * len(device), "webcam_id": device})
+    torn = devices_in_two_splits(devices, manifest.frame)
+    assert torn.to_dicts() == [
+        {
+            "device_id": 1,
+            "webcams": ", ".join(map(str, sorted(device))),
+            "splits": "test, train, val",
+            "snapshots": 3,
+        }
+    ]
+    found = find_duplicate_webcams(
+        manifest.frame, devices=devices, images=images, cache=cache, settings=ImageSettings()
+    )
+    assert found.devices == (tuple(sorted(device)),)
+    assert set(found.groups) == {*shown.groups, *found.devices}
+    assert DuplicateWebcams.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    labels = make_labels(webcams=40, per_webcam=1)
+    both_classes = labels.frame.with_columns(label_value=pl.Series([1.0, 5.0] * 20))
+    merged = build_manifest(replace(labels, frame=both_classes), duplicate_webcams=found)
+    assert devices_in_two_splits(devices, merged.frame).is_empty()
+    moved = {
+        webcam
+        for webcam, place in merged.frame.select("webcam_id", "split").iter_rows()
+        if place != plain[webcam]
+    }
+    members = {webcam for group in found.groups for webcam in group}
+    assert moved == {webcam for webcam in members if plain[webcam] != "test"}
 
 
 def test_pairs_are_found_among_many_pictures() -> None:

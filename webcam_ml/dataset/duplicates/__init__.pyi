@@ -1,3 +1,4 @@
+from ._devices import devices_in_two_splits
 from ._fingerprint import fingerprint, fingerprints
 from ._groups import DuplicateWebcams, connected_webcams
 from ._matches import Matches, match_pictures
@@ -19,6 +20,7 @@ __all__ = [
     "SameFile",
     "compare_images",
     "connected_webcams",
+    "devices_in_two_splits",
     "find_duplicate_webcams",
     "find_same_file",
     "fingerprint",

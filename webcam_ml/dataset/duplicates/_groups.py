@@ -1,6 +1,6 @@
 """Which webcams are one camera: connected by pictures that both show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -13,19 +13,22 @@ Group = tuple[int, ...]
 
 @dataclass(frozen=True)
 class DuplicateWebcams:
-    """Groups of webcams that are one camera, and which pictures say so.
+    """Groups of webcams that are one camera, and which pictures or devices say so.
 
     Attributes:
         groups: Ids of two webcams or more each, ascending; no webcam is in two groups.
         pictures_sha256: Digest over the snapshots that were compared and their pictures.
         compared: How many snapshots were compared.
         left_out: How many have no readable picture.
+        devices: What the database says of it: webcams that belong to one device of the operator. Each
+            is part of a group.
     """
 
     groups: tuple[Group, ...]
     pictures_sha256: str
     compared: int
     left_out: int
+    devices: tuple[Group, ...] = ()
 
     @cached_property
     def camera_of(self) -> Mapping[int, int]:
@@ -33,26 +36,30 @@ class DuplicateWebcams:
         return {webcam: group[0] for group in self.groups for webcam in group}
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON."""
+        """Give plain values for JSON; `devices` only where there are some."""
         return {
             "groups": [list(group) for group in self.groups],
             "pictures_sha256": self.pictures_sha256,
             "compared": self.compared,
             "left_out": self.left_out,
+            **({"devices": [list(group) for group in self.devices]} if self.devices else {}),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `to_dict` gave."""
-        groups = tuple(tuple(group) for group in values["groups"])
-        return cls(**{**values, "groups": groups})
+        lists = {name: values.get(name, []) for name in ("groups", "devices")}
+        return cls(
+            **{**values, **{name: tuple(map(tuple, groups)) for name, groups in lists.items()}}
+        )
 
 
-def connected_webcams(pairs: pl.DataFrame) -> tuple[Group, ...]:
-    """Join webcams that share a picture, directly or through others.
+def connected_webcams(pairs: pl.DataFrame, devices: Sequence[Group] = ()) -> tuple[Group, ...]:
+    """Join webcams that share a picture or a device, directly or through others.
 
     Args:
-        pairs: webcam_a and webcam_b of each pair.
+        pairs: webcam_a and webcam_b of each pair that shares a picture.
+        devices: Webcams that share a device.
 
     Returns:
         Groups in the order of their smallest id.
@@ -60,7 +67,9 @@ def connected_webcams(pairs: pl.DataFrame) -> tuple[Group, ...]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    ends = pairs.select("webcam_a", "webcam_b").to_numpy()
+    of_devices = [(group[0], other) for group in devices for other in group[1:]]
+    shared = pairs.select("webcam_a", "webcam_b").rows()
+    ends = np.array(shared + of_devices, dtype=np.int64).reshape(-1, 2)
     webcams, places = np.unique(ends, return_inverse=True)
     if not len(webcams):
         return ()

@@ -8,6 +8,7 @@ from typing import Self
 import polars as pl
 
 from webcam_ml.contracts import NEAR_DUPLICATES_TABLE, PLACEHOLDERS_TABLE, Document
+from webcam_ml.dataset.duplicates._devices import groups_of
 from webcam_ml.dataset.duplicates._fingerprint import fingerprints
 from webcam_ml.dataset.duplicates._groups import DuplicateWebcams, connected_webcams
 from webcam_ml.dataset.duplicates._matches import (
@@ -166,12 +167,19 @@ def compare_images(
 
 
 def find_duplicate_webcams(
-    rows: pl.DataFrame, *, images: ImageCache, cache: Path, settings: ImageSettings
+    rows: pl.DataFrame,
+    *,
+    devices: pl.DataFrame | None = None,
+    images: ImageCache,
+    cache: Path,
+    settings: ImageSettings,
 ) -> DuplicateWebcams:
     """Fetch the pictures of labelled snapshots and say which webcams are one camera.
 
     Args:
         rows: Of the labels: snapshot_id, webcam_id, captured_at, image_path_or_url.
+        devices: `webcam_id` and `device_id` of devices that own several webcams, whatever their
+            pictures show; none by default.
         images: Where pictures are kept; what is there is not fetched again.
         cache: Root of the caches.
         settings: Limits and manners of fetching.
@@ -181,12 +189,14 @@ def find_duplicate_webcams(
     """
     index = build_image_index(rows, cache=images, settings=settings)
     pictures, matches = _match(rows, index, images=images, cache=cache)
+    of_devices = () if devices is None else groups_of(devices)
     shown = pictures.select("snapshot_id", "sha256").write_csv(line_terminator="\n")
     return DuplicateWebcams(
-        groups=connected_webcams(matches.pairs),
+        groups=connected_webcams(matches.pairs, of_devices),
         pictures_sha256=hashlib.sha256(shown.encode()).hexdigest(),
         compared=pictures.height,
         left_out=rows.height - pictures.height,
+        devices=of_devices,
     )
 
 
