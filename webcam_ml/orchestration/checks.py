@@ -19,7 +19,7 @@ from dagster import (
 from webcam_ml.dataset import SPLIT_NAMES
 from webcam_ml.evaluation import Verdict
 from webcam_ml.judging import DEFECTS, GATES, WARNINGS
-from webcam_ml.orchestration import presentation
+from webcam_ml.orchestration import markdown, presentation
 from webcam_ml.orchestration.failures import failing_with_a_sentence, failure
 from webcam_ml.orchestration.resources import Workspace
 from webcam_ml.orchestration.values import (
@@ -46,7 +46,7 @@ def ratings_on_scale(labels_raw: Labels) -> AssetCheckResult:
             else f"{off.height:,} of {rows:,} labels are off the 1–5 scale. Mend them in the database.",
             {"rows": rows, "off the scale": off.height},
         ),
-        examples=presentation.preview(off, ("snapshot_id", "webcam_id", "label_value")),
+        examples=markdown.preview(off, ("snapshot_id", "webcam_id", "label_value")),
     )
 
 
@@ -65,7 +65,7 @@ def cached_ratings_fresh(labels_raw: Labels) -> AssetCheckResult:
             {"rows": rows, "stale": stale.height},
         ),
         severity=AssetCheckSeverity.WARN,
-        examples=presentation.preview(
+        examples=markdown.preview(
             stale, ("snapshot_id", "webcam_id", "cached_rating", "fresh_rating", "rating_count")
         ),
     )
@@ -85,7 +85,7 @@ def no_webcam_in_two_splits(manifest_full: Manifest) -> AssetCheckResult:
             else f"{torn.height:,} of {webcams:,} webcams are in more than one split.",
             {"webcams": webcams, "in two splits": torn.height},
         ),
-        examples=presentation.preview(torn, ("webcam_id", "splits")),
+        examples=markdown.preview(torn, ("webcam_id", "splits")),
     )
 
 
@@ -144,7 +144,7 @@ def images_readable(image_index: ImageIndex) -> AssetCheckResult:
             f"read ({failed:.1%}; max_failed_fraction allows {limit:.1%}).",
             {"failed share": failed, "max_failed_fraction": limit},
         ),
-        examples=presentation.counts_table(image_index.failures_by_reason(), "reason"),
+        examples=markdown.counts_table(image_index.failures_by_reason(), "reason"),
     )
 
 
@@ -176,7 +176,7 @@ def one_file_for_one_snapshot(image_index: ImageIndex, manifest_full: Manifest) 
             },
         ),
         severity=AssetCheckSeverity.WARN,
-        examples=presentation.preview(
+        examples=markdown.preview(
             same.files,
             ("webcam_id", "snapshot_id", "snapshots", "labels", "lowest", "highest", "classes"),
         ),

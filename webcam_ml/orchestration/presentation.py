@@ -1,18 +1,20 @@
 """What a person sees of each artifact in the Dagster page: counts, previews, numbers over time."""
 
-import base64
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dagster import MarkdownMetadataValue, MetadataValue
 
 from webcam_ml.contracts import PEOPLE, target_of
-from webcam_ml.printable import printable
+from webcam_ml.orchestration.markdown import (
+    PREVIEW_ROWS,
+    counts_table,
+    picture,
+    preview,
+    table,
+)
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from webcam_ml.dataset import Manifest
     from webcam_ml.dataset.duplicates import ComparedImages, NearDuplicates
     from webcam_ml.dataset.images import ImageCache
@@ -26,18 +28,12 @@ if TYPE_CHECKING:
     from webcam_ml.metrics import Interval
     from webcam_ml.training import TrainingResult
 
-PREVIEW_ROWS = 8
 WORST_SHOWN = 10
 # Of pictures in a table; a table with twenty of them stays below 100 kB.
 SMALL_SIDE = 160
 LARGEST_SMALL_BYTES = 4_000
-LONGEST_CELL = 100
 # Why a model may not go live must be readable to its end.
 LONGEST_SENTENCE = 2_000
-PNG_SIGNATURE = b"\x89PNG"
-
-# What Markdown may give a meaning to; a backslash before it takes the meaning away.
-_MARKUP = re.compile(r"([\\`*_\[\]<>|~&])")
 
 Metadata = dict[str, Any]
 
@@ -384,59 +380,6 @@ def verdict_table(verdicts: Mapping[str, "Verdict | Judged"]) -> MarkdownMetadat
         for name, one in sorted(verdicts.items(), key=lambda item: item[1].passed)
     ]
     return table(rows, longest_cell=LONGEST_SENTENCE)
-
-
-def preview(frame: "pl.DataFrame", columns: tuple[str, ...]) -> MarkdownMetadataValue:
-    """Show the first rows."""
-    return table(frame.select(columns).head(PREVIEW_ROWS).to_dicts())
-
-
-def counts_table(counts: Mapping[str, int], what: str) -> MarkdownMetadataValue:
-    """Show counts by name."""
-    return table([{what: name, "count": count} for name, count in counts.items()])
-
-
-def table(
-    rows: Sequence[Mapping[str, Any]], *, longest_cell: int = LONGEST_CELL
-) -> MarkdownMetadataValue:
-    """Show rows as a Markdown table.
-
-    Bytes are shown as the picture that they are. Text is shown literally: what comes from the
-    database can neither leave its cell nor become markup, nor a picture to load from elsewhere.
-    """
-    if not rows:
-        return MetadataValue.md("none")
-    header = list(rows[0])
-    lines: list[list[Any]] = [header, ["---"] * len(header)]
-    lines += [[row.get(name) for name in header] for row in rows]
-    return MetadataValue.md(
-        "\n".join(
-            "| " + " | ".join(_cell(value, longest_cell) for value in line) + " |" for line in lines
-        )
-    )
-
-
-def picture(png: bytes) -> MarkdownMetadataValue:
-    """Show a plot."""
-    return MetadataValue.md(_image(png))
-
-
-def _image(data: bytes) -> str:
-    kind = "png" if data.startswith(PNG_SIGNATURE) else "jpeg"
-    return f"![picture](data:image/{kind};base64,{base64.b64encode(data).decode()})"
-
-
-def _cell(value: object, longest: int) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bytes):
-        return _image(value)
-    if isinstance(value, (int, float)):
-        return f"{value:g}" if isinstance(value, float) else str(value)
-    text = printable(" ".join(str(value).split()))
-    if len(text) > longest:
-        text = f"{text[:longest]}…"
-    return _MARKUP.sub(r"\\\1", text)
 
 
 def _rounded(value: object) -> float:

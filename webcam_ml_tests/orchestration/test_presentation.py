@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webcam_ml.orchestration.assets import ASSETS
-from webcam_ml.orchestration.presentation import LONGEST_CELL, table
+from webcam_ml.orchestration.markdown import LONGEST_CELL, table
 
 OPERATION = Path(__file__).parents[2] / "docs" / "operation.md"
 
