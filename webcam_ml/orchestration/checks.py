@@ -114,7 +114,7 @@ def no_device_in_two_splits(manifest_full: Manifest, labels_raw: Labels) -> Asse
             },
         ),
         severity=AssetCheckSeverity.WARN,
-        examples=presentation.preview(torn, ("device_id", "webcams", "splits", "snapshots")),
+        examples=markdown.preview(torn, ("device_id", "webcams", "splits", "snapshots")),
     )
 
 
