@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from webcam_ml.contracts import require_known_version
 from webcam_ml.errors import WebcamMLError
@@ -54,34 +54,79 @@ class ChainedLine(Part):
 
 
 class SealedLine(ChainedLine):
-    """A line of a file without a head file, which would name its end: it has a digest of itself.
+    """A line of a file beside the ledger: it has a digest of itself.
 
     Attributes:
         seal: SHA-256 of the line without its seal.
+        lost: So many lines the head named when this one was written, and they were not all there;
+            None if they were.
     """
 
     seal: str
+    lost: int | None = None
 
     @classmethod
     def after(cls, lines: Sequence[bytes], **values: object) -> Self:
         """Make the line that follows from others."""
-        previous = digest_of(lines[-1]) if lines else NO_LINE
+        end = End.of(lines)
         line = cls.model_validate(
-            {"sequence": len(lines) + 1, "previous": previous, "seal": "", **values}
+            {"sequence": end.entries + 1, "previous": end.sha256, "seal": "", **values}
         )
         return line.model_copy(update={"seal": line.expected_seal()})
 
     def expected_seal(self) -> str:
         """Give what the seal should be."""
-        return digest_of(json.dumps(self.model_dump(mode="json", exclude={"seal"})).encode())
+        unsealed = {"seal"} if self.lost else {"seal", "lost"}
+        return digest_of(json.dumps(self.model_dump(mode="json", exclude=unsealed)).encode())
 
 
 LineT = TypeVar("LineT", bound=ChainedLine)
 
 
+class End(NamedTuple):
+    """Where such a file ends: how many lines it has, and the SHA-256 of the last; zeros for none."""
+
+    entries: int
+    sha256: str
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes]) -> "End":
+        """Give the end of lines without their line breaks."""
+        return cls(len(lines), digest_of(lines[-1]) if lines else NO_LINE)
+
+    def fault_of(self, lines: Sequence[bytes]) -> str | None:
+        """Say in what a file is not one that ended so, or has grown from it; None if it is."""
+        if self.entries > len(lines):
+            return f"has {len(lines)} lines, and there were {self.entries}"
+        if self.entries and digest_of(lines[self.entries - 1]) != self.sha256:
+            return f"has another line {self.entries} than there was"
+        return None
+
+
+NO_END = End(0, NO_LINE)
+
+
 def digest_of(line: bytes) -> str:
     """SHA-256 of one line without its line break."""
     return hashlib.sha256(line).hexdigest()
+
+
+def read_lines(path: Path) -> list[bytes]:
+    """Read the lines of such a file without their line breaks; no file has none.
+
+    Raises:
+        LedgerDamagedError: It cannot be read, or its last line has no end.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise LedgerDamagedError(path, f"cannot be read ({error.strerror})") from error
+    lines = data.split(b"\n")
+    if lines.pop() != b"":
+        raise LedgerDamagedError(path, "does not end with a line break: its end is missing")
+    return lines
 
 
 def read_chain(path: Path, kind: type[LineT]) -> tuple[tuple[LineT, ...], tuple[bytes, ...]]:
@@ -98,15 +143,7 @@ def read_chain(path: Path, kind: type[LineT]) -> tuple[tuple[LineT, ...], tuple[
         LedgerDamagedError: A line was changed, moved, added or removed.
         DocumentError: A later version of the program wrote a line.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        data = b""
-    except OSError as error:
-        raise LedgerDamagedError(path, f"cannot be read ({error.strerror})") from error
-    lines = data.split(b"\n")
-    if lines.pop() != b"":
-        raise LedgerDamagedError(path, "does not end with a line break: its end is missing")
+    lines = read_lines(path)
     entries: list[LineT] = []
     previous = NO_LINE
     for number, line in enumerate(lines, start=1):

@@ -143,6 +143,8 @@ def _lines_of(entry: "LedgerEntry") -> Iterator[str]:
         yield f"      reason: {entry.reason}"
     if entry.relaxed:
         yield f"      RELAXED, judged by less than usual or before: {entry.relaxed}"
+    if entry.lost:
+        yield f"      the history before is gone; these were live: {', '.join(entry.lost)}"
     for name, verdict in entry.verdicts.items():
         if name in ("quality_floor", "not_worse_than_champion") or not verdict.passed:
             yield f"      {name}: {'yes' if verdict.passed else 'NO'}. {verdict.reason}"
@@ -153,6 +155,8 @@ def _lines_of(entry: "LedgerEntry") -> Iterator[str]:
 
 def _lines_of_refusal(refusal: "Refusal") -> Iterator[str]:
     live = f" ({refusal.live or 'nothing'} stays live)"
+    if refusal.lost:
+        yield f"   –  some of the {refusal.lost} refusals before are lost"
     yield f"   –  {refusal.time[:19]}Z  refused   {refusal.version}{live}"
     for name, verdict in refusal.verdicts.items():
         yield f"      {name}: NO. {verdict.reason}"

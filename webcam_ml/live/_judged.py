@@ -7,7 +7,7 @@ next one is judged. ``refusals.jsonl`` has a line for each candidate that was ju
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +16,11 @@ from typing import NamedTuple, Self, TypeAlias
 from webcam_ml.contracts import TargetType
 from webcam_ml.judging import ASSET, COMPARISON_FILE, Judged
 from webcam_ml.live._chain import SealedLine, read_chain
-from webcam_ml.store import ArtifactStore, write_atomically
+from webcam_ml.live._layout import HEAD_FILE, JUDGED_FILE, REFUSALS_FILE
+from webcam_ml.live._production import Production
+from webcam_ml.store import ArtifactStore
 
 logger = logging.getLogger(__name__)
-
-JUDGED_FILE = "judged.jsonl"
-REFUSALS_FILE = "refusals.jsonl"
 
 # What gets its own candidate number: target type, line since which the rival is live, model, rows.
 CandidateKey: TypeAlias = tuple[TargetType, int, str, str]
@@ -96,15 +95,75 @@ class JudgedCandidates:
         """
         return cls(*read_chain(folder / JUDGED_FILE, JudgedCandidate))
 
-    def number_of(self, key: CandidateKey) -> int | None:
-        """Give the number that a candidate has on these rows, None if it was not judged there."""
-        found = (one.candidate_number for one in self.entries if one.key == key)
-        return next(found, None)
+    def numbers_of(self, key: CandidateKey) -> set[int]:
+        """Give the numbers that a candidate has on these rows; two after a count was lost."""
+        return {one.candidate_number for one in self.entries if one.key == key}
+
+    def fault_of(self, key: CandidateKey, number: int) -> str | None:
+        """Say why a candidate cannot be the one with this number; None if it is."""
+        recorded = self.numbers_of(key)
+        if number in recorded:
+            return None
+        says = f"says {max(recorded)}" if recorded else "does not know it"
+        return (
+            f"says that it is candidate {number} since line {key[1]} of the ledger, and "
+            f"{JUDGED_FILE} {says}"
+        )
+
+
+class _Count:
+    """judged.jsonl while lines are added to it; the caller must hold the lock of the folder."""
+
+    def __init__(self, production: Production) -> None:
+        judged = JudgedCandidates.read(production.folder)
+        self._production = production
+        self._lines = list(judged.lines)
+        self._known = len(self._lines)
+        self.lost = lost_lines(production, JUDGED_FILE, judged.lines)
+        self.numbers = {one.key: one.candidate_number for one in judged.entries}
+        self._highest = {one.key[:2]: one.candidate_number for one in judged.entries}
+
+    @property
+    def has_grown(self) -> bool:
+        return len(self._lines) > self._known
+
+    def next_number(self, key: CandidateKey) -> int:
+        """Give the number that comes after all there were; what is lost may all have been before it."""
+        lost = self.lost or 0
+        # A file with as many lines as there were is another file: then none of them is known.
+        missing = lost if self._known >= lost else max(0, lost - len(self._lines))
+        return self._highest.get(key[:2], 0) + missing + 1
+
+    def record(self, key: CandidateKey, number: int, version: str) -> None:
+        line = JudgedCandidate.after(
+            self._lines,
+            time=_now(),
+            target_type=key[0],
+            since_entry=key[1],
+            version=version,
+            model_sha256=key[2],
+            pair_sha256=key[3],
+            candidate_number=number,
+            lost=None if self.has_grown else self.lost,
+        )
+        self._lines.append(line.to_line())
+        self.numbers[key] = self._highest[key[:2]] = number
+
+    def record_evidence(self) -> None:
+        """Record again what stored evidence knows and the file does not."""
+        found = numbers_in_evidence(self._production.store)
+        for one in sorted(found, key=lambda one: (one.key[1], one.number)):
+            if one.key not in self.numbers and one.number > self._highest.get(one.key[:2], 0):
+                logger.warning("%s did not know %s: recorded again", JUDGED_FILE, one.path)
+                self.record(one.key, one.number, one.version)
+
+    def save(self) -> None:
+        if self.has_grown:
+            self._production.append(JUDGED_FILE, self._lines)
 
 
 def count_candidate(
-    folder: Path,
-    store: ArtifactStore,
+    production: Production,
     *,
     target_type: TargetType,
     since_entry: int,
@@ -112,43 +171,36 @@ def count_candidate(
     model_sha256: str,
     pair_sha256: str,
 ) -> int:
-    """Give a candidate its number, and record it; the caller must hold the lock of the folder.
+    """Give a candidate its number, and record it.
 
-    Numbers in stored evidence count too, so that the count does not begin anew if the file is lost.
+    Where lines are lost that the head knows of, numbers in stored evidence are recorded again, and
+    the next candidate comes after all that there were: a count never begins anew.
     """
-    judged = JudgedCandidates.read(folder)
+    count = _Count(production)
     key = (target_type, since_entry, model_sha256, pair_sha256)
-    lines = list(judged.lines)
-    numbers = {one.key: one.candidate_number for one in judged.entries}
-    highest = _highest(judged)
-
-    def record(one: CandidateKey, number: int, name: str) -> None:
-        line = JudgedCandidate.after(
-            lines,
-            time=_now(),
-            target_type=one[0],
-            since_entry=one[1],
-            version=name,
-            model_sha256=one[2],
-            pair_sha256=one[3],
-            candidate_number=number,
-        )
-        lines.append(line.to_line())
-        numbers[one] = highest[one[:2]] = number
-
-    for found in sorted(numbers_in_evidence(store), key=lambda one: (one.key[1], one.number)):
-        if found.key not in numbers and found.number > highest.get(found.key[:2], 0):
-            logger.warning("%s did not know %s: recorded again", JUDGED_FILE, found.path)
-            record(found.key, found.number, found.version)
-    if key not in numbers:
-        record(key, highest.get(key[:2], 0) + 1, version)
-    if len(lines) > len(judged.lines):
-        write_atomically(folder / JUDGED_FILE, b"".join(line + b"\n" for line in lines))
-    return numbers[key]
+    if count.lost or JUDGED_FILE not in production.ledger.beside:
+        count.record_evidence()
+    if key not in count.numbers or (count.lost and not count.has_grown):
+        count.record(key, count.next_number(key), version)
+    count.save()
+    return count.numbers[key]
 
 
-def _highest(judged: JudgedCandidates) -> dict[tuple[TargetType, int], int]:
-    return {one.key[:2]: one.candidate_number for one in judged.entries}
+def count_from_evidence(production: Production) -> None:
+    """Record what stored evidence knows, where the history before is gone."""
+    count = _Count(production)
+    count.record_evidence()
+    count.save()
+
+
+def lost_lines(production: Production, name: str, lines: Sequence[bytes]) -> int | None:
+    """Give how many lines the head names of a file that does not have them all; None if it has."""
+    end = production.ledger.beside.get(name)
+    fault = None if end is None else end.fault_of(lines)
+    if end is None or fault is None:
+        return None
+    logger.warning("%s %s by %s", production.folder / name, fault, HEAD_FILE)
+    return end.entries
 
 
 class Numbered(NamedTuple):
@@ -206,14 +258,9 @@ def wrong_counts(folder: Path, store: ArtifactStore) -> Iterator[tuple[Path, str
             yield folder / JUDGED_FILE, what
         highest[one.key[:2]] = max(one.candidate_number, before)
     for found in numbers_in_evidence(store):
-        recorded = judged.number_of(found.key)
-        if recorded != found.number:
-            says = "does not know it" if recorded is None else f"says {recorded}"
-            what = (
-                f"says that it is candidate {found.number} since line {found.key[1]} of the "
-                f"ledger, and {JUDGED_FILE} {says}"
-            )
-            yield found.path, what
+        fault = judged.fault_of(found.key, found.number)
+        if fault is not None:
+            yield found.path, fault
 
 
 def read_refusals(folder: Path) -> tuple[Refusal, ...]:
@@ -226,7 +273,7 @@ def read_refusals(folder: Path) -> tuple[Refusal, ...]:
 
 
 def record_refusal(
-    folder: Path,
+    production: Production,
     *,
     target_type: TargetType,
     version: str,
@@ -238,7 +285,7 @@ def record_refusal(
     run_id: str | None,
 ) -> Refusal:
     """Write down that a candidate was refused; the same candidate on the same evidence once."""
-    entries, lines = read_chain(folder / REFUSALS_FILE, Refusal)
+    entries, lines = read_chain(production.folder / REFUSALS_FILE, Refusal)
     for known in entries:
         if (known.model_sha256, known.evidence, known.live) == (model_sha256, evidence, live):
             return known
@@ -253,10 +300,9 @@ def record_refusal(
         verdicts=verdicts,
         reason=reason,
         run_id=run_id,
+        lost=lost_lines(production, REFUSALS_FILE, lines),
     )
-    write_atomically(
-        folder / REFUSALS_FILE, b"".join(one + b"\n" for one in (*lines, refusal.to_line()))
-    )
+    production.append(REFUSALS_FILE, (*lines, refusal.to_line()))
     return refusal
 
 

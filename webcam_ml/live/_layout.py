@@ -11,6 +11,12 @@ from webcam_ml.store import ArtifactStore
 PRODUCTION = "production"
 VERSIONS = "versions"
 ENVIRONMENT_FILE = "scorer.env"
+LEDGER_FILE = "ledger.jsonl"
+HEAD_FILE = "ledger.head"
+JUDGED_FILE = "judged.jsonl"
+REFUSALS_FILE = "refusals.jsonl"
+# Files of lines whose ends the head names, as it names that of the ledger.
+BESIDE_LEDGER = (JUDGED_FILE, REFUSALS_FILE)
 VERSION_FILES = (MODEL_FILE, META_FILE)
 
 

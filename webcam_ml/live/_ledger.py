@@ -2,22 +2,22 @@
 
 Each line carries the SHA-256 of the one before, which does not fit if that line was changed,
 moved or removed. The end of the chain has no next line: ``ledger.head`` beside it names how
-many lines there are and the digest of the last. It is written last of all, so that a head that is
-one line behind means that a promotion was interrupted after its decision was recorded.
+many lines there are and the digest of the last, and the same of the files beside the ledger. It is
+written last of all, so that a head that is one line behind means that a promotion was interrupted
+after its decision was recorded.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from webcam_ml.contracts import TargetType, require_known_version
 from webcam_ml.judging import Judged, Part
-from webcam_ml.live._chain import NO_LINE, ChainedLine, LedgerDamagedError, digest_of, read_chain
+from webcam_ml.live._chain import NO_END, ChainedLine, End, LedgerDamagedError, read_chain
+from webcam_ml.live._layout import HEAD_FILE, LEDGER_FILE
 
-LEDGER_FILE = "ledger.jsonl"
-HEAD_FILE = "ledger.head"
 LEDGER_SCHEMA: Literal[2] = 2
 
 Action = Literal["promote", "rollback", "override"]
@@ -50,6 +50,8 @@ class LedgerEntry(ChainedLine):
         run_id: The run that did it; None for a command.
         schema_version: Says which gates there were, see `GATES_OF_SCHEMA`.
         relaxed: Why the gates asked for less than usual or before; None if they did not.
+        lost: Models that were live by what production_model stored, and that the ledger did not
+            know when a person decided all the same: the history before is gone.
     """
 
     known_schema: ClassVar[int] = LEDGER_SCHEMA
@@ -67,6 +69,57 @@ class LedgerEntry(ChainedLine):
     run_id: str | None
     schema_version: Literal[1, 2] = 1
     relaxed: str | None = None
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Head:
+    """What ledger.head says.
+
+    Attributes:
+        ledger: The end of the ledger.
+        beside: The ends of files beside it, by their names.
+    """
+
+    ledger: End = NO_END
+    beside: Mapping[str, End] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read ledger.head, or a copy of it.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: It says something else.
+            DocumentError: A later version of the program wrote it.
+        """
+        head = json.loads(path.read_bytes())
+        if not isinstance(head, dict):
+            raise ValueError("it is no object")
+        require_known_version(head, 1, source=path)
+        beside = head.pop("beside", {})
+        if not isinstance(beside, dict):
+            raise ValueError("beside is no object")
+        head.pop("schema_version", None)
+        return cls(_end_in(head), {name: _end_in(end) for name, end in beside.items()})
+
+    def to_bytes(self) -> bytes:
+        """Serialise as ledger.head."""
+        content: dict[str, Any] = self.ledger._asdict()
+        if self.beside:
+            content["beside"] = {name: end._asdict() for name, end in sorted(self.beside.items())}
+        return (json.dumps(content) + "\n").encode()
+
+
+def _end_in(content: Any) -> End:
+    if not isinstance(content, dict) or set(content) != set(End._fields):
+        raise ValueError(f"it should say {' and '.join(End._fields)}")
+    count, digest = content["entries"], content["sha256"]
+    if type(count) is not int or count < 0:
+        raise ValueError(f"entries is {count!r}, which is no count")
+    if type(digest) is not str:
+        raise ValueError(f"sha256 is {digest!r}, which is no digest")
+    return End(count, digest)
 
 
 @dataclass(frozen=True)
@@ -77,11 +130,13 @@ class Ledger:
         entries: All lines in order.
         lines: Their bytes: what was written once is written again as it was, never re-serialised.
         interrupted: Whether the last line was recorded but its promotion perhaps not completed.
+        beside: The ends that files beside it should have, or have grown from.
     """
 
     entries: tuple[LedgerEntry, ...] = ()
     lines: tuple[bytes, ...] = ()
     interrupted: bool = False
+    beside: Mapping[str, End] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -94,12 +149,11 @@ class Ledger:
         # The head first: a promotion in between then looks interrupted, not damaged.
         head = _read_head(folder / HEAD_FILE)
         entries, lines = read_chain(path, LedgerEntry)
-        previous = digest_of(lines[-1]) if lines else NO_LINE
-        count, last = head
-        if (count, last) == (len(entries), previous):
-            return cls(entries, lines)
+        count, last = head.ledger
+        if head.ledger == End.of(lines):
+            return cls(entries, lines, beside=head.beside)
         if entries and (count, last) == (len(entries) - 1, entries[-1].previous):
-            return cls(entries, lines, interrupted=True)
+            return cls(entries, lines, interrupted=True, beside=head.beside)
         # Which of the two was changed cannot be told.
         raise LedgerDamagedError(
             path,
@@ -112,20 +166,28 @@ class Ledger:
     @property
     def last_digest(self) -> str:
         """SHA-256 of the last line; zeros if there is none."""
-        return digest_of(self.lines[-1]) if self.lines else NO_LINE
+        return End.of(self.lines).sha256
 
     def to_bytes(self) -> bytes:
         """Serialise as ledger.jsonl."""
         return b"".join(line + b"\n" for line in self.lines)
 
     def head_bytes(self) -> bytes:
-        """Serialise the end of the chain as ledger.head."""
-        head = {"entries": len(self.entries), "sha256": self.last_digest}
-        return (json.dumps(head) + "\n").encode()
+        """Serialise the end of the chain, and of the files beside it, as ledger.head."""
+        return Head(End.of(self.lines), self.beside).to_bytes()
 
     def with_entry(self, entry: LedgerEntry) -> "Ledger":
         """Append one entry that follows from the last."""
-        return Ledger((*self.entries, entry), (*self.lines, entry.to_line()))
+        return replace(
+            self,
+            entries=(*self.entries, entry),
+            lines=(*self.lines, entry.to_line()),
+            interrupted=False,
+        )
+
+    def known_versions(self) -> frozenset[str]:
+        """Name every model that went live by the ledger, or whose history it says is gone."""
+        return frozenset(name for entry in self.entries for name in (entry.version, *entry.lost))
 
     def promotions_in_force(self, target_type: TargetType) -> tuple[LedgerEntry, ...]:
         """Give the promotions that still hold, the live one last: a roll-back takes some away."""
@@ -182,12 +244,10 @@ class Ledger:
         return tuple(standing), frozenset(withdrawn)
 
 
-def _read_head(path: Path) -> tuple[int, str]:
+def _read_head(path: Path) -> Head:
     try:
-        head = json.loads(path.read_bytes())
-        require_known_version(head, 1, source=path)
-        return int(head["entries"]), str(head["sha256"])
+        return Head.read(path)
     except FileNotFoundError:
-        return 0, NO_LINE
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Head()
+    except (OSError, ValueError) as error:
         raise LedgerDamagedError(path, f"cannot be read ({error})") from error

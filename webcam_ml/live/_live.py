@@ -197,8 +197,7 @@ def candidate_counter(store: ArtifactStore, target_type: TargetType) -> CountCan
         with changing_production(store) as production:
             since = production.ledger.line_since_rival_is_live(target_type, version)
             number = count_candidate(
-                production.folder,
-                store,
+                production,
                 target_type=target_type,
                 since_entry=since,
                 version=version,

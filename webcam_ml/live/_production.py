@@ -8,6 +8,8 @@ The order of a promotion:
 4. The prepared link replaces the live one by a rename: readers see the old model or the new.
 5. ``ledger.head`` is replaced: the promotion is complete.
 
+Files of lines beside the ledger grow first, and then the head names their new end.
+
 After a crash before 3 nothing has happened, and leftovers are removed by the next command. After a
 crash after it the ledger is ahead of the link or of the head, and the next promotion or roll-back
 completes what was decided before it does anything else. Recording first means that no model is ever
@@ -18,8 +20,9 @@ import hashlib
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,9 +32,12 @@ from webcam_ml.contracts import TARGETS, TargetType
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.export import ExportedModel
 from webcam_ml.judging import Judged
-from webcam_ml.live._chain import LedgerDamagedError
+from webcam_ml.live._chain import End, LedgerDamagedError, read_lines
 from webcam_ml.live._layout import (
+    BESIDE_LEDGER,
     ENVIRONMENT_FILE,
+    HEAD_FILE,
+    LEDGER_FILE,
     VERSION_FILES,
     VERSIONS,
     environment_file,
@@ -41,8 +47,6 @@ from webcam_ml.live._layout import (
     version_folder,
 )
 from webcam_ml.live._ledger import (
-    HEAD_FILE,
-    LEDGER_FILE,
     LEDGER_SCHEMA,
     Action,
     AncestorRecord,
@@ -102,8 +106,28 @@ class Production:
                 self._prepare_link(live).replace(link)
         for version, entry in self.ledger.first_entries().items():
             self._write_environment(version, entry.target_type)
-        if self.ledger.interrupted:
-            write_atomically(self.folder / HEAD_FILE, self.ledger.head_bytes())
+        grown = self._ends_that_grew()
+        if self.ledger.interrupted or grown:
+            self._write_head(replace(self.ledger, interrupted=False), grown)
+
+    def append(self, name: str, lines: Sequence[bytes]) -> None:
+        """Write a file beside the ledger with the lines that were added, and name its end."""
+        write_atomically(self.folder / name, b"".join(line + b"\n" for line in lines))
+        self._write_head(self.ledger, {name: End.of(lines)})
+
+    def _ends_that_grew(self) -> dict[str, End]:
+        """Give the ends that the head does not name yet; of a file that lost lines it keeps the old."""
+        ends: dict[str, End] = {}
+        for name in BESIDE_LEDGER:
+            lines = read_lines(self.folder / name)
+            known = self.ledger.beside.get(name)
+            if lines and End.of(lines) != known and (known is None or not known.fault_of(lines)):
+                ends[name] = End.of(lines)
+        return ends
+
+    def _write_head(self, ledger: Ledger, ends: Mapping[str, End]) -> None:
+        self.ledger = replace(ledger, beside={**ledger.beside, **ends})
+        write_atomically(self.folder / HEAD_FILE, self.ledger.head_bytes())
 
     def add_version(self, stored: StoredArtifact) -> None:
         """Lay out the folder of a version that was never live: its stored files under a second name."""
@@ -164,6 +188,7 @@ class Production:
         reason: str | None,
         run_id: str | None,
         relaxed: str | None = None,
+        lost: Sequence[str] = (),
     ) -> LedgerEntry:
         """Record a decision and make the version live; its folder must be there."""
         live = self.ledger.live(target_type)
@@ -183,6 +208,7 @@ class Production:
             run_id=run_id,
             schema_version=LEDGER_SCHEMA,
             relaxed=relaxed,
+            lost=tuple(lost),
         )
         link = live_link(self.store, target_type)
         self._require_link_or_nothing(link)
@@ -192,7 +218,7 @@ class Production:
         self.ledger = ledger
         prepared.replace(link)
         # Writing the head flushes the folder too, and with it the link.
-        write_atomically(self.folder / HEAD_FILE, ledger.head_bytes())
+        self._write_head(ledger, {})
         return entry
 
     def _prepare_link(self, entry: LedgerEntry) -> Path:

@@ -15,7 +15,7 @@ from webcam_ml.judging import (
     is_reason,
     judge,
 )
-from webcam_ml.live._judged import record_refusal
+from webcam_ml.live._judged import count_from_evidence, record_refusal
 from webcam_ml.live._layout import version_folder
 from webcam_ml.live._ledger import AncestorRecord, LedgerEntry
 from webcam_ml.live._production import Production, changing_production, sha256_of
@@ -27,7 +27,13 @@ from webcam_ml.live._requirements import (
     require_new_evidence,
     require_same_bytes,
 )
-from webcam_ml.live._stored import LINEAGE_FILE, candidates_judged, find_candidate, newest_evidence
+from webcam_ml.live._stored import (
+    LINEAGE_FILE,
+    candidates_judged,
+    find_candidate,
+    models_that_were_live,
+    newest_evidence,
+)
 from webcam_ml.store import ArtifactStore, StoredArtifact
 
 logger = logging.getLogger(__name__)
@@ -68,8 +74,9 @@ def promote(
 
     Raises:
         PromotionRefused: The evidence is of other bytes or another test split, or compares with a
-            model that is no longer live; the file is defective; or, with a `refusal` that is
-            written down, a gate says no or the version was rolled back.
+            model that is no longer live; the history of what was live is gone; the file is
+            defective; or, with a `refusal` that is written down, a gate says no or the version was
+            rolled back.
         ArtifactDamagedError: A stored file is not what was written.
         LedgerDamagedError: The ledger is not what was written.
         WebcamMLError: The production folder cannot be written.
@@ -83,6 +90,8 @@ def promote(
         live = ledger.live(meta.target_type)
         is_live = live is not None and live.version == meta.model_version
         require_current(comparison, production, meta.target_type, meta.model_version)
+        if not is_live:
+            _require_history(production, meta.model_version)
         if not is_live and meta.model_version not in ledger.withdrawn(meta.target_type):
             require_new_evidence(comparison, production, meta)
         verdicts = judge(comparison)
@@ -95,7 +104,7 @@ def promote(
         no = _why_not(meta.model_version, failed, production, meta.target_type)
         if no is not None:
             refusal = record_refusal(
-                production.folder,
+                production,
                 target_type=meta.target_type,
                 version=meta.model_version,
                 model_sha256=exported.sha256,
@@ -210,7 +219,8 @@ def promote_override(
 ) -> LedgerEntry:
     """Make a version live because a person says so, whatever the gates say; recorded as such.
 
-    What the gates say is recorded too, if there is evidence that compares it with what is live now.
+    What the gates say is recorded too, if there is evidence that compares it with what is live now,
+    and which models were live before, if their history is gone.
 
     Args:
         store: Where the models are.
@@ -237,9 +247,12 @@ def promote_override(
         exported = stored.load(ExportedModel)
         target_type = exported.meta.target_type
         live = production.ledger.live(target_type)
-        if live is not None and live.version == version:
+        lost = _lost_models(production)
+        if live is not None and live.version == version and not lost:
             production.restore_version(live)
             raise PromotionRefused(f"{version} is live already; its files are whole")
+        if lost:
+            count_from_evidence(production)
         found = _evidence_beside_live(production, stored, exported)
         verdicts = {} if found is None else judge(found[1])
         digests = _install(production, stored, exported)
@@ -253,7 +266,26 @@ def promote_override(
             candidates_judged=None if found is None else candidates_judged(store, found[1]),
             reason=reason,
             relaxed=None if found is None else _relaxed(found[1]),
+            lost=sorted(lost),
             run_id=run_id,
+        )
+
+
+def _lost_models(production: Production) -> dict[str, Path]:
+    """Give the models that were live by what production_model stored, and not by the ledger."""
+    known = production.ledger.known_versions()
+    recorded = models_that_were_live(production.store)
+    return {name: path for path, name in recorded if name is not None and name not in known}
+
+
+def _require_history(production: Production, version: str) -> None:
+    """Refuse to begin anew where a model was live: it would be compared with nothing."""
+    for lost, path in _lost_models(production).items():
+        raise PromotionRefused(
+            f"{path} says that {lost} was live, and the ledger does not know it: the history is "
+            f"gone, or was begun anew. Bring {production.folder} back from a backup. A person may "
+            f"go on without it, and the ledger will say so: webcam-ml promote {version} --override "
+            '"REASON"'
         )
 
 

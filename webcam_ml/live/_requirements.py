@@ -7,7 +7,8 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import Verdict
 from webcam_ml.export import META_FILE, MODEL_FILE, ExportedModel, ModelMeta
 from webcam_ml.judging import ASSET, EVIDENCE_SCHEMA, Comparison, EvidenceError
-from webcam_ml.live._judged import Refusal, wrong_counts
+from webcam_ml.live._judged import JudgedCandidates, Refusal
+from webcam_ml.live._layout import HEAD_FILE, JUDGED_FILE
 from webcam_ml.live._ledger import LedgerEntry
 from webcam_ml.live._production import Production
 from webcam_ml.store import ArtifactMissingError, ArtifactStore, StoredArtifact
@@ -127,10 +128,17 @@ def require_new_evidence(comparison: Comparison, production: Production, meta: M
             f"the evidence counts candidates since line {pair.since_entry} of the ledger, and line "
             f"{now} is the last: another promotion or roll-back came between. {COMPARE_AGAIN}"
         )
-    for path, what in wrong_counts(production.folder, production.store):
+    judged, path = JudgedCandidates.read(production.folder), production.folder / JUDGED_FILE
+    end = production.ledger.beside.get(JUDGED_FILE)
+    lost = None if end is None else end.fault_of(judged.lines)
+    key = (meta.target_type, pair.since_entry, found.candidate.model_sha256, pair.sha256)
+    fault = judged.fault_of(key, pair.candidate_number)
+    if lost is not None or fault is not None:
         raise PromotionRefused(
-            f"how many candidates were judged cannot be told: {path} {what}. Bring the file back "
-            "from a backup (`webcam-ml verify` says when it is whole again)"
+            "how many candidates were judged cannot be told: "
+            + (f"{path} {lost} by {HEAD_FILE}" if lost else f"the evidence {fault}")
+            + f". Bring {JUDGED_FILE} back from a backup; without one, {COMPARE_AGAIN[0].lower()}"
+            f"{COMPARE_AGAIN[1:]}"
         )
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 from webcam_ml.export import ModelMeta
 from webcam_ml.judging import ASSET, COMPARISON_FILE, Comparison
@@ -27,6 +28,20 @@ def stored_versions(store: ArtifactStore, asset: str) -> Iterator[StoredArtifact
             logger.warning("%s cannot be read and is passed over (%s)", path, error)
             continue
         yield StoredArtifact(asset=asset, version=folder.name, folder=folder, lineage=lineage)
+
+
+def models_that_were_live(store: ArtifactStore) -> Iterator[tuple[Path, str | None]]:
+    """Yield each file of production_model, and the model that it says was live; None if it is unreadable."""
+    for stored in stored_versions(store, "production_model"):
+        path = stored.folder / "production_model.json"
+        try:
+            version = json.loads(path.read_bytes())["model_version"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.warning("%s cannot be read: %s", path, error)
+            yield path, None
+            continue
+        if version is not None:
+            yield path, str(version)
 
 
 def stored_models(store: ArtifactStore) -> dict[str, StoredArtifact]:

@@ -1,6 +1,5 @@
 """`webcam-ml verify`: everything that is live, proved again from what is stored. Needs no network."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,10 +18,12 @@ from webcam_ml.judging import (
     as_judged,
     judge,
 )
-from webcam_ml.live._chain import LedgerDamagedError, digest_of
+from webcam_ml.live._chain import LedgerDamagedError, read_lines
 from webcam_ml.live._judged import read_refusals, wrong_counts
 from webcam_ml.live._layout import (
     ENVIRONMENT_FILE,
+    HEAD_FILE,
+    LEDGER_FILE,
     VERSION_FILES,
     environment_file,
     link_target,
@@ -30,14 +31,9 @@ from webcam_ml.live._layout import (
     production_folder,
     version_folder,
 )
-from webcam_ml.live._ledger import (
-    HEAD_FILE,
-    LEDGER_FILE,
-    Ledger,
-    LedgerEntry,
-)
+from webcam_ml.live._ledger import Head, Ledger, LedgerEntry
 from webcam_ml.live._production import LOCK_FILE, sha256_of
-from webcam_ml.live._stored import LINEAGE_FILE, stored_versions
+from webcam_ml.live._stored import LINEAGE_FILE, models_that_were_live
 from webcam_ml.store import (
     ArtifactDamagedError,
     ArtifactMissingError,
@@ -96,33 +92,32 @@ def verify(store: ArtifactStore, *, head: Path | None = None) -> list[Problem]:
 def _kept_head(folder: Path, ledger: Ledger, head: Path) -> Iterator[Problem]:
     """Compare with a copy of the head, kept where whoever changes the folder cannot write."""
     try:
-        kept = json.loads(head.read_bytes())
-        count, digest = kept["entries"], str(kept["sha256"])
-        if type(count) is not int or count < 0:
-            raise ValueError(f"entries is {count!r}, which is no count")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        kept = Head.read(head)
+    except (OSError, ValueError, DocumentError) as error:
         yield Problem(head, f"cannot be read as a copy of {HEAD_FILE} ({error})")
         return
-    if count > len(ledger.lines):
-        yield Problem(
-            folder / LEDGER_FILE,
-            f"has {len(ledger.lines)} lines, and had {count} when {head} was copied",
-        )
-    elif count and digest_of(ledger.lines[count - 1]) != digest:
-        yield Problem(folder / LEDGER_FILE, f"has another line {count} than when {head} was copied")
+    fault = kept.ledger.fault_of(ledger.lines)
+    if fault is not None:
+        yield Problem(folder / LEDGER_FILE, f"{fault} when {head} was copied")
+    for path, what in _shortened(folder, kept):
+        yield Problem(path, f"{what} when {head} was copied")
+
+
+def _shortened(folder: Path, head: Head) -> Iterator[tuple[Path, str]]:
+    """Yield each file beside the ledger that does not have the end which a head names, and why."""
+    for name, end in head.beside.items():
+        fault = end.fault_of(read_lines(folder / name))
+        if fault is not None:
+            yield folder / name, fault
 
 
 def _was_live(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
     """Compare with what production_model recorded: a model that was live is in the ledger."""
-    known = {entry.version for entry in ledger.entries}
-    for stored in stored_versions(store, "production_model"):
-        path = stored.folder / "production_model.json"
-        try:
-            version = json.loads(path.read_bytes())["model_version"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            yield Problem(path, f"cannot be read ({error})")
-            continue
-        if version is not None and version not in known:
+    known = ledger.known_versions()
+    for path, version in models_that_were_live(store):
+        if version is None:
+            yield Problem(path, "cannot be read, and would say which model was live")
+        elif version not in known:
             yield Problem(
                 path,
                 f"says that {version} was live, and {production_folder(store) / LEDGER_FILE} does "
@@ -138,6 +133,10 @@ def _problems(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
             f"the last promotion, of {ledger.entries[-1].version}, was interrupted; the next "
             "promotion or roll-back completes it (materialize production_model)",
         )
+    for path, what in _shortened(folder, Head(beside=ledger.beside)):
+        # Which of the two was changed cannot be told.
+        yield Problem(path, f"{what} by {HEAD_FILE}")
+        yield Problem(folder / HEAD_FILE, f"names another end of {path.name}: that {what}")
     yield from _was_live(store, ledger)
     yield from _links(store, ledger)
     introduced = ledger.first_entries()

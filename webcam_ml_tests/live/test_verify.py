@@ -175,7 +175,7 @@ def test_a_kept_head_finds_a_consistent_new_history(live: Live, tmp_path: Path) 
     (problem,) = verify(live.store, head=later)
     assert "another line 2" in problem.what
     shutil.rmtree(live.production)
-    assert any("had 2" in problem.what for problem in verify(live.store, head=later))
+    assert any("there were 2 when" in problem.what for problem in verify(live.store, head=later))
     (unreadable,) = verify(live.store, head=tmp_path / "nowhere")
     assert unreadable.path == tmp_path / "nowhere"
 
