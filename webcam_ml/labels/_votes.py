@@ -63,7 +63,7 @@ def read_votes(connection: sa.Connection, database: LabelDatabase, stars: pl.Dat
         stars: `snapshot_id` and `rating` of each rating row with stars.
 
     Raises:
-        LabelDatabaseError: A verdict is neither true nor false, a gold label contradicts itself or
+        LabelDatabaseError: A verdict is neither true nor false, a vote contradicts itself, a gold label
             has no whole stars, or a vote stands in a table twice.
     """
     votes = [stars.with_columns(kind=pl.lit(STARS_KIND))]
@@ -74,6 +74,7 @@ def read_votes(connection: sa.Connection, database: LabelDatabase, stars: pl.Dat
             among=IS_NO,
             consequence=REPEATED_VERDICTS,
         )
+        _require_no_stars_of_no_sunset(connection)
         votes.append(_as_star(read_no_votes(connection), NO_SUNSET))
     rated = pl.concat(votes)
     if not database.has_columns(connection, GOLD):
@@ -87,6 +88,18 @@ def read_votes(connection: sa.Connection, database: LabelDatabase, stars: pl.Dat
         how="anti",
     )
     return Votes(pl.concat([rated, new.select(rated.columns)]), same_twice=gold.height - new.height)
+
+
+def _require_no_stars_of_no_sunset(connection: sa.Connection) -> None:
+    both = VERDICTS.c.is_sunset_verdict.is_(sa.false()) & VERDICTS.c.rating.is_not(None)
+    found = sa.select(sa.func.count(), sa.func.min(VERDICTS.c.snapshot_id)).where(both)
+    number, snapshot_id = connection.execute(found).one()
+    if number:
+        raise LabelDatabaseError(
+            f"Table {VERDICTS.name}: {number:,} votes contradict themselves, one of them on snapshot_id "
+            f"{snapshot_id}: is_sunset_verdict says no sunset, and rating has stars. Nothing was read. "
+            "Store NULL in rating where it is none, and true in is_sunset_verdict where it is one."
+        )
 
 
 def _read_gold(connection: sa.Connection) -> pl.DataFrame:

@@ -234,6 +234,10 @@ def test_judges_are_chosen_by_name_and_pattern(sqlite: Store) -> None:
         ),
         ("UPDATE manual_labels SET rating = 7 WHERE image_id = 17", "rating is 7"),
         (give(13, 0), "image_id 13 stands in 2"),
+        (
+            "UPDATE webcam_snapshot_ratings SET is_sunset_verdict = false WHERE snapshot_id IN (14, 15)",
+            "3 votes contradict themselves, one of them on snapshot_id 14: .* says no sunset",
+        ),
     ],
 )
 def test_what_no_schema_permits_is_refused_by_name(store: Store, damage: str, message: str) -> None:
@@ -244,10 +248,17 @@ def test_what_no_schema_permits_is_refused_by_name(store: Store, damage: str, me
     read_labels(store.database, LabelQuery(label_source="public_aggregate"))
 
 
-def test_a_score_that_is_a_text_is_refused(sqlite: Store) -> None:
-    fill(sqlite).execute("UPDATE webcam_snapshots SET llm_quality = 'fine' WHERE id = 5")
+def test_a_score_that_is_a_text_is_read_as_the_number_that_it_is_or_refused(store: Store) -> None:
+    fill(store)
+    if store.engine.dialect.name == "postgresql":
+        store.execute("ALTER TABLE webcam_snapshots ALTER COLUMN llm_quality TYPE text")
+    store.execute("UPDATE webcam_snapshots SET llm_quality = ' .35 ' WHERE id = 5")
+    judged = read_labels(store.database, ALL).judged
+    assert judged is not None
+    assert judged.scores().filter(snapshot_id=5)["score"].to_list() == [0.35]
+    store.execute("UPDATE webcam_snapshots SET llm_quality = 'fine' WHERE id = 5")
     with pytest.raises(LabelDatabaseError, match="llm_quality is 'fine' where id is 5"):
-        read_labels(sqlite.database, ALL)
+        read_labels(store.database, ALL)
 
 
 def test_a_score_that_is_nan_says_nothing(postgres: Store) -> None:
