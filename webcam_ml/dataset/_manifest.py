@@ -244,10 +244,6 @@ def build_manifest(
         )
         .sort("snapshot_id")
     )
-    # A row without a webcam has no split.
-    require_people_on_webcams(
-        people.filter(pl.col("split").ne_missing("train")), "validation and test"
-    )
     frame, heard = people, None
     if labels.judged is not None:
         camera_of = duplicate_webcams.camera_of if duplicate_webcams else {}
@@ -255,6 +251,10 @@ def build_manifest(
             labels.judged, people, target=target, splits=splits, camera_of=camera_of
         )
         frame = pl.concat([people, rows.select(people.columns)]).sort("snapshot_id")
+    # A row without a webcam has no split.
+    require_people_on_webcams(
+        frame.filter(pl.col("split").ne_missing("train")), "validation and test"
+    )
     meta = ExportMeta(
         query=labels.query,
         target_type=target.target_type,
@@ -339,15 +339,17 @@ def require_people_on_webcams(frame: pl.DataFrame, part: str) -> None:
         UnusableTargetsError: There is such a row.
     """
     strange = frame.filter(
-        pl.col("webcam_id").is_null() | ~pl.col("label_source").is_in(list(LABEL_SOURCES))
+        pl.col("webcam_id").is_null()
+        | ~pl.col("label_source").is_in(list(LABEL_SOURCES))
+        | pl.col("label_origin").ne_missing(PEOPLE)
     )
     if strange.height:
         row = strange.row(0, named=True)
         raise UnusableTargetsError(
             f"{strange.height} of {frame.height} {part} rows are not of a webcam or not "
             f"rated by people, the first is snapshot {row['snapshot_id']} (label source "
-            f"{row['label_source']}). Models are judged on webcams and people's ratings alone: "
-            "materialize labels_raw and manifest_full again"
+            f"{row['label_source']}, label of {row['label_origin']}). Models are judged on webcams and "
+            "people's ratings alone: materialize labels_raw and manifest_full again"
         )
 
 

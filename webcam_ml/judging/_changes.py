@@ -66,6 +66,8 @@ def _facts_of_labels(meta: ExportMeta) -> dict[tuple[ChangeKind, str], float | i
         ("definition", "train_pct"): split.train_pct,
         ("definition", "val_pct"): split.val_pct,
         ("definition", "test_pct"): split.test_pct,
+        # It moves webcams between the splits, and says which of them are one witness.
+        ("definition", "merge_duplicate_webcams"): "true" if meta.duplicate_webcams else "false",
         # A judge that got another name is another judge, whatever it says.
         ("definition", "judges that speak"): _plain(
             list(meta.heard.speaking) if meta.heard else None

@@ -66,8 +66,8 @@ class ComparisonSettings(Settings):
     )
     definition_change: Annotated[str, WrittenOut()] = Field(
         default="",
-        description="Why threshold, seed, percentages or whose ratings count differ from the live "
-        "model's; goes into the ledger. Empty: such a difference is refused",
+        description="Why threshold, seed, percentages, merge_duplicate_webcams or whose ratings count "
+        "differ from the live model's; goes into the ledger. Empty: such a difference is refused",
     )
     relaxed_because: Annotated[str, WrittenOut()] = Field(
         default="",

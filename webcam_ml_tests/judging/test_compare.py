@@ -12,7 +12,10 @@ from sklearn.metrics import roc_auc_score
 
 from webcam_ml import judging
 from webcam_ml.dataset import SplitConfig, TargetConfig, build_manifest
+from webcam_ml.dataset.duplicates import DuplicateWebcams
 from webcam_ml.dataset.images import ArrayCache, ImageCache
+from webcam_ml.dataset.judges import Calibration, HeardJudge, HeardJudges
+from webcam_ml.dataset.judges._calibration import Overlap
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import EvalReport
 from webcam_ml.export import ExportedModel, score_pictures
@@ -26,6 +29,7 @@ from webcam_ml.judging import (
     compare_with_champion,
     judge,
 )
+from webcam_ml.judging._changes import changes_between
 from webcam_ml.judging._runtime import RuntimeProcess, score_in_runtime
 from webcam_ml.labels import LabelQuery
 from webcam_ml.live import PromotionRefused, candidate_counter, promote_override, were_live
@@ -33,6 +37,8 @@ from webcam_ml.store import ArtifactStore
 from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
 from webcam_ml_tests.live.models import Made, Works, make, make_world_of
 from webcam_ml_tests.world import World, make_world
+
+SPEAKING = HeardJudge(Calibration("gemini", None, Overlap(300, 60, 30)), rows=10, drift=None)
 
 
 def beside(live: Live, world: World) -> dict[str, Any]:
@@ -186,14 +192,15 @@ def test_the_digest_of_the_evidence_covers_the_rows_that_were_scored(
     assert "too large" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("column", "value"), [("label_source", "a language model"), ("label_origin", "judge:gemini")]
+)
 def test_models_are_judged_on_webcams_and_ratings_of_people_alone(
-    live: Live, made: dict[str, Made]
+    live: Live, made: dict[str, Made], column: str, value: str
 ) -> None:
     better, world = made["better"], made["better"].world
     manifest = world.manifest.split("val")
-    judged = replace(
-        manifest, frame=manifest.frame.with_columns(label_source=pl.lit("a language model"))
-    )
+    judged = replace(manifest, frame=manifest.frame.with_columns(pl.lit(value).alias(column)))
     with pytest.raises(WebcamMLError, match="not of a webcam or not rated by people"):
         compare_with_champion(
             live.found["better"]["onnx_model"], better.report, judged,
@@ -349,6 +356,36 @@ def test_another_definition_is_refused_unless_a_reason_is_given(
     assert judge(live.works.compare(found, cache, settings).load(Comparison))[
         "same_definition"
     ].passed
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "of_live", "of_candidate"),
+    [
+        ("duplicate_webcams", DuplicateWebcams(((1003, 1007),), "0" * 64, 600, 0), "false", "true"),
+        ("heard", HeardJudges((SPEAKING,), {}), None, "gemini"),
+        ("query", LabelQuery(min_rating_count=2), 1, 2),
+        ("query", LabelQuery(curator_sessions=("ada",)), "", "ada"),
+    ],
+    ids=["merge_duplicate_webcams", "judges that speak", "min_rating_count", "curator_sessions"],
+)
+def test_what_decides_whose_ratings_and_which_webcams_count_is_the_definition(
+    live: Live,
+    made: dict[str, Made],
+    request: pytest.FixtureRequest,
+    what: str,
+    value: object,
+    of_live: object,
+    of_candidate: object,
+) -> None:
+    """Without merging, a test camera may be in train under its other id, and nobody was told."""
+    found = live.found
+    meta = replace(made["better"].world.manifest.meta, **{what: value})
+    changes = changes_between(
+        found["first"]["onnx_model"], found["better"]["onnx_model"], meta, live.store
+    )
+    (change,) = [one for one in changes if one.kind == "definition"]
+    assert change.what == request.node.callspec.id
+    assert (change.champion, change.candidate) == (of_live, of_candidate)
 
 
 def test_being_worse_on_the_live_models_labels_is_measured_and_said(
