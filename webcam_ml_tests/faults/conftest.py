@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from webcam_ml_tests.faults.forking import Forks, Run
 from webcam_ml_tests.faults.labelled import everything, fill, make_rows
+from webcam_ml_tests.forking import Run
 from webcam_ml_tests.integration.project import Project
 from webcam_ml_tests.label_schema import Rows
 from webcam_ml_tests.postgres import PostgresServer
@@ -31,12 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.faults)
-
-
-@pytest.fixture(scope="package")
-def forks() -> Iterator[Forks]:
-    with Forks() as process:
-        yield process
 
 
 @pytest.fixture(scope="package")
@@ -68,7 +62,7 @@ def undisturbed(request: pytest.FixtureRequest) -> Undisturbed:
             return Undisturbed(Project(folder, None), log)
         url, _ = request.getfixturevalue("database")
         project = Project(folder, url)
-        run = start(request.getfixturevalue("forks"), project)
+        run = start(project)
         assert run.wait() == 0, run.output
         log.write_text(run.output)
         return Undisturbed(project, log)
@@ -80,15 +74,6 @@ def project(database: tuple[str, str], tmp_path: Path) -> Project:
     return Project(tmp_path / "project", database[0])
 
 
-def start(forks: Forks, project: Project, *, before: str = "", **environment: str) -> Run:
+def start(project: Project, *, before: str = "") -> Run:
     """Start a full run."""
-    project = replace(project, environment={**project.environment, **environment})
-    logs = project.folder / "logs"
-    logs.mkdir(exist_ok=True)
-    return forks.start(
-        everything(project),
-        folder=project.home,
-        environment=project.env(),
-        log=logs / f"{len(list(logs.iterdir()))}.txt",
-        before=before,
-    )
+    return project.fork(*everything(project), before=before)

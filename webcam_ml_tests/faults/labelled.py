@@ -55,5 +55,5 @@ def fill(url: str, rows: Rows) -> str:
 
 
 def everything(project: Project) -> list[str]:
-    """The arguments of `dagster` for a full run."""
-    return project.materialize_command(EVERYTHING, CONFIG)[1:]
+    """The command of a full run."""
+    return project.materialize_command(EVERYTHING, CONFIG)

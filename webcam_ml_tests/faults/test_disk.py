@@ -170,7 +170,7 @@ def test_full_runs_on_a_small_disk_fail_plainly_until_there_is_room(
     project = Project(tmp_path / "project", url)
     namespace = ["unshare", "--user", "--map-root-user", "--mount"]
     project.artifacts.mkdir()
-    command = [sys.executable, "-m", "dagster", *everything(project)]
+    command = everything(project)
     ran = subprocess.run(
         [*namespace, sys.executable, "-c", ON_TMPFS, str(project.artifacts), *command],
         cwd=project.home, env=project.env(), capture_output=True, text=True, check=False,

@@ -13,7 +13,6 @@ import pytest
 from webcam_ml.live import verify
 from webcam_ml.store import ArtifactStore
 from webcam_ml_tests.faults.conftest import PASSWORD, Undisturbed, start
-from webcam_ml_tests.faults.forking import Forks
 from webcam_ml_tests.faults.stored import require_equal, require_nobody_at_work, require_whole
 from webcam_ml_tests.integration.project import Project
 from webcam_ml_tests.postgres import PostgresServer
@@ -23,7 +22,7 @@ FEW, MANY = 2, 30
 
 @pytest.mark.parametrize("kills", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_after_kills_at_random_moments_a_clean_run_equals_an_undisturbed_one(
-    forks: Forks, undisturbed: Undisturbed, project: Project, kills: int
+    undisturbed: Undisturbed, project: Project, kills: int
 ) -> None:
     moments = random.Random(kills)
     killed, length = 0, len(undisturbed.log.read_text())
@@ -33,7 +32,7 @@ def test_after_kills_at_random_moments_a_clean_run_equals_an_undisturbed_one(
             shutil.rmtree(project.artifacts, ignore_errors=True)
             for folder in ("features", "predictions", "images"):
                 shutil.rmtree(project.folder / "cache" / folder, ignore_errors=True)
-        run = start(forks, project)
+        run = start(project)
         # By the log, not by the clock: how fast the machine is must not matter.
         run.wait_for_bytes(int(length * moments.uniform(0, 0.85)))
         time.sleep(moments.uniform(0, 0.3))
@@ -43,7 +42,7 @@ def test_after_kills_at_random_moments_a_clean_run_equals_an_undisturbed_one(
             require_whole(project.artifacts)
             require_nobody_at_work(project.artifacts)
     assert killed > kills * 0.8, "the moments came too late: the runs were over"
-    clean = start(forks, project)
+    clean = start(project)
     assert clean.wait() == 0, clean.output
     assert "waiting for" not in clean.output
     require_equal(project, undisturbed.project)
@@ -69,10 +68,8 @@ def test_no_password_is_left_anywhere(undisturbed: Undisturbed) -> None:
 
 
 @pytest.mark.slow
-def test_two_full_runs_at_once_end_as_one(
-    forks: Forks, undisturbed: Undisturbed, project: Project
-) -> None:
-    first, second = start(forks, project), start(forks, project)
+def test_two_full_runs_at_once_end_as_one(undisturbed: Undisturbed, project: Project) -> None:
+    first, second = start(project), start(project)
     assert (first.wait(), second.wait()) == (0, 0), first.output + second.output
     require_equal(project, undisturbed.project)
     assert verify(ArtifactStore(project.artifacts)) == []
@@ -88,7 +85,6 @@ DISTURBANCES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("disturbance", DISTURBANCES)
 def test_what_happens_to_the_database_after_the_labels_were_read_changes_nothing(
-    forks: Forks,
     undisturbed: Undisturbed,
     project: Project,
     database: tuple[str, str],
@@ -99,7 +95,7 @@ def test_what_happens_to_the_database_after_the_labels_were_read_changes_nothing
     statement = DISTURBANCES[disturbance]
     postgres_server.execute(f"CREATE DATABASE kept TEMPLATE {name}")
     try:
-        run = start(forks, project)
+        run = start(project)
         run.wait_for("labels_raw stored")
         if statement:
             postgres_server.execute(statement, database=name)
@@ -118,14 +114,14 @@ def test_what_happens_to_the_database_after_the_labels_were_read_changes_nothing
 
 @pytest.mark.slow
 def test_a_store_that_cannot_be_written_stops_the_run_with_the_setting(
-    forks: Forks, undisturbed: Undisturbed, project: Project, without_override: Callable[[], str]
+    undisturbed: Undisturbed, project: Project, without_override: Callable[[], str]
 ) -> None:
     shutil.copytree(undisturbed.project.artifacts, project.artifacts, symlinks=True)
     folders = [project.artifacts, *(p for p in project.artifacts.rglob("*") if p.is_dir())]
     for folder in folders:
         folder.chmod(0o555)
     try:
-        run = start(forks, project, before=without_override())
+        run = start(project, before=without_override())
         assert run.wait() != 0
         assert "WEBCAM_ML_ARTIFACTS" in run.output
         assert "Permission denied" in run.output

@@ -13,12 +13,12 @@ from filelock import FileLock
 
 import webcam_ml
 from webcam_ml.demo import make_demo_data
+from webcam_ml_tests.forking import AT_START, SECONDS, Run, forks
 from webcam_ml_tests.world import SHARED_VARIABLE, share_backbones
 
 REPOSITORY = Path(webcam_ml.__file__).resolve().parents[1]
 DAGSTER = Path(sys.executable).with_name("dagster")
 WEBCAM_ML = Path(sys.executable).with_name("webcam-ml")
-SECONDS = 300
 
 # The smallest network at a small size: what is proved does not depend on either.
 SMALL = {
@@ -68,9 +68,7 @@ class Project:
         }
         env |= {
             "DAGSTER_HOME": str(self.home),
-            # Tests run from a checkout that need not be the one that is installed.
-            "PYTHONPATH": str(REPOSITORY),
-            "PYTHONWARNINGS": "ignore:::click.core",
+            **AT_START,
             "WEBCAM_ML_ARTIFACTS": str(self.artifacts),
             "WEBCAM_ML_CACHE": str(self.folder / "cache"),
         }
@@ -89,10 +87,20 @@ class Project:
             check=False,
         )
 
+    def fork(self, *command: str, before: str = "") -> Run:
+        """Start a command in a process that need not import anything; `run` gives it a fresh one."""
+        logs = self.folder / "logs"
+        logs.mkdir(exist_ok=True)
+        return forks().start(
+            command,
+            folder=self.home,
+            environment=self.env(),
+            log=logs / f"{len(list(logs.iterdir()))}.txt",
+            before=before,
+        )
+
     def python(self, script: str) -> str:
-        result = self.run(sys.executable, "-c", script)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
+        return finished(self.fork(sys.executable, "-c", script), well=True)
 
     def materialize_command(
         self, select: str, config: dict[str, object] | Path | None = None
@@ -105,20 +113,11 @@ class Project:
             command += ["--config-json", json.dumps(config)]
         return command
 
-    def materialize(
-        self, select: str, config: dict[str, object] | Path | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        return self.run(*self.materialize_command(select, config))
-
     def succeed(self, select: str, config: dict[str, object] | Path | None = None) -> str:
-        result = self.materialize(select, config)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout + result.stderr
+        return finished(self.fork(*self.materialize_command(select, config)), well=True)
 
     def fail(self, select: str, config: dict[str, object] | Path | None = None) -> str:
-        result = self.materialize(select, config)
-        assert result.returncode != 0, result.stdout + result.stderr
-        return result.stdout + result.stderr
+        return finished(self.fork(*self.materialize_command(select, config)), well=False)
 
     def latest(self, asset: str) -> Path:
         pointer = json.loads((self.artifacts / asset / "latest.json").read_text())
@@ -130,6 +129,12 @@ class Project:
             for folder in sorted(self.artifacts.iterdir())
             if folder.is_dir()
         }
+
+
+def finished(run: Run, *, well: bool) -> str:
+    """Wait for a command; gives what it printed."""
+    assert (run.wait() == 0) is well, run.output
+    return run.output
 
 
 def shared_demo() -> Path:

@@ -1,11 +1,13 @@
-"""The graph as a user runs it: the real dagster command line, each command a fresh process."""
+"""The graph as a user runs it: the real dagster command line.
+
+A run that ends well, one that is refused and one that fails are processes of their own; those that
+differ from them by the graph alone are forked (`webcam_ml_tests/forking.py`).
+"""
 
 import json
 import os
 import shutil
 import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,7 +58,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 def finished(tmp_path_factory: pytest.TempPathFactory, data: str) -> Project:
     """A project in which the whole graph was materialized once."""
     project = Project(tmp_path_factory.mktemp("project"), data)
-    project.succeed(REPORTED, SMALL)
+    ran = project.run(*project.materialize_command(REPORTED, SMALL))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
     return project
 
 
@@ -114,7 +117,9 @@ def test_lineage_names_everything_that_a_model_was_made_from(finished: Project) 
 
 
 def test_a_misspelt_asset_gets_a_sentence_with_the_nearest_name(finished: Project) -> None:
-    said = finished.fail("labls_raw")
+    ran = finished.run(*finished.materialize_command("labls_raw"))
+    assert (ran.returncode, ran.stdout) == (1, "")
+    said = ran.stderr
     assert "Traceback" not in said
     assert said.startswith("nothing was run: ")
     assert "did you mean" in said
@@ -239,20 +244,10 @@ def test_a_run_killed_in_its_middle_leaves_nothing_half_written(
     other = {
         "ops": {**SMALL["ops"], "labels_raw": {"config": {"label_source": "public_aggregate"}}}
     }
-    with subprocess.Popen(
-        project.materialize_command(REPORTED, other),
-        cwd=project.home,
-        env=project.env(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while project.versions()["manifest_full"] == before["manifest_full"]:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
+    run = project.fork(*project.materialize_command(REPORTED, other))
+    run.wait_until(lambda: project.versions()["manifest_full"] != before["manifest_full"])
+    run.kill()
+    assert run.wait() == -signal.SIGKILL, run.output
     project.succeed(REPORTED, other)
     for asset, versions in project.versions().items():
         assert set(before[asset]) <= set(versions)
@@ -306,7 +301,9 @@ def test_labels_of_one_class_stop_the_run_before_anything_is_stored(
         tmp_path / "dull.sqlite",
         "UPDATE webcam_snapshots SET calculated_rating = 2 WHERE calculated_rating IS NOT NULL",
     )
-    output = project.fail("labels_raw,manifest_full")
+    ran = project.run(*project.materialize_command("labels_raw,manifest_full"))
+    output = ran.stdout + ran.stderr
+    assert ran.returncode == 1, output
     assert "binary_threshold 4 leaves 0 of " in output
     assert "All of them are labelled 2 stars" in output
     assert project.versions()["manifest_full"] == before["manifest_full"]
@@ -426,22 +423,12 @@ def test_a_run_from_the_shell_holds_the_sensor_back_until_it_is_killed(
 ) -> None:
     project = Project(tmp_path, data)
     sensor = ("sensor", "preview", "label_growth_sensor", "-w", "workspace.yaml")
-    with subprocess.Popen(
-        project.materialize_command("*checkpoint", SMALL),
-        cwd=project.home,
-        env=project.env(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not list((project.artifacts / ".runs").glob("*.lock")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGSTOP)
-        assert "(assets, started) contains checkpoint" in project.run(DAGSTER, *sensor).stdout
-        os.killpg(process.pid, signal.SIGKILL)
+    run = project.fork(*project.materialize_command("*checkpoint", SMALL))
+    run.wait_until(lambda: bool(list((project.artifacts / ".runs").glob("*.lock"))))
+    os.kill(run.pid, signal.SIGSTOP)
+    assert "(assets, started) contains checkpoint" in project.run(DAGSTER, *sensor).stdout
+    run.kill()
+    assert run.wait() == -signal.SIGKILL, run.output
     assert "returning run requests for 1 run(s)" in project.run(DAGSTER, *sensor).stdout
 
 

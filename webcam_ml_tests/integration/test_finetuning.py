@@ -1,10 +1,7 @@
 """Fine-tuning on the real command line: killed in its middle, and on two devices."""
 
 import json
-import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +59,11 @@ def test_a_killed_run_goes_on_at_the_last_finished_epoch_and_ends_the_same(
     data: str, undisturbed: Project, tmp_path: Path
 ) -> None:
     project = Project(tmp_path, data)
-    with subprocess.Popen(
-        project.materialize_command("*checkpoint", config()),
-        cwd=project.home,
-        env=project.env(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        deadline = time.monotonic() + 240
-        while not list((project.folder / "cache" / "finetuning").glob("*/state.pt")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
+    run = project.fork(*project.materialize_command("*checkpoint", config()))
+    states = project.folder / "cache" / "finetuning"
+    run.wait_until(lambda: bool(list(states.glob("*/state.pt"))))
+    run.kill()
+    assert run.wait() == -signal.SIGKILL, run.output
     assert not (project.artifacts / "checkpoint" / "latest.json").exists()
 
     output = project.succeed("checkpoint", config())
