@@ -221,7 +221,7 @@ def test_a_second_run_decodes_nothing(cache, tmp_path, monkeypatch):
     def decode(*args, **kwargs):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("webcam_ml.dataset.images._index.decode_image_with_info", decode)
+    monkeypatch.setattr("webcam_ml.dataset.images._reader.decode_image_with_info", decode)
     assert build(paths, cache).frame.equals(first.frame)
 
 

@@ -1,8 +1,9 @@
 from ._array_cache import ArrayCache, ImageArray, work_ahead
-from ._cache import DamagedImageError, ImageCache
+from ._cache import DamagedImageError, ImageCache, ImageRecord
 from ._failure import ImageFetchError
 from ._fetch import fetch_bytes
 from ._index import ImageIndex, build_image_index
+from ._reader import ImageReader
 from ._settings import ImageSettings
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "ImageCache",
     "ImageFetchError",
     "ImageIndex",
+    "ImageReader",
+    "ImageRecord",
     "ImageSettings",
     "build_image_index",
     "fetch_bytes",

@@ -8,7 +8,6 @@ bytes.
 import hashlib
 import logging
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -20,21 +19,20 @@ from typing import Self
 import polars as pl
 
 from webcam_ml.contracts import IMAGE_INDEX_TABLE, Document
-from webcam_ml.dataset.images._cache import DamagedImageError, ImageCache, ImageRecord
+from webcam_ml.dataset.images._cache import ImageCache, ImageRecord
 from webcam_ml.dataset.images._failure import ImageFetchError
-from webcam_ml.dataset.images._fetch import Fetcher, require_driver, stamp_of
+from webcam_ml.dataset.images._fetch import require_driver
+from webcam_ml.dataset.images._reader import ImageReader
 from webcam_ml.dataset.images._settings import ImageSettings
 from webcam_ml.dataset.images._sources import (
-    LocalFile,
     StoredObject,
     parse_source,
     place_of,
     shown,
 )
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.limits import available_cores
 from webcam_ml.progress import track
-from webcam_ml.scoring import ImageError, decode_image_with_info
+from webcam_ml.scoring import ImageError
 
 logger = logging.getLogger(__name__)
 
@@ -190,91 +188,33 @@ class _Failure:
 _Outcome = _Success | _Failure
 
 
-class _Indexer:
-    """Brings one source after the other to its outcome; used by several threads at once."""
-
-    def __init__(self, cache: ImageCache, settings: ImageSettings, fetcher: Fetcher) -> None:
-        self._cache = cache
-        self._settings = settings
-        self._fetcher = fetcher
-        # Decoding keeps a core busy, so more at once than cores would only cost memory.
-        self._decoders = threading.BoundedSemaphore(available_cores())
-
-    def outcome(self, text: str) -> _Outcome:
-        try:
-            source = parse_source(text)
-            path = source.path if isinstance(source, LocalFile) else None
-            # A relative path is the same source only in the same working folder.
-            key = text if path is None else str(path.absolute())
-            known = self._known(key, path)
-            if known is not None:
-                self._require_within_limits(known)
-                return _Success(known, fetched=False)
-            return _Success(self._fetch(text, key), fetched=True)
-        except (ImageFetchError, ImageError) as failure:
-            return _Failure(failure.reason, failure.detail)
-
-    def _known(self, key: str, path: Path | None) -> ImageRecord | None:
-        """Return what an earlier run found, if that still holds and the image is intact."""
-        record = self._cache.recall(key)
-        if record is None or (path is not None and record.stamp != stamp_of(path)):
-            return None
-        try:
-            self._cache.read(record.sha256)
-        except DamagedImageError as damage:
-            logger.warning("%s is fetched again: %s", shown(key), damage)
-            return None
-        return record
-
-    def _fetch(self, text: str, key: str) -> ImageRecord:
-        fetched = self._fetcher.fetch(text)
-        with self._decoders:
-            _, info = decode_image_with_info(fetched.content, max_pixels=self._settings.max_pixels)
-        record = ImageRecord(
-            sha256=self._cache.store(fetched.content),
-            bytes=len(fetched.content),
-            width=info.width,
-            height=info.height,
-            format=info.format,
-            stamp=fetched.stamp,
-        )
-        self._cache.remember(key, record)
-        return record
-
-    def _require_within_limits(self, record: ImageRecord) -> None:
-        """Fail as a fresh fetch would: the outcome may not depend on what is cached."""
-        if record.bytes > self._settings.max_bytes:
-            raise ImageFetchError(
-                "too_many_bytes",
-                f"{record.bytes:,} bytes; max_bytes is {self._settings.max_bytes:,}",
-            )
-        if record.width * record.height > self._settings.max_pixels:
-            raise ImageError(
-                "too_many_pixels",
-                f"{record.width}×{record.height}; max_pixels is {self._settings.max_pixels:,}",
-            )
-
-
 def _run(distinct: list[str], *, cache: ImageCache, settings: ImageSettings) -> dict[str, _Outcome]:
     outcomes: dict[str, _Outcome] = {}
     with (
-        Fetcher(settings) as fetcher,
+        ImageReader(cache, settings) as reader,
         ThreadPoolExecutor(settings.concurrency, thread_name_prefix="images") as pool,
     ):
-        indexer = _Indexer(cache, settings, fetcher)
         futures: dict[Future[_Outcome], str] = {}
         try:
             for text in _in_digest_order(distinct):
-                futures[pool.submit(indexer.outcome, text)] = text
+                futures[pool.submit(_outcome, reader, text)] = text
             for future in track(
                 as_completed(futures), total=len(futures), what="images", unit="images"
             ):
                 outcomes[futures[future]] = future.result()
         finally:
             # Nothing is left here unless something went wrong or someone pressed Ctrl-C.
-            fetcher.stop()
+            reader.stop()
             pool.shutdown(wait=False, cancel_futures=True)
     return outcomes
+
+
+def _outcome(reader: ImageReader, text: str) -> _Outcome:
+    try:
+        record, fetched = reader.record(text)
+    except (ImageFetchError, ImageError) as failure:
+        return _Failure(failure.reason, failure.detail)
+    return _Success(record, fetched=fetched)
 
 
 def _in_digest_order(distinct: list[str]) -> list[str]:

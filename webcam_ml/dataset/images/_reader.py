@@ -1,0 +1,112 @@
+"""From one source to its image in the cache: what is there and intact is not fetched again."""
+
+import logging
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from webcam_ml.dataset.images._cache import DamagedImageError, ImageCache, ImageRecord
+from webcam_ml.dataset.images._failure import ImageFetchError
+from webcam_ml.dataset.images._fetch import Fetcher, stamp_of
+from webcam_ml.dataset.images._settings import ImageSettings
+from webcam_ml.dataset.images._sources import LocalFile, parse_source, shown
+from webcam_ml.limits import available_cores
+from webcam_ml.scoring import ImageError, decode_image_with_info
+
+logger = logging.getLogger(__name__)
+
+
+class ImageReader:
+    """Brings one image after the other into a cache; safe to use from several threads, to be closed.
+
+    Args:
+        cache: Where images are kept.
+        settings: Limits and manners of fetching.
+    """
+
+    def __init__(self, cache: ImageCache, settings: ImageSettings) -> None:
+        self._cache = cache
+        self._settings = settings
+        self._fetcher = Fetcher(settings)
+        # Decoding keeps a core busy, so more at once than cores would only cost memory.
+        self._decoders = threading.BoundedSemaphore(available_cores())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._fetcher.__exit__(kind, fault, trace)
+
+    def stop(self) -> None:
+        """Let pending fetches end at their next failure instead of pausing and trying again."""
+        self._fetcher.stop()
+
+    def record(self, text: str) -> tuple[ImageRecord, bool]:
+        """Bring the image of a source into the cache.
+
+        Args:
+            text: Path or URL.
+
+        Returns:
+            What the source holds, and whether it was fetched for that.
+
+        Raises:
+            ImageFetchError: The image cannot be had.
+            ImageError: It is no usable image.
+            WebcamMLError: The driver for the URL is not installed, or the cache cannot be written.
+        """
+        source = parse_source(text)
+        path = source.path if isinstance(source, LocalFile) else None
+        # A relative path is the same source only in the same working folder.
+        key = text if path is None else str(path.absolute())
+        known = self._known(key, path)
+        if known is not None:
+            self._require_within_limits(known)
+            return known, False
+        return self._fetch(text, key), True
+
+    def _known(self, key: str, path: Path | None) -> ImageRecord | None:
+        """Return what an earlier run found, if that still holds and the image is intact."""
+        record = self._cache.recall(key)
+        if record is None or (path is not None and record.stamp != stamp_of(path)):
+            return None
+        try:
+            self._cache.read(record.sha256)
+        except DamagedImageError as damage:
+            logger.warning("%s is fetched again: %s", shown(key), damage)
+            return None
+        return record
+
+    def _fetch(self, text: str, key: str) -> ImageRecord:
+        fetched = self._fetcher.fetch(text)
+        with self._decoders:
+            _, info = decode_image_with_info(fetched.content, max_pixels=self._settings.max_pixels)
+        record = ImageRecord(
+            sha256=self._cache.store(fetched.content),
+            bytes=len(fetched.content),
+            width=info.width,
+            height=info.height,
+            format=info.format,
+            stamp=fetched.stamp,
+        )
+        self._cache.remember(key, record)
+        return record
+
+    def _require_within_limits(self, record: ImageRecord) -> None:
+        """Fail as a fresh fetch would: the outcome may not depend on what is cached."""
+        if record.bytes > self._settings.max_bytes:
+            raise ImageFetchError(
+                "too_many_bytes",
+                f"{record.bytes:,} bytes; max_bytes is {self._settings.max_bytes:,}",
+            )
+        if record.width * record.height > self._settings.max_pixels:
+            raise ImageError(
+                "too_many_pixels",
+                f"{record.width}×{record.height}; max_pixels is {self._settings.max_pixels:,}",
+            )
