@@ -11,6 +11,7 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.foreign import add_evaluate_command
 from webcam_ml.live import add_release_commands
 from webcam_ml.project import add_init_command
+from webcam_ml.review import add_review_commands
 from webcam_ml.scoring import add_score_command
 from webcam_ml.summary import add_summary_command
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_summary_command(subparsers)
     add_evaluate_command(subparsers)
     add_release_commands(subparsers)
+    add_review_commands(subparsers)
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO if options.verbose else logging.WARNING,

@@ -170,19 +170,20 @@ WRITE_ADVICE: Mapping[str, str] = {
         "The table numbers its rows by a sequence of its own: grant the user of the URL USAGE on it."
     ),
     "permission denied": (
-        "Grant the user of the URL SELECT, INSERT and UPDATE on snapshot_ai_inferences."
+        "Grant the user of the URL what writing there needs: deploy/postgres/label_recorder.sql for "
+        "scores, deploy/postgres/label_rater.sql for votes."
     ),
     ROW_SECURITY: (
-        "A policy of snapshot_ai_inferences keeps the user of the URL from writing: CREATE POLICY … FOR "
-        "ALL TO that user, or ALTER ROLE … BYPASSRLS."
+        "A policy of that table keeps the user of the URL from writing: CREATE POLICY … FOR ALL TO that "
+        "user, or ALTER ROLE … BYPASSRLS."
     ),
     READ_ONLY: "Make the file and its folder writable.",
     "read-only transaction": f"{ENVIRONMENT_VARIABLE} names a read-only copy: name the original.",
     "foreign key": SNAPSHOT_DELETED,
     "FOREIGN KEY": SNAPSHOT_DELETED,
     "ON CONFLICT": (
-        "The table needs UNIQUE (snapshot_id, model_version), by which a second recording finds the "
-        "first."
+        "The table lacks the UNIQUE by which a second writing finds the first: (snapshot_id, "
+        "model_version) of scores, (snapshot_id, user_session_id) of votes, (source, image_id) of gold."
     ),
     "malformed": READ_ADVICE["malformed"],
     "database is locked": LOCKED,

@@ -1,7 +1,7 @@
 """The table of model scores, snapshot_ai_inferences: what the application recorded, and recording.
 
-The only table that this project ever writes. What the scores are compared with belongs in
-`disagreement`.
+The only table that the graph ever writes; votes are written by `review`. What the scores are
+compared with belongs in `disagreement`.
 """
 
 import math
