@@ -13,7 +13,7 @@ PORT ?= 3000
 ALL := dagster asset materialize -m webcam_ml.definitions --select '*'
 
 .DEFAULT_GOAL := help
-.PHONY: help install programs demo demo-data dev test faults lint bench
+.PHONY: help install programs demo demo-data dev test deployed faults lint bench
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -78,6 +78,10 @@ dev: install ## The Dagster web page on PORT (3000); on the demo data unless DAT
 test: install programs ## Run the tests; what the browser saw is in test-results/screenshots
 	WEBCAM_ML_SCREENSHOTS="$${WEBCAM_ML_SCREENSHOTS:-$(CURDIR)/test-results/screenshots}" \
 		OMP_NUM_THREADS=1 pytest -n auto --dist loadfile --no-loadscope-reorder
+
+deployed: install programs ## Run the tests of a server, of the page in a browser and of the installed wheel
+	WEBCAM_ML_SCREENSHOTS="$${WEBCAM_ML_SCREENSHOTS:-$(CURDIR)/test-results/screenshots}" \
+		OMP_NUM_THREADS=1 pytest -n auto --dist loadfile -m 'deployed and not slow'
 
 faults: install programs ## Break things, also what takes minutes: kills, full disks, restarts
 	pytest -m faults webcam_ml_tests/faults

@@ -19,6 +19,8 @@ from webcam_ml_tests.integration.server import Run, Server, Tick, wait_for
 from webcam_ml_tests.label_schema import create_schema
 from webcam_ml_tests.postgres import PostgresServer, running_server
 
+pytestmark = pytest.mark.deployed
+
 # A network and a size at which the drawn webcams can be told apart, and no larger.
 RETRAIN = {
     "ops": {

@@ -27,6 +27,8 @@ from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.checks import CHECKS
 from webcam_ml_tests.integration.project import REPOSITORY, Project, shared_demo
 
+pytestmark = pytest.mark.deployed
+
 # Pages and runs take their time on a busy machine.
 MINUTE = 60_000
 RUN = 20 * MINUTE

@@ -79,6 +79,7 @@ def test_the_wheel_has_the_configs_and_no_tests(wheel: Path) -> None:
     assert f"webcam_ml-{webcam_ml.__version__}-" in wheel.name
 
 
+@pytest.mark.deployed
 def test_from_the_wheel_to_a_live_model(bin_folder: Path, tmp_path: Path) -> None:
     """What the README of a project says, in the order in which it says it."""
     project = tmp_path / "project"
