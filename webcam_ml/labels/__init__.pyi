@@ -1,4 +1,5 @@
 from ._database import DEMO_MARK, LabelDatabase, LabelDatabaseError
+from ._dated_votes import read_dated_votes
 from ._enough import TooFewLabelsError
 from ._growth import (
     MAX_ATTEMPTS,
@@ -44,6 +45,7 @@ __all__ = [
     "count_inferences",
     "decide",
     "label_growth",
+    "read_dated_votes",
     "read_inferences",
     "read_label_values",
     "read_labels",
