@@ -169,6 +169,7 @@ RELABEL_QUEUE_TABLE = Table(
         Column("expected_correction", pl.Float64),
         Column("abs_diff", pl.Float64),
         Column("priority", pl.Float64),
+        Column("asked_again_because", pl.String, needed=False),
         IMAGE,
     ),
     made_by="disagreement_report",

@@ -1,3 +1,4 @@
+from ._asked_before import AskedBefore
 from ._collect import report_disagreement
 from ._document import DisagreementDocument, ReportRow
 from ._files import GALLERY_FILE, QUEUE_FILE
@@ -15,6 +16,7 @@ __all__ = [
     "GALLERY_FILE",
     "QUEUE_FILE",
     "REPORT_TABLE",
+    "AskedBefore",
     "DisagreementDocument",
     "DisagreementReport",
     "DisagreementSettings",

@@ -9,6 +9,7 @@ import polars as pl
 from webcam_ml.contracts import PEOPLE
 from webcam_ml.dataset import Manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
+from webcam_ml.disagreement._asked_before import asked_before
 from webcam_ml.disagreement._predictions import (
     candidate_predictions,
     recorded_predictions,
@@ -51,7 +52,8 @@ def report_disagreement(
         image_index: Their pictures.
         settings: Which predictions, length and order of the report.
         store: Where the live model and older ones are.
-        database: Opens the label database; called only if it is read or written.
+        database: Opens the label database; called only if it is written, or read for what was recorded or
+            for what was rated again since an earlier report asked.
         images: Where the pictures are.
         cache: Root of the caches.
 
@@ -89,6 +91,13 @@ def report_disagreement(
         left_out=predictions.left_out,
         thumbnail=images.decode,
         settings=settings,
+        asked=asked_before(
+            labelled["snapshot_id"],
+            model_version=predictions.meta.model_version,
+            origin=onnx_model.lineage.database or {},
+            store=store,
+            database=lambda: _database_of(onnx_model, database),
+        ),
     )
     if settings.record_inferences:
         rows, gone = without_gone_pictures(pictured.frame, images)

@@ -8,11 +8,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from webcam_ml.contracts import TargetType
+from webcam_ml.contracts import Document, TargetType
+from webcam_ml.disagreement._files import REPORT_FILE
 from webcam_ml.disagreement._settings import Ranking
 from webcam_ml.metrics import Interval
 
 SCHEMA_VERSION: Literal[1] = 1
+DOCUMENT = Document(REPORT_FILE, made_by="disagreement_report", schema_version=SCHEMA_VERSION)
 
 WHAT_SIGNED_DIFF_MEANS = "ai_rating − human_rating: positive where the model is higher than people"
 
@@ -24,12 +26,17 @@ class _Part(BaseModel):
 
 
 class Counts(_Part):
-    """How many rows were compared and listed, and how many could not be."""
+    """How many rows were compared and listed, and how many could not be.
+
+    `rated_again` counts labels that an earlier report asked for and that were rated since: they are
+    not queued once more. Reports from before 0.2 did not look at that.
+    """
 
     compared: int
     webcams: int
     listed: int
     queued: int
+    rated_again: int = 0
     pictures_missing: int
     prediction_kinds: dict[str, int]
     left_out: dict[str, int]

@@ -8,8 +8,10 @@ from typing import Self
 
 import polars as pl
 
-from webcam_ml.contracts import RELABEL_QUEUE_TABLE, Document, TargetType, target_of
+from webcam_ml.contracts import RELABEL_QUEUE_TABLE, TargetType, target_of
+from webcam_ml.disagreement._asked_before import AskedBefore
 from webcam_ml.disagreement._document import (
+    DOCUMENT,
     SCHEMA_VERSION,
     WHAT_SIGNED_DIFF_MEANS,
     Counts,
@@ -19,20 +21,18 @@ from webcam_ml.disagreement._document import (
     RankingMeta,
     ReportRow,
 )
-from webcam_ml.disagreement._files import GALLERY_FILE, QUEUE_FILE, REPORT_FILE, TABLE_FILE
-from webcam_ml.disagreement._gallery import LARGEST_GALLERY, render_gallery
+from webcam_ml.disagreement._files import GALLERY_FILE, QUEUE_FILE, TABLE_FILE
+from webcam_ml.disagreement._gallery import LARGEST_GALLERY, gallery_rows, render_gallery
 from webcam_ml.disagreement._ranking import RatingGivenScore
 from webcam_ml.disagreement._rows import checked_rows, with_differences
 from webcam_ml.disagreement._settings import DisagreementSettings
 from webcam_ml.disagreement._summary import CONFIDENCE, INTERVAL_METHOD, summarise
 from webcam_ml.disagreement._tables import relabel_queue, report_csv
-from webcam_ml.disagreement._thumbnails import RgbArray, thumbnail_jpeg
+from webcam_ml.disagreement._thumbnails import RgbArray, thumbnail_bytes, thumbnail_jpeg
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.progress import track
 
 logger = logging.getLogger(__name__)
-
-DOCUMENT = Document(REPORT_FILE, made_by="disagreement_report", schema_version=SCHEMA_VERSION)
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ def build_disagreement_report(
     left_out: Mapping[str, int],
     thumbnail: Callable[[str], RgbArray],
     settings: DisagreementSettings,
+    asked: AskedBefore | None = None,
 ) -> DisagreementReport:
     """Compare people's ratings with the model's, and list the labels most worth a second look.
 
@@ -100,13 +101,14 @@ def build_disagreement_report(
         thumbnail: From a sha256 to the picture, [height, width, 3] uint8 RGB. A `WebcamMLError`
             from it shows the row without a picture.
         settings: Length and order of the list, and how summaries are measured.
+        asked: What earlier reports asked to be rated again; nothing if None.
 
     Raises:
         WebcamMLError: There is no row, or ratings or scores are off their scale.
         ValueError: The rows break the contract above, or a train row is predicted in-sample.
     """
-    asked = target_of(target_type)
-    if not asked.has_classes and decision_threshold is not None:
+    target, asked = target_of(target_type), asked or AskedBefore()
+    if not target.has_classes and decision_threshold is not None:
         raise ValueError(f"a {target_type} model decides nothing, so it has no decision_threshold")
     frame = with_differences(checked_rows(rows, left_out=left_out))
     model = RatingGivenScore.fit(frame)
@@ -122,21 +124,29 @@ def build_disagreement_report(
     )
     # Equal ranks are common (votes are whole stars), hence the order among them.
     ranked = frame.sort(settings.ranking, "abs_diff", "snapshot_id", descending=[True, True, False])
+    ranked = ranked.with_row_index("rank", offset=1)
     worst = _report_rows(ranked.head(settings.limit), model_version)
-    queue = relabel_queue(ranked, by=settings.ranking, limit=settings.limit)
-    pictures = dict(_pictures(worst[:LARGEST_GALLERY], thumbnail))
+    queue = relabel_queue(
+        ranked, by=settings.ranking, limit=min(settings.limit, LARGEST_GALLERY), asked=asked
+    )
+    queued = _report_rows(
+        queue.select("snapshot_id").join(ranked, on="snapshot_id", maintain_order="left"),
+        model_version,
+    )
+    pictures = dict(_pictures(gallery_rows(worst, queued), thumbnail))
     summary = summarise(frame, settings)
     document = DisagreementDocument(
         schema_version=SCHEMA_VERSION,
         model_version=model_version,
         target_type=target_type,
-        ai_rating_meaning=asked.words.ai_rating_in_reports,
+        ai_rating_meaning=target.words.ai_rating_in_reports,
         signed_diff_meaning=WHAT_SIGNED_DIFF_MEANS,
         counts=Counts(
             compared=frame.height,
             webcams=frame["webcam_id"].n_unique(),
             listed=len(worst),
             queued=queue.height,
+            rated_again=frame.filter(pl.col("snapshot_id").is_in(list(asked.answered))).height,
             pictures_missing=frame["sha256"].null_count(),
             prediction_kinds=dict(sorted(frame["prediction_kind"].value_counts().iter_rows())),
             left_out=dict(sorted(left_out.items())),
@@ -158,14 +168,15 @@ def build_disagreement_report(
         summary=summary,
         worst=worst,
     )
-    return DisagreementReport(document, queue, render_gallery(document, pictures))
+    gallery = render_gallery(document, queued=queued, asked=asked, pictures=pictures)
+    return DisagreementReport(document, queue, gallery)
 
 
 def _report_rows(ranked: pl.DataFrame, model_version: str) -> list[ReportRow]:
-    fields = [name for name in ReportRow.model_fields if name not in ("rank", "model_version")]
+    fields = [name for name in ReportRow.model_fields if name != "model_version"]
     return [
-        ReportRow(rank=rank, model_version=model_version, **row)
-        for rank, row in enumerate(ranked.select(fields).iter_rows(named=True), start=1)
+        ReportRow(model_version=model_version, **row)
+        for row in ranked.select(fields).iter_rows(named=True)
     ]
 
 
@@ -173,11 +184,12 @@ def _pictures(
     rows: list[ReportRow], thumbnail: Callable[[str], RgbArray]
 ) -> Iterator[tuple[int, bytes]]:
     """Encode the pictures that are there, one after the other, by snapshot_id."""
+    max_bytes = thumbnail_bytes(len(rows))
     for row in track(rows, total=len(rows), what="thumbnails", unit="pictures"):
         if row.sha256 is None:
             continue
         try:
-            yield row.snapshot_id, thumbnail_jpeg(thumbnail(row.sha256))
+            yield row.snapshot_id, thumbnail_jpeg(thumbnail(row.sha256), max_bytes=max_bytes)
         except WebcamMLError as error:
             logger.warning("snapshot %d is shown without its picture: %s", row.snapshot_id, error)
 

@@ -21,7 +21,7 @@ class DisagreementSettings(Settings):
         ge=1,
         le=LARGEST_LIMIT,
         description="How many rows the report lists, worst first; summaries count all rows whatever "
-        "it is",
+        "it is. The relabel queue has as many, and at most 500",
     )
     ranking: Ranking = Field(
         default="expected_correction",

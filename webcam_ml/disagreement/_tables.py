@@ -5,28 +5,40 @@ import io
 import polars as pl
 
 from webcam_ml.contracts import RELABEL_QUEUE_TABLE, Column, Table
+from webcam_ml.disagreement._asked_before import AskedBefore
 from webcam_ml.disagreement._document import ReportRow
 
 
-def relabel_queue(ranked: pl.DataFrame, *, by: str, limit: int) -> pl.DataFrame:
+def relabel_queue(ranked: pl.DataFrame, *, by: str, limit: int, asked: AskedBefore) -> pl.DataFrame:
     """Order the labels to rate again so that no single camera fills the beginning.
 
     Frames of one camera resemble each other and so do their errors: the second row of one counts
     half of its value in the column ``by``, the third a third, and so on. Rows without a picture
-    cannot be rated again and are left out, as are those whose value is 0.
+    cannot be rated again and are left out, as are those whose value is 0 and those that an earlier
+    report asked for and somebody has rated again since.
 
     Args:
         ranked: All compared rows, worst first, with the column ``by``.
         by: What worst means.
         limit: How many rows at most.
+        asked: What earlier reports asked for.
 
     Returns:
         The columns of `RELABEL_QUEUE_TABLE`, in order.
     """
     earlier = pl.col("snapshot_id").cum_count().over("camera_id")
     return (
-        ranked.filter(pl.col("sha256").is_not_null() & (pl.col(by) > 0))
-        .with_columns(priority=(pl.col(by) / earlier).round(6))
+        ranked.filter(
+            pl.col("sha256").is_not_null(),
+            pl.col(by) > 0,
+            ~pl.col("snapshot_id").is_in(list(asked.answered)),
+        )
+        .with_columns(
+            priority=(pl.col(by) / earlier).round(6),
+            asked_again_because=pl.col("snapshot_id").replace_strict(
+                asked.asked_again, default=None, return_dtype=pl.String
+            ),
+        )
         .sort("priority", descending=True, maintain_order=True)
         .head(limit)
         .with_row_index("position", offset=1)

@@ -9,10 +9,17 @@ from PIL import Image
 
 RgbArray: TypeAlias = NDArray[np.uint8]
 
-# As text in the page (base64, 4/3) 200 pictures of this size take 4.0 MB; the cards' words come on top.
-LARGEST_THUMBNAIL_BYTES = 15_000
+# As text in the page (base64, 4/3) they take 4.0 MB; the cards' words come on top.
+ALL_THUMBNAIL_BYTES = 3_000_000
+LARGEST_THUMBNAIL_BYTES, SMALLEST_THUMBNAIL_BYTES = 15_000, 6_000
 THUMBNAIL_SIDE = 400
 _QUALITIES = (84, 78, 72, 64, 56, 48)
+
+
+def thumbnail_bytes(pictures: int) -> int:
+    """Say how large one of so many pictures in a page may be."""
+    share = ALL_THUMBNAIL_BYTES // max(pictures, 1)
+    return max(SMALLEST_THUMBNAIL_BYTES, min(LARGEST_THUMBNAIL_BYTES, share))
 
 
 def thumbnail_jpeg(

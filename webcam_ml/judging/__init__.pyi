@@ -1,5 +1,5 @@
 from ._beside_live import pair_within_margin
-from ._changes import from_demo
+from ._changes import from_demo, training_facts
 from ._compare import ComparisonResult, compare_with_champion
 from ._evidence import (
     ASSET,
@@ -52,4 +52,5 @@ __all__ = [
     "judge",
     "measure_pair",
     "pair_within_margin",
+    "training_facts",
 ]

@@ -13,7 +13,7 @@ from ._promotion import (
 )
 from ._prune import Pruned, prune
 from ._requirements import PromotionRefused
-from ._stored import stored_models
+from ._stored import stored_models, stored_versions
 from ._verify import Problem, verify
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "read_refusals",
     "rollback",
     "stored_models",
+    "stored_versions",
     "verify",
     "were_live",
 ]

@@ -242,6 +242,7 @@ def onnx_model(
     group_name=REVIEW,
     owners=OWNERS,
     kinds={"html", "json"},
+    tags=READS_DATABASE,
     config_schema=config_schema(DisagreementSettings),
 )
 @failing_with_a_sentence

@@ -6,13 +6,16 @@ Screenshots go to the folder named by ``WEBCAM_ML_SCREENSHOTS``, or to pytest's 
 import os
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from webcam_ml_tests.disagreement.compared_rows import build, compared_rows
+from webcam_ml.contracts import RELABEL_QUEUE_TABLE
+from webcam_ml.disagreement import AskedBefore, DisagreementSettings
+from webcam_ml_tests.disagreement.compared_rows import QUICK, build, compared_rows
 
 HOSTILE = {
     10: "<script>document.title='pwned'</script>",
@@ -77,7 +80,7 @@ def complaints() -> list[str]:
 def open_page(browser: Browser, gallery: Path, complaints: list[str]):
     contexts: list[BrowserContext] = []
 
-    def opened(viewport=DESKTOP, **options) -> Page:
+    def opened(file=gallery, address="", viewport=DESKTOP, **options) -> Page:
         context = browser.new_context(viewport=viewport, **options)
         contexts.append(context)
         page = context.new_page()
@@ -87,12 +90,12 @@ def open_page(browser: Browser, gallery: Path, complaints: list[str]):
         page.on(
             "request",
             lambda request: (
-                request.url == gallery.as_uri()
+                request.url.partition("#")[0] == file.as_uri()
                 or request.url.startswith("data:")
                 or complaints.append(f"request: {request.url}")
             ),
         )
-        page.goto(gallery.as_uri())
+        page.goto(f"{file.as_uri()}{address}")
         return page
 
     yield opened
@@ -173,16 +176,16 @@ def test_filters_combine_and_reset_brings_everything_back(page):
 def test_search_finds_titles_in_any_case_and_script(page):
     found = {"شروق": 1, "HAFENBLICK sehr": 1, "<script>": 1, '"><img': 1, "no such webcam": 0}
     for typed, count in found.items():
-        page.get_by_label("Webcam", exact=True).fill(typed)
+        page.get_by_label("Webcam or #snapshot").fill(typed)
         assert len(shown(page)) == count
         assert page.get_by_text("No picture matches").is_visible() == (count == 0)
 
 
 def test_search_finds_webcams_by_number_and_an_empty_result_leads_back(page):
     first = shown(page)[0]["webcam"]
-    page.get_by_label("Webcam", exact=True).fill(first)
+    page.get_by_label("Webcam or #snapshot").fill(first)
     assert {card["webcam"] for card in shown(page)} == {first}
-    page.get_by_label("Webcam", exact=True).fill("nothing")
+    page.get_by_label("Webcam or #snapshot").fill("nothing")
     page.get_by_role("button", name="Show all").click()
     expect(page.get_by_role("status")).to_have_text(f"{N} pictures")
 
@@ -212,8 +215,8 @@ def test_newest_first_puts_pictures_without_a_date_last(page):
 
 def test_the_whole_page_works_from_the_keyboard(page):
     page.keyboard.press("/")
-    expect(page.get_by_label("Webcam", exact=True)).to_be_focused()
-    for _ in range(6):
+    expect(page.get_by_label("Webcam or #snapshot")).to_be_focused()
+    for _ in range(8):
         page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     assert focused_rank(page) == "1"
@@ -243,6 +246,8 @@ def test_the_whole_page_works_from_the_keyboard(page):
     expect(details).to_be_hidden()
     assert focused_rank(page) == str(N - 2)
 
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "permalink"
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "source"
     page.keyboard.press("Tab")
@@ -278,9 +283,9 @@ def test_hostile_text_neither_runs_nor_breaks_out(page, screenshots):
         shown_title = card.locator(".title bdi").first.text_content()
         assert shown_title == (title if len(title) <= 200 else f"{title[:200]}…")
     card = page.locator(".card", has=page.get_by_text("javascript:document.title", exact=False))
-    assert card.get_by_role("link").count() == 0
+    assert card.locator(".source").count() == 0
 
-    page.get_by_label("Webcam", exact=True).fill("<script>")
+    page.get_by_label("Webcam or #snapshot").fill("<script>")
     page.locator(".card:visible .open").click()
     expect(page.locator("#details-title")).to_have_text(HOSTILE[10])
     assert "pwned" not in page.title()
@@ -314,7 +319,7 @@ def test_without_javascript_every_card_is_there_to_read(open_page):
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(open_page, screenshots):
-    page = open_page(PHONE, is_mobile=True, has_touch=True, device_scale_factor=2)
+    page = open_page(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     page.screenshot(path=screenshots / "phone.png")
 
@@ -332,6 +337,152 @@ def test_a_phone_shows_it_without_scrolling_sideways(open_page, screenshots):
     page.get_by_role("button", name="Close").tap()
     page.locator("details.summary summary").tap()
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+# --- the queue, what was answered, addresses ------------------------------------------------------
+
+ANSWERED = {335: datetime(2026, 3, 4, tzinfo=UTC)}
+ASKED_AGAIN = {396: "another rater disagrees"}
+
+
+@pytest.fixture(scope="module")
+def queued(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report whose queue reaches beyond its list; 335 and 396 lead an unasked queue."""
+    folder = tmp_path_factory.mktemp("queued")
+    build(
+        compared_rows(400, seed=11),
+        settings=DisagreementSettings(limit=30, **QUICK),
+        asked=AskedBefore(ANSWERED, ASKED_AGAIN),
+    ).save(folder)
+    return folder
+
+
+def queue_of(folder: Path) -> list[str]:
+    rows = RELABEL_QUEUE_TABLE.read(folder / "relabel_queue.csv", "snapshot_id")
+    return [str(snapshot) for snapshot in rows["snapshot_id"]]
+
+
+def test_every_row_of_the_queue_can_be_opened_in_the_order_of_the_queue(open_page, queued):
+    page = open_page(queued / "gallery.html")
+    expect(page.locator("code")).to_have_text("webcam-ml review --relabel")
+    listed = {card["snapshot"] for card in shown(page)}
+    page.get_by_role("link", name="show it").click()
+    wanted = queue_of(queued)
+    assert len(wanted) == 30
+    assert not set(wanted) <= listed, "the queue should reach beyond the list, or nothing is shown"
+    assert [card["snapshot"] for card in shown(page)] == wanted
+    page.locator(".card:visible .open").first.click()
+    opened = []
+    for _ in wanted:
+        opened.append(page.locator("#details-content .permalink").inner_text().split("#")[1])
+        page.keyboard.press("ArrowRight")
+    assert opened == wanted
+    ranks = page.locator(".card:visible .rank").all_inner_texts()
+    assert ranks == [str(place) for place in range(1, 31)]
+
+
+def test_what_was_rated_again_is_marked_and_not_queued(open_page, queued):
+    page = open_page(queued / "gallery.html")
+    expect(page.get_by_text("1 label was rated again since")).to_be_visible()
+    assert not set(queue_of(queued)) & {str(snapshot) for snapshot in ANSWERED}
+    page.get_by_label("Show", exact=True).select_option("answered")
+    assert [card["snapshot"] for card in shown(page)] == ["335"]
+    expect(page.locator(".card:visible .asked")).to_have_text("Rated again on 2026-03-04")
+    expect(page.locator("[id='396'] .asked")).to_have_text("Asked again: another rater disagrees")
+
+
+def address(page: Page) -> str:
+    page.wait_for_timeout(400)  # it is noted when typing stops
+    return page.url.partition("#")[2]
+
+
+def test_a_number_sign_finds_a_snapshot_whatever_else_is_chosen(open_page, queued):
+    page = open_page(queued / "gallery.html")
+    page.get_by_label("Phase").select_option("sunset")
+    search = page.get_by_label("Webcam or #snapshot")
+    everywhere = page.locator(".card").evaluate_all("all => all.map(one => one.dataset.snapshot)")
+    for snapshot in (everywhere[0], everywhere[-1]):
+        search.fill(f"#{snapshot}")
+        assert [card["snapshot"] for card in shown(page)] == [snapshot]
+        expect(page.get_by_role("status")).to_have_text(f"Snapshot {snapshot} is on this page")
+    search.fill("#9999999")
+    expect(page.get_by_role("status")).to_have_text("Snapshot 9999999 is not on this page")
+
+
+def test_each_card_has_a_link_that_opens_it(open_page, queued):
+    everything = open_page(queued / "gallery.html")
+    only_queued = next(
+        one
+        for one in queue_of(queued)
+        if one not in {card["snapshot"] for card in shown(everything)}
+    )
+    for snapshot in ("335", only_queued):
+        card = everything.locator(f"[id='{snapshot}']")
+        link = card.locator(".permalink")
+        assert (
+            link.evaluate("link => link.href") == f"{(queued / 'gallery.html').as_uri()}#{snapshot}"
+        )
+        page = open_page(queued / "gallery.html", f"#{snapshot}")
+        expect(page.get_by_role("dialog")).to_contain_text(f"#{snapshot}")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(open_page(queued / "gallery.html", "#31415926").get_by_role("status")).to_have_text(
+        "Snapshot 31415926 is not on this page"
+    )
+
+
+def test_what_is_chosen_stands_in_the_address_and_comes_back(open_page, queued):
+    page = open_page(queued / "gallery.html")
+    assert address(page) == ""
+    page.get_by_label("Show", exact=True).select_option("queue")
+    page.get_by_label("Difference", exact=True).select_option("model_low")
+    page.get_by_label("Sort by").select_option("oldest")
+    page.get_by_label("Webcam or #snapshot").fill("camera 1")
+    kept = address(page)
+    again = open_page(queued / "gallery.html", f"#{kept}")
+    assert shown(again) == shown(page) != []
+    page.locator(".card:visible .open").nth(1).click()
+    opened = page.locator("#details-content .permalink").inner_text()
+    sent = open_page(queued / "gallery.html", f"#{address(page)}")
+    expect(sent.locator("#details-content .permalink")).to_have_text(opened)
+    assert shown(sent) == shown(page)
+    page.keyboard.press("Escape")
+    assert address(page) == kept
+    page.get_by_role("button", name="Reset").click()
+    expect(page.get_by_role("status")).to_have_text("30 pictures")
+    assert address(page) == ""
+
+
+def test_an_address_that_makes_no_sense_shows_the_page_as_it_is(open_page, queued):
+    page = open_page(queued / "gallery.html", "#list=nothing&sort=<b>&phase=%ZZ&snapshot=x")
+    assert len(shown(page)) in (0, 30)
+    page.get_by_role("button", name="Reset").click()
+    assert len(shown(page)) == 30
+
+
+def test_blind_hides_both_ratings_and_all_that_tells_them(open_page, queued, screenshots):
+    page = open_page(queued / "gallery.html")
+    page.get_by_label("Show", exact=True).select_option("queue")
+    page.get_by_label("Difference", exact=True).select_option("model_low")
+    page.get_by_label("Sort by").select_option("people-high")
+    page.get_by_label("Hide both ratings").check()
+    assert len(shown(page)) == 30, "the filter by direction would tell who is higher"
+    assert [card["snapshot"] for card in shown(page)] == queue_of(queued)
+    expect(page.get_by_label("Difference", exact=True)).to_be_disabled()
+    page.screenshot(path=screenshots / "blind.png")
+    page.locator(".card:visible .open").first.click()
+    page.screenshot(path=screenshots / "blind_details.png")
+    for telling in (".badge", ".scale", ".ratings", ".told", ".legend"):
+        assert page.locator(f"{telling}:visible").count() == 0
+    seen = (
+        page.locator(".card:visible").first.aria_snapshot() + page.locator("dialog").aria_snapshot()
+    )
+    for word in ("People", "Model", "Similar", "May move", "%", "★"):
+        assert word not in seen
+    assert "blind=on" in address(page)
+    page.keyboard.press("Escape")
+    page.get_by_label("Hide both ratings").uncheck()
+    expect(page.locator(".card:visible .ratings").first).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,7 +1,7 @@
 """Which prediction stands beside which rating: real models, a real store, a real label database."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +11,15 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from webcam_ml.contracts import target_of
-from webcam_ml.dataset import Manifest, TargetConfig, build_manifest
+from webcam_ml.dataset import build_manifest
 from webcam_ml.dataset.duplicates import DuplicateWebcams
-from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
+from webcam_ml.dataset.images import ImageCache, ImageSettings, build_image_index
 from webcam_ml.disagreement import (
-    DisagreementDocument,
-    DisagreementReport,
     DisagreementSettings,
     expected_correction,
     report_disagreement,
 )
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.export import score_pictures
 from webcam_ml.labels import (
     INFERENCE_SCHEMA,
     LabelDatabase,
@@ -32,101 +29,12 @@ from webcam_ml.labels import (
 )
 from webcam_ml.live import promote_override
 from webcam_ml.scoring import ModelError, Score
-from webcam_ml.store import ArtifactStore, StoredArtifact
-from webcam_ml.training import Checkpoint, fit_platt, fit_probe
+from webcam_ml.training import fit_platt, fit_probe
 from webcam_ml_tests.disagreement.compared_rows import QUICK, build, compared_rows
-from webcam_ml_tests.label_schema import Rows, create_schema, insert_rows, snapshot, webcam
-from webcam_ml_tests.live.models import Made, Works, make
-from webcam_ml_tests.world import make_labels, make_world
-
-ALL = 10_000
-
-
-@dataclass(frozen=True)
-class Graph:
-    """Two stored candidates, binary and regression, and the label database that they come from."""
-
-    made: dict[str, Made]
-    found: dict[str, dict[str, StoredArtifact]]
-    store: ArtifactStore
-    url: str
-
-    @property
-    def database(self) -> LabelDatabase:
-        return LabelDatabase(self.url)
-
-    def version(self, target: str = "binary") -> str:
-        return self.made[target].version
-
-    def report(self, target: str = "binary", *, url: str | None = None, **settings: object) -> (
-        DisagreementReport
-    ):  # fmt: skip
-        found = self.found[target]
-        world = self.made[target].world
-        return report_disagreement(
-            found["onnx_model"],
-            found["checkpoint"].load(Checkpoint),
-            found["manifest_full"].load(Manifest),
-            found["image_index"].load(ImageIndex),
-            settings=DisagreementSettings(limit=ALL, **QUICK, **settings),
-            store=self.store,
-            database=lambda: LabelDatabase(url or self.url),
-            images=world.images,
-            cache=world.cache,
-        )
-
-    def audit(self, target: str = "binary", **settings: object) -> DisagreementDocument:
-        return self.report(target, predictions="database", **settings).document
-
-    def execute(self, *statements: str) -> None:
-        engine = sa.create_engine(self.url)
-        with engine.begin() as connection:
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-        engine.dispose()
-
-    def rows(self, target: str = "binary") -> pl.DataFrame:
-        """Every labelled row with a picture, and the model file's own score of it."""
-        made = self.made[target]
-        frame = pl.concat([made.world.rows(split).frame for split in ("train", "val", "test")])
-        scores = score_pictures(
-            made.exported,
-            frame["sha256"].to_list(),
-            images=made.world.images,
-            cache=made.world.cache,
-        )
-        return frame.with_columns(pl.Series("own_score", scores)).sort("snapshot_id")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
-    folder = tmp_path_factory.mktemp("disagreement")
-    return {
-        "binary": make(make_world(folder)),
-        "regression": make(make_world(folder, target=TargetConfig(target_type="regression"))),
-    }
-
-
-@pytest.fixture
-def graph(made: dict[str, Made], tmp_path: Path) -> Graph:
-    url = f"sqlite:///{tmp_path}/labels.sqlite"
-    engine = sa.create_engine(url)
-    create_schema(engine)
-    labels = made["binary"].world.labels.frame
-    insert_rows(
-        engine,
-        Rows(
-            webcams=tuple(webcam(i) for i in labels["webcam_id"].unique().sort()),
-            snapshots=tuple(snapshot(*row) for row in labels["snapshot_id", "webcam_id"].rows()),
-        ),
-    )
-    engine.dispose()
-    store = ArtifactStore(tmp_path / "artifacts")
-    works = Works(store)
-    database = {**LabelDatabase(url).description, "demo": False}
-    return Graph(
-        made, {target: works.add(one, database) for target, one in made.items()}, store, url
-    )
+from webcam_ml_tests.disagreement.graph import ALL, Graph
+from webcam_ml_tests.label_schema import Rows, insert_rows, snapshot
+from webcam_ml_tests.live.models import Works
+from webcam_ml_tests.world import make_labels
 
 
 def closed() -> LabelDatabase:

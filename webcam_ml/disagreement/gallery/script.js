@@ -1,12 +1,12 @@
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
-  const list = document.querySelector(".cards");
-  const cards = [...list.children];
+  const places = document.querySelector(".cards");
+  const cards = [...places.children];
   const form = document.querySelector(".tools");
   const dialog = byId("details");
-  const controls = ["search", "direction", "origin", "phase", "sort"].map(byId);
-  const [search, direction, origin, phase, sort] = controls;
+  const controls = ["search", "list", "direction", "origin", "phase", "sort", "blind"].map(byId);
+  const [search, list, direction, origin, phase, sort, blind] = controls;
 
   const folded = (text) => text.normalize("NFKC").toLocaleLowerCase();
   const words = new Map(cards.map((card) => [
@@ -23,7 +23,7 @@
     return first < second ? -sign : first > second ? sign : 0;
   };
   const orders = {
-    rank: () => 0,
+    listed: (a, b) => (list.value === "queue" ? byPosition(a, b) : 0),
     difference: down(number("difference")),
     "people-high": down(number("people")),
     "people-low": up(number("people")),
@@ -33,10 +33,15 @@
       a.querySelector(".title").textContent, b.querySelector(".title").textContent),
   };
   const byRank = up(number("rank"));
+  const byPosition = up(number("position"));
+  const lists = { worst: "listed", queue: "position", answered: "answered" };
 
   let shown = cards;
 
-  const matches = (card) =>
+  // "#47" finds snapshot 47, whatever else is chosen.
+  const wanted = () => /^#(\d+)$/.exec(search.value.trim())?.[1];
+  const matches = (card) => wanted() ? card.dataset.snapshot === wanted() :
+    card.dataset[lists[list.value]] &&
     (!direction.value || card.dataset.direction === direction.value) &&
     (!origin.value || card.dataset.origin === origin.value) &&
     (!phase.value || card.dataset.phase === phase.value) &&
@@ -46,23 +51,83 @@
   const makeStop = (card) => {
     for (const other of cards) {
       const index = other === card ? 0 : -1;
-      for (const stop of other.querySelectorAll(".open, .source")) stop.tabIndex = index;
+      for (const stop of other.querySelectorAll(".open, .permalink, .source")) stop.tabIndex = index;
+    }
+  };
+
+  const hideRatings = () => {
+    document.body.classList.toggle("blind", blind.checked);
+    direction.disabled = blind.checked;
+    if (blind.checked) direction.value = "";
+    for (const option of sort.querySelectorAll(".telling")) option.disabled = blind.checked;
+    if (sort.selectedOptions[0].disabled) sort.value = "listed";
+    // What describes a button is read out even where it is not to be seen.
+    for (const card of cards) {
+      const button = card.querySelector(".open");
+      if (blind.checked) button.removeAttribute("aria-describedby");
+      else button.setAttribute("aria-describedby", card.querySelector(".ratings").id);
     }
   };
 
   const update = () => {
+    hideRatings();
     const order = orders[sort.value];
     cards.sort((a, b) => order(a, b) || byRank(a, b));
-    list.append(...cards);
+    places.append(...cards);
     shown = cards.filter((card) => {
       card.hidden = !matches(card);
+      const { position, rank } = card.dataset;
+      card.querySelector(".rank").textContent = list.value === "queue" ? position : rank;
       return !card.hidden;
     });
-    const all = cards.length.toLocaleString("en");
-    byId("status").textContent = shown.length === cards.length
+    const total = cards.filter((card) => card.dataset[lists[list.value]]).length;
+    const all = total.toLocaleString("en");
+    byId("status").textContent = wanted()
+      ? `Snapshot ${wanted()} is ${shown.length ? "" : "not "}on this page`
+      : shown.length === total
       ? `${all} pictures` : `${shown.length.toLocaleString("en")} of ${all} pictures`;
     document.querySelector(".empty").hidden = shown.length > 0;
     if (shown.length) makeStop(shown[0]);
+    note();
+  };
+
+  // What is chosen stands in the address, so that it can be kept and sent: #47, #list=queue&blind=on.
+  const chosen = (control) => control.type === "checkbox" ? (control.checked ? "on" : "") : control.value;
+  const usual = new Map(controls.map((control) => [control, chosen(control)]));
+  let noting;
+  const note = () => {
+    clearTimeout(noting);
+    // A browser may refuse an address for every letter that is typed.
+    noting = setTimeout(() => {
+      const parts = new URLSearchParams();
+      for (const control of controls) {
+        if (chosen(control) !== usual.get(control)) parts.set(control.id, chosen(control));
+      }
+      const open = dialog.open ? shown[Number(dialog.dataset.place)].dataset.snapshot : "";
+      if (open) parts.set("snapshot", open);
+      const only = [...parts].length === 1;
+      const text = only && (open || (search.value && wanted())) || parts.toString();
+      history.replaceState(null, "", text ? `#${text}` : location.href.split("#")[0]);
+    }, 200);
+  };
+  const read = () => {
+    const text = location.hash.slice(1);
+    const parts = new URLSearchParams(/^\d+$/.test(text) ? `snapshot=${text}` : text);
+    for (const control of controls) {
+      const value = parts.get(control.id) ?? usual.get(control);
+      if (control.type === "checkbox") control.checked = value === "on";
+      else control.value = value;
+      if (control.selectedIndex === -1) control.value = usual.get(control);
+    }
+    const snapshot = parts.get("snapshot");
+    const card = cards.find((one) => one.dataset.snapshot === snapshot);
+    update();
+    if (snapshot && !shown.includes(card)) {
+      search.value = `#${snapshot}`;
+      update();
+    }
+    if (card) show(card);
+    else if (dialog.open) dialog.close();
   };
 
   const focusCard = (card) => {
@@ -77,7 +142,7 @@
     return wrapped === -1 ? shown.length : wrapped;
   };
 
-  list.addEventListener("keydown", (event) => {
+  places.addEventListener("keydown", (event) => {
     const here = shown.indexOf(event.target.closest(".card"));
     if (here === -1 || event.altKey || event.ctrlKey || event.metaKey) return;
     const steps = {
@@ -114,15 +179,18 @@
     makeStop(card);
     dialog.dataset.place = place;
     if (!dialog.open) dialog.showModal();
+    note();
   };
   const turn = (step) => {
     const card = shown[Number(dialog.dataset.place) + step];
     if (card) show(card);
   };
 
-  list.addEventListener("click", (event) => {
-    const button = event.target.closest(".open");
-    if (button) show(button.closest(".card"));
+  places.addEventListener("click", (event) => {
+    const opener = event.target.closest(".open, .permalink");
+    if (!opener || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    show(opener.closest(".card"));
   });
   byId("previous").addEventListener("click", () => turn(-1));
   byId("next").addEventListener("click", () => turn(1));
@@ -130,7 +198,10 @@
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
   });
-  dialog.addEventListener("close", () => focusCard(shown[Number(dialog.dataset.place)]));
+  dialog.addEventListener("close", () => {
+    focusCard(shown[Number(dialog.dataset.place)]);
+    note();
+  });
 
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
@@ -158,5 +229,6 @@
 
   form.hidden = false;
   document.querySelector(".keys").hidden = false;
-  update();
+  addEventListener("hashchange", read);
+  read();
 })();
