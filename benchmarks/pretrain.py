@@ -22,7 +22,7 @@ from torchvision import models
 
 from webcam_ml.dataset.images import ImageCache, ImageSettings, build_image_index
 from webcam_ml.demo import make_demo_data
-from webcam_ml.features._backbones import NORMALISATION_MEAN, NORMALISATION_STD
+from webcam_ml.features._backbones import IMAGENET_MEAN, IMAGENET_STD
 from webcam_ml.features._network import Preprocess
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
 
@@ -53,7 +53,7 @@ def pictures_and_votes(
     rows = labels.frame.join(
         index.usable().select("snapshot_id", "sha256"), on="snapshot_id", maintain_order="left"
     )
-    resize = Preprocess(image_size, NORMALISATION_MEAN, NORMALISATION_STD).resize
+    resize = Preprocess(image_size, IMAGENET_MEAN, IMAGENET_STD).resize
     pictures = torch.stack(
         [
             resize(torch.from_numpy(cache.decode(digest))[None])[0].round().to(torch.uint8)
@@ -67,8 +67,8 @@ def pictures_and_votes(
 
 def normalised(pictures: torch.Tensor) -> torch.Tensor:
     """uint8 [batch, 3, size, size] → float, as every backbone of the project sees it."""
-    mean = 255.0 * torch.tensor(NORMALISATION_MEAN).view(1, 3, 1, 1)
-    std = 255.0 * torch.tensor(NORMALISATION_STD).view(1, 3, 1, 1)
+    mean = 255.0 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
+    std = 255.0 * torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
     return ((pictures.to(torch.float32) - mean) / std).contiguous(memory_format=torch.channels_last)
 
 

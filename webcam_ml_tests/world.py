@@ -118,12 +118,14 @@ class World:
     def rows(self, split: str) -> RowsWithPictures:
         return rows_with_pictures(self.manifest.split(split), self.index)
 
-    def train(self, cache: Path | None = None, **settings: object) -> TrainingResult:
+    def train(
+        self, cache: Path | None = None, spec: BackboneSpec = SPEC, **settings: object
+    ) -> TrainingResult:
         return train(
             self.rows("train"),
             self.rows("val"),
             meta=self.manifest.meta,
-            settings=TrainingSettings(**SPEC.model_dump(), **settings),
+            settings=TrainingSettings(**spec.model_dump(), **settings),
             decode=self.images.decode,
             cache=cache or self.cache,
         )

@@ -5,14 +5,13 @@ from ._backbone_graph import (
     adopt_backbone,
     export_graph,
     prepare_backbone,
+    preprocessing,
     require_weights,
     restore_backbone,
     serialise,
 )
 from ._backbones import (
     BACKBONES,
-    NORMALISATION_MEAN,
-    NORMALISATION_STD,
     UNREADABLE,
     get_backbone,
     weights_identity,
@@ -21,8 +20,6 @@ from ._features import Features, extract_features
 
 __all__ = [
     "BACKBONES",
-    "NORMALISATION_MEAN",
-    "NORMALISATION_STD",
     "OPSET",
     "UNREADABLE",
     "BackboneGraph",
@@ -33,6 +30,7 @@ __all__ = [
     "extract_features",
     "get_backbone",
     "prepare_backbone",
+    "preprocessing",
     "require_weights",
     "restore_backbone",
     "serialise",

@@ -16,15 +16,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from webcam_ml.contracts import OneOf, Settings, Why
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features._backbones import (
     BACKBONES,
-    NORMALISATION_MEAN,
-    NORMALISATION_STD,
     WEIGHTS_IMAGENET,
+    Backbone,
     get_backbone,
     load_weights,
     require_weights_file,
@@ -34,6 +33,8 @@ from webcam_ml.features._backbones import (
 if TYPE_CHECKING:
     import onnx
     import torch
+
+    from webcam_ml.features._network import Preprocess
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class BackboneSpec(Settings):
     weights: str = Field(
         default=WEIGHTS_IMAGENET,
         description="imagenet: downloaded once by torchvision; none: seeded, for trials; or the path "
-        "of a state dict",
+        "of a state dict (torch.save's, or .safetensors)",
     )
     image_size: Annotated[
         int,
@@ -79,6 +80,17 @@ class BackboneSpec(Settings):
     random_state: int = Field(
         default=0, description="Seed of the folds, of weights: none, and of fine-tuning"
     )
+
+    @field_validator("image_size")
+    @classmethod
+    def _a_size_that_the_backbone_takes(cls, image_size: int, info: ValidationInfo) -> int:
+        backbone = BACKBONES.get(info.data.get("model_name", ""))
+        if backbone is not None and backbone.takes_one_size and image_size != backbone.image_size:
+            raise ValueError(
+                f"image_size is {image_size}, and {backbone.name} takes {backbone.image_size} only: its "
+                "patches have places. Leave image_size out, or choose another model_name"
+            )
+        return image_size
 
 
 @dataclass(frozen=True)
@@ -125,15 +137,14 @@ def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
         WebcamMLError: The weights cannot be had.
     """
     identity = weights_identity(spec.weights, random_state=spec.random_state)
-    key = _key(spec.model_name, spec.image_size, identity)
+    backbone = get_backbone(spec.model_name)
+    key = _key(backbone, spec.image_size, identity)
     cached = _read_cached(cache, key)
     if cached is not None:
         return cached
     logger.info("exporting %s (weights %s, %d px)", spec.model_name, identity, spec.image_size)
-    network = load_weights(
-        get_backbone(spec.model_name), spec.weights, random_state=spec.random_state
-    )
-    return _export_into(cache, key, network, spec.image_size)
+    network = load_weights(backbone, spec.weights, random_state=spec.random_state)
+    return _export_into(cache, key, network, preprocessing(backbone, spec.image_size))
 
 
 def restore_backbone(
@@ -149,9 +160,10 @@ def restore_backbone(
     if cached is not None:
         return cached
     logger.info("the cache has no graph of this %s: exporting it", model_name)
-    network = get_backbone(model_name).build()
+    backbone = get_backbone(model_name)
+    network = backbone.build()
     network.load_state_dict(dict(state))
-    return _export_into(cache, key, network, image_size)
+    return _export_into(cache, key, network, preprocessing(backbone, image_size))
 
 
 def adopt_backbone(
@@ -169,21 +181,28 @@ def adopt_backbone(
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
-    key = _key(model_name, image_size, f"tuned:{digest.hexdigest()}")
+    key = _key(get_backbone(model_name), image_size, f"tuned:{digest.hexdigest()}")
     return restore_backbone(
         key=key, model_name=model_name, image_size=image_size, state=state, cache=cache
     )
 
 
-def _key(model_name: str, image_size: int, identity: str) -> str:
+def preprocessing(backbone: Backbone, image_size: int) -> "Preprocess":
+    """Give the module that makes of pictures what a backbone takes: resizing and normalisation."""
+    from webcam_ml.features._network import Preprocess
+
+    return Preprocess(image_size, backbone.mean, backbone.std)
+
+
+def _key(backbone: Backbone, image_size: int, identity: str) -> str:
     # The exported code is part of the key: a changed preprocessing must not use old features.
     code = hashlib.sha256(Path(__file__).with_name("_network.py").read_bytes())
     content = {
-        "model_name": model_name,
+        "model_name": backbone.name,
         "weights": identity,
         "image_size": image_size,
-        "mean": NORMALISATION_MEAN,
-        "std": NORMALISATION_STD,
+        "mean": backbone.mean,
+        "std": backbone.std,
         "opset": OPSET,
         "code": code.hexdigest(),
         "libraries": {name: metadata.version(name) for name in EXPORTING_LIBRARIES},
@@ -213,14 +232,14 @@ def _read_cached(cache: Path, key: str) -> BackboneGraph | None:
 
 
 def _export_into(
-    cache: Path, key: str, network: "torch.nn.Module", image_size: int
+    cache: Path, key: str, network: "torch.nn.Module", preprocess: "Preprocess"
 ) -> BackboneGraph:
     import torch
 
     buffer = io.BytesIO()
     torch.save(network.state_dict(), buffer)
     graph = BackboneGraph(
-        key=key, model=_export_features(network, image_size), state=buffer.getvalue()
+        key=key, model=_export_features(network, preprocess), state=buffer.getvalue()
     )
     folder = _folder(cache, key)
     try:
@@ -255,12 +274,10 @@ def _keep(graph: BackboneGraph, folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _export_features(network: "torch.nn.Module", image_size: int) -> bytes:
-    from webcam_ml.features._network import FeatureNetwork, Preprocess
+def _export_features(network: "torch.nn.Module", preprocess: "Preprocess") -> bytes:
+    from webcam_ml.features._network import FeatureNetwork
 
-    module = FeatureNetwork(
-        Preprocess(image_size, NORMALISATION_MEAN, NORMALISATION_STD), network
-    ).eval()
+    module = FeatureNetwork(preprocess, network).eval()
     return export_graph(module, outputs=("features", "channel_means"))
 
 

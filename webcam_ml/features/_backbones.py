@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 StateDict = Mapping[str, "torch.Tensor"]
 
 # What torchvision's ImageNet weights were trained with; seeded weights use the same scale.
-NORMALISATION_MEAN = (0.485, 0.456, 0.406)
-NORMALISATION_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
@@ -61,6 +61,9 @@ class Backbone:
         head: Path of the final Linear, whose input are the features.
         features: Number of features.
         image_size: Side in pixels of the pictures that its weights were trained on; the default.
+        takes_one_size: Whether it can read pictures of that size only.
+        mean: Of the three channels, on the scale 0–1, that its weights were trained with.
+        std: Likewise, the standard deviation.
     """
 
     name: str
@@ -68,6 +71,9 @@ class Backbone:
     head: str
     features: int
     image_size: int = 224
+    takes_one_size: bool = False
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
     def build(self) -> "torch.nn.Module":
         """Make the network with its final Linear replaced by nothing: images → features."""
@@ -95,6 +101,13 @@ BACKBONES = by_name(
         ),
         Backbone(
             "mobilenet_v3_large", "MobileNet_V3_Large_Weights", head="classifier.3", features=1280
+        ),
+        Backbone("resnet50", "ResNet50_Weights", head="fc", features=2048),
+        Backbone("efficientnet_b0", "EfficientNet_B0_Weights", head="classifier.1", features=1280),
+        Backbone("convnext_tiny", "ConvNeXt_Tiny_Weights", head="classifier.2", features=768),
+        Backbone("swin_t", "Swin_T_Weights", head="head", features=768),
+        Backbone(
+            "vit_b_16", "ViT_B_16_Weights", head="heads.head", features=768, takes_one_size=True
         ),
     ),
 )
@@ -150,9 +163,9 @@ def load_weights(backbone: Backbone, weights: str, *, random_state: int) -> "tor
     Raises:
         WebcamMLError: A download is impossible, or a file is missing, unsafe or of another network.
     """
-    network = backbone.build()
     if weights == WEIGHTS_NONE:
         return _seeded(backbone, random_state=random_state)
+    network = backbone.build()
     state = (
         _downloaded(backbone)
         if weights == WEIGHTS_IMAGENET
@@ -166,10 +179,16 @@ def load_weights(backbone: Backbone, weights: str, *, random_state: int) -> "tor
 def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
     """Read a state dict without running any code that it may contain.
 
+    Args:
+        path: What torch.save wrote, or safetensors if its name ends so.
+
     Raises:
         WebcamMLError: The file is not a state dict, or holds more than tensors.
     """
     import torch
+
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -195,6 +214,19 @@ def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
             "Save the state dict alone: torch.save(model.state_dict(), path)"
         )
     return state
+
+
+def _read_safetensors(path: Path) -> dict[str, "torch.Tensor"]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WebcamMLError(
+            f"weights: {path} is no safetensors file, or it is cut short or damaged "
+            f"({_first_line(error)}). Copy or fetch it again, and compare its size with the original's"
+        ) from error
 
 
 def _existing_file(weights: str) -> Path:
@@ -255,7 +287,7 @@ def _require_same_architecture(
 
 
 def _seeded(backbone: Backbone, *, random_state: int) -> "torch.nn.Module":
-    """Initialise by seed, with batch-norm statistics from fixed pictures.
+    """Initialise by seed, with batch-norm statistics, where it has any, from fixed pictures.
 
     A pure function of architecture and seed. Without statistics the features shrink to 1e-9;
     statistics from user pictures would make features worse and change with every new label.
@@ -273,6 +305,8 @@ def _seeded(backbone: Backbone, *, random_state: int) -> "torch.nn.Module":
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches
         norm.train()  # these layers only: dropout would draw from the caller's random stream
+    if not norms:
+        return network.eval()
     pictures = torch.from_numpy(_noise_pictures(CALIBRATION_PICTURES, CALIBRATION_SIZE))
     with torch.inference_mode():
         for start in range(0, len(pictures), CALIBRATION_BATCH):

@@ -21,7 +21,7 @@ from webcam_ml.contracts import (
     target_of,
 )
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.features import NORMALISATION_MEAN, NORMALISATION_STD, UNREADABLE, get_backbone
+from webcam_ml.features import UNREADABLE, get_backbone, preprocessing
 from webcam_ml.training._calibration import PlattScaling
 from webcam_ml.training._probe import LinearHead
 
@@ -88,28 +88,31 @@ class TrainedModel:
         """Rebuild the whole model in torch: uint8 images → raw_score."""
         import torch
 
-        from webcam_ml.features._network import Preprocess, ScoringNetwork
+        from webcam_ml.features._network import ScoringNetwork
 
-        network = get_backbone(self.model_name).build()
+        backbone = get_backbone(self.model_name)
+        network = backbone.build()
         network.load_state_dict(dict(self.backbone))
         head = torch.nn.Linear(len(self.head.weight), 1)
         with torch.no_grad():
             head.weight.copy_(torch.from_numpy(self.head.weight)[None])
             head.bias.fill_(self.head.bias)
-        preprocess = Preprocess(self.image_size, NORMALISATION_MEAN, NORMALISATION_STD)
         # `ScoringNetwork` knows two of them; a change of its module would change every graph's key.
         sigmoid = self.asked.squash_operator.operator == "Sigmoid"
-        return ScoringNetwork(preprocess, network, head, binary=sigmoid).eval()
+        return ScoringNetwork(
+            preprocessing(backbone, self.image_size), network, head, binary=sigmoid
+        ).eval()
 
     def to_bytes(self) -> bytes:
         """Serialise as best.pt; equal models give equal bytes."""
         import torch
 
+        backbone = get_backbone(self.model_name)
         content = {
             "schema_version": SCHEMA_VERSION,
             "model_name": self.model_name,
             "image_size": self.image_size,
-            "normalisation": {"mean": list(NORMALISATION_MEAN), "std": list(NORMALISATION_STD)},
+            "normalisation": {"mean": list(backbone.mean), "std": list(backbone.std)},
             "target_type": self.target_type,
             "label_scale": list(RATING_SCALE),
             "backbone_key": self.backbone_key,

@@ -29,12 +29,11 @@ from webcam_ml.contracts import TargetType, target_of
 from webcam_ml.dataset.images import ImageArray, work_ahead
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
-    NORMALISATION_MEAN,
-    NORMALISATION_STD,
     UNREADABLE,
     BackboneGraph,
     BackboneSpec,
     get_backbone,
+    preprocessing,
 )
 from webcam_ml.metrics import METRICS, make_sample, measure
 from webcam_ml.progress import track
@@ -234,7 +233,8 @@ def _module(folder: Path, task: FineTuneTask, settings: FineTuneSettings) -> "Fi
 
     from webcam_ml.training._lightning import FineTuning, TrainingRows
 
-    backbone = get_backbone(task.spec.model_name).build()
+    entry = get_backbone(task.spec.model_name)
+    backbone = entry.build()
     backbone.load_state_dict(task.graph.state_dict())
     with torch.random.fork_rng(devices=[]):
         head = torch.nn.Linear(len(task.head.weight), 1)
@@ -255,7 +255,12 @@ def _module(folder: Path, task: FineTuneTask, settings: FineTuneSettings) -> "Fi
         higher_is_better=asked.higher_is_better,
     )
     return FineTuning(
-        backbone, head, rows=rows, settings=settings, random_state=task.spec.random_state
+        backbone,
+        head,
+        normalisation={"mean": entry.mean, "std": entry.std},
+        rows=rows,
+        settings=settings,
+        random_state=task.spec.random_state,
     )
 
 
@@ -277,8 +282,6 @@ def _store_pictures(folder: Path, task: FineTuneTask, *, decode: Decode) -> None
     """
     import torch
 
-    from webcam_ml.features._network import Preprocess
-
     path = folder / PICTURES_FILE
     if path.exists():
         return
@@ -286,7 +289,7 @@ def _store_pictures(folder: Path, task: FineTuneTask, *, decode: Decode) -> None
     for row, digest in enumerate(task.digests):
         rows_of.setdefault(digest, []).append(row)
     size = task.spec.image_size
-    preprocess = Preprocess(size, NORMALISATION_MEAN, NORMALISATION_STD)
+    preprocess = preprocessing(get_backbone(task.spec.model_name), size)
     unfinished = folder / f".{PICTURES_FILE}.{uuid.uuid4().hex}.tmp"
     stored = np.lib.format.open_memmap(
         unfinished, mode="w+", dtype=np.uint8, shape=(len(task.digests), 3, size, size)

@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,6 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from webcam_ml.contracts import Target
-from webcam_ml.features import NORMALISATION_MEAN, NORMALISATION_STD
 from webcam_ml.progress import track
 from webcam_ml.store import write_atomically
 from webcam_ml.training._finetune_files import (
@@ -126,6 +125,7 @@ class FineTuning(LightningModule):
         backbone: torch.nn.Module,
         head: torch.nn.Linear,
         *,
+        normalisation: Mapping[str, Sequence[float]],
         rows: TrainingRows,
         settings: FineTuneSettings,
         random_state: int,
@@ -139,7 +139,7 @@ class FineTuning(LightningModule):
         self._optimizer_state: Mapping[int, Any] | None = None
         self.values: list[torch.Tensor] = []
         self.losses: list[torch.Tensor] = []
-        for name, numbers in (("mean", NORMALISATION_MEAN), ("std", NORMALISATION_STD)):
+        for name, numbers in normalisation.items():
             scaled = 255.0 * torch.tensor(numbers).view(1, 3, 1, 1)
             self.register_buffer(name, scaled, persistent=False)
         self.train()
