@@ -33,6 +33,7 @@ from ._settings import (
     default_of,
     group_of,
     kind_of,
+    other_beginning,
     suggestion,
 )
 from ._spreadsheet import for_spreadsheets, from_spreadsheets
@@ -112,6 +113,7 @@ __all__ = [
     "from_spreadsheets",
     "group_of",
     "kind_of",
+    "other_beginning",
     "rating_of",
     "require_known_version",
     "score_of",

@@ -63,9 +63,15 @@ class SettingsError(WebcamMLError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """The rule of a field whose value is one of the names in a list that can be extended."""
+    """The rule of a field whose value is one of the names in a list that can be extended.
+
+    Attributes:
+        entries: By their names.
+        or_beginning: Names that begin so are another's to judge; none if empty.
+    """
 
     entries: Mapping[str, object]
+    or_beginning: str = ""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -73,7 +79,9 @@ class OneOf:
         return core_schema.no_info_plain_validator_function(self._judge)
 
     def _judge(self, value: object) -> object:
-        if not isinstance(value, str) or value not in self.entries:
+        if not isinstance(value, str) or not (
+            value in self.entries or (self.or_beginning and value.startswith(self.or_beginning))
+        ):
             raise PydanticCustomError("one_of", "not in the list")
         return value
 
@@ -135,6 +143,11 @@ def choices(field: FieldInfo) -> tuple[str, ...]:
     return next((tuple(rule.entries) for rule in field.metadata if isinstance(rule, OneOf)), ())
 
 
+def other_beginning(field: FieldInfo) -> str:
+    """Give what names begin with that a field takes beside its choices; empty if it takes no others."""
+    return next((rule.or_beginning for rule in field.metadata if isinstance(rule, OneOf)), "")
+
+
 def kind_of(field: FieldInfo) -> Any:
     """Give the type of a field's values, leaving out None for an optional field."""
     kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
@@ -150,7 +163,8 @@ def group_of(field: FieldInfo | None) -> "type[Settings] | None":
 def allowed(field: FieldInfo) -> str:
     """Say in words what a field may be."""
     if names := choices(field):
-        return _either(names)
+        beginning = other_beginning(field)
+        return _either((*names, f"{beginning}…") if beginning else names)
     if get_origin(field.annotation) is tuple:
         return "a list of texts"
     if group_of(field):

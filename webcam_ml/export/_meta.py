@@ -67,9 +67,11 @@ class ModelMeta(_Record):
     calibration: CalibrationMeta | None
     metrics: dict[str, Any]
     digests: DigestsMeta
-    # Files from before 0.2 lack both: which labels were trained on, and which runtimes read it.
+    # Files from before 0.2 lack these: which labels were trained on, which runtimes read it, and the
+    # licence of published weights (null, too, for seeded ones and for those of a file).
     label_query: dict[str, Any] | None = None
     oldest_runtimes: dict[str, str] | None = None
+    weights_licence: str | None = None
 
     def save(self, folder: Path) -> None:
         """Write model.meta.json."""
@@ -94,6 +96,7 @@ class ModelMeta(_Record):
         metrics: Mapping[str, Any],
         digests: Mapping[str, str],
         query: LabelQuery,
+        weights_licence: str | None,
     ) -> Self:
         """Describe the exported bytes of a trained model."""
         calibration = model.calibration
@@ -139,4 +142,5 @@ class ModelMeta(_Record):
             digests=DigestsMeta(**digests),
             label_query=query.to_dict(),
             oldest_runtimes=OLDEST_RUNTIMES,
+            weights_licence=weights_licence,
         )

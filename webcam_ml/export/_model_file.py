@@ -14,7 +14,7 @@ from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.evaluation import EvalReport
 from webcam_ml.export._meta import ModelMeta
 from webcam_ml.export._parity import Parity, measure_parity, parity_pictures
-from webcam_ml.features import OPSET, BackboneGraph, restore_backbone, serialise
+from webcam_ml.features import OPSET, BackboneGraph, licence_of, restore_backbone, serialise
 from webcam_ml.labels import LabelQuery
 from webcam_ml.training import Checkpoint
 
@@ -99,7 +99,9 @@ def export_candidate(
         raise ValueError(f"the report is of checkpoint {report.document.checkpoint}")
     settings = json.dumps({"opset": OPSET, "checkpoint": checkpoint_sha256}, sort_keys=True)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:VERSION_DIGITS]
-    model_version = f"{model.target_type}-{model.model_name}-{digest}"
+    # The name of a network of timm has a slash, and versions become names of files.
+    network = model.model_name.replace("/", "-")
+    model_version = f"{model.target_type}-{network}-{digest}"
     proto = _append_head(checkpoint, graph)
     properties = {
         "model_version": model_version,
@@ -123,6 +125,7 @@ def export_candidate(
             "labels": checkpoint.summary["labels_sha256"],
         },
         query=query,
+        weights_licence=licence_of(model.model_name, checkpoint.summary["weights"]),
     )
     batches = parity_pictures() | {
         f"own picture {digest[:12]}": images.decode(digest)[np.newaxis]

@@ -14,6 +14,7 @@ from ._backbones import (
     BACKBONES,
     UNREADABLE,
     get_backbone,
+    licence_of,
     weights_identity,
 )
 from ._features import Features, extract_features
@@ -29,6 +30,7 @@ __all__ = [
     "export_graph",
     "extract_features",
     "get_backbone",
+    "licence_of",
     "prepare_backbone",
     "preprocessing",
     "require_weights",

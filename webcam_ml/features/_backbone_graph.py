@@ -16,12 +16,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from webcam_ml.contracts import OneOf, Settings, Why
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features._backbones import (
     BACKBONES,
+    NONCOMMERCIAL_LICENCES,
+    TIMM,
     WEIGHTS_IMAGENET,
     Backbone,
     get_backbone,
@@ -42,7 +44,6 @@ OPSET = 20
 GRAPH_FILE = "backbone.onnx"
 STATE_FILE = "state.pt"
 DIGESTS_FILE = "digests.json"
-EXPORTING_LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript")
 
 MIN_IMAGE_SIZE = 32
 MAX_IMAGE_SIZE = 1024
@@ -50,18 +51,20 @@ MAX_IMAGE_SIZE = 1024
 
 def _image_size(earlier: Mapping[str, Any]) -> int:
     """Give the default of `image_size`: that of the backbone which the fields before it name."""
-    return BACKBONES[earlier["model_name"]].image_size
+    return get_backbone(earlier["model_name"]).image_size
 
 
 class BackboneSpec(Settings):
     """Which features are meant."""
 
-    model_name: Annotated[str, OneOf(BACKBONES)] = Field(
-        default="resnet18", description="The backbone"
+    model_name: Annotated[str, OneOf(BACKBONES, or_beginning=TIMM)] = Field(
+        default="resnet18",
+        description="The backbone: one of torchvision's that are listed, or timm/<name> with the extra "
+        "webcam-ml[timm]",
     )
     weights: str = Field(
         default=WEIGHTS_IMAGENET,
-        description="imagenet: downloaded once by torchvision; none: seeded, for trials; or the path "
+        description="imagenet: the published ones, downloaded once; none: seeded, for trials; or the path "
         "of a state dict (torch.save's, or .safetensors)",
     )
     image_size: Annotated[
@@ -80,17 +83,10 @@ class BackboneSpec(Settings):
     random_state: int = Field(
         default=0, description="Seed of the folds, of weights: none, and of fine-tuning"
     )
-
-    @field_validator("image_size")
-    @classmethod
-    def _a_size_that_the_backbone_takes(cls, image_size: int, info: ValidationInfo) -> int:
-        backbone = BACKBONES.get(info.data.get("model_name", ""))
-        if backbone is not None and backbone.takes_one_size and image_size != backbone.image_size:
-            raise ValueError(
-                f"image_size is {image_size}, and {backbone.name} takes {backbone.image_size} only: its "
-                "patches have places. Leave image_size out, or choose another model_name"
-            )
-        return image_size
+    allow_noncommercial_weights: bool = Field(
+        default=False,
+        description="Whether published weights whose licence forbids commercial use may be used",
+    )
 
 
 @dataclass(frozen=True)
@@ -122,12 +118,23 @@ class BackboneGraph:
 
 
 def require_weights(spec: BackboneSpec) -> None:
-    """Check the weights file that a spec names, if it names one, before anything is exported.
+    """Check size, licence, and the weights file if one is named, before anything is exported.
 
     Raises:
-        WebcamMLError: The file is missing, unsafe or of another network.
+        WebcamMLError: The network is unknown or takes no such pictures, the weights are not for
+            commercial use, or the file is missing, unsafe or of another network.
     """
-    require_weights_file(get_backbone(spec.model_name), spec.weights)
+    backbone = get_backbone(spec.model_name)
+    backbone.require_size(spec.image_size)
+    if spec.weights == WEIGHTS_IMAGENET and backbone.licence in NONCOMMERCIAL_LICENCES:
+        if not spec.allow_noncommercial_weights:
+            raise WebcamMLError(
+                f"the weights of {backbone.name} may not be used commercially (licence "
+                f"{backbone.licence}), and neither may a model on top of them. Choose another "
+                "model_name, or set allow_noncommercial_weights: true if your use is none"
+            )
+        logger.warning("weights of %s: %s, no commercial use", backbone.name, backbone.licence)
+    require_weights_file(backbone, spec.weights, image_size=spec.image_size)
 
 
 def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
@@ -143,7 +150,9 @@ def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
     if cached is not None:
         return cached
     logger.info("exporting %s (weights %s, %d px)", spec.model_name, identity, spec.image_size)
-    network = load_weights(backbone, spec.weights, random_state=spec.random_state)
+    network = load_weights(
+        backbone, spec.weights, image_size=spec.image_size, random_state=spec.random_state
+    )
     return _export_into(cache, key, network, preprocessing(backbone, spec.image_size))
 
 
@@ -161,7 +170,7 @@ def restore_backbone(
         return cached
     logger.info("the cache has no graph of this %s: exporting it", model_name)
     backbone = get_backbone(model_name)
-    network = backbone.build()
+    network = backbone.build(image_size)
     network.load_state_dict(dict(state))
     return _export_into(cache, key, network, preprocessing(backbone, image_size))
 
@@ -189,14 +198,18 @@ def adopt_backbone(
 
 def preprocessing(backbone: Backbone, image_size: int) -> "Preprocess":
     """Give the module that makes of pictures what a backbone takes: resizing and normalisation."""
+    from webcam_ml.features._cubic import CubicPreprocess
     from webcam_ml.features._network import Preprocess
 
-    return Preprocess(image_size, backbone.mean, backbone.std)
+    kind = CubicPreprocess if backbone.interpolation == "bicubic" else Preprocess
+    return kind(image_size, backbone.mean, backbone.std)
 
 
 def _key(backbone: Backbone, image_size: int, identity: str) -> str:
     # The exported code is part of the key: a changed preprocessing must not use old features.
     code = hashlib.sha256(Path(__file__).with_name("_network.py").read_bytes())
+    if backbone.interpolation == "bicubic":
+        code.update(Path(__file__).with_name("_cubic.py").read_bytes())
     content = {
         "model_name": backbone.name,
         "weights": identity,
@@ -205,7 +218,7 @@ def _key(backbone: Backbone, image_size: int, identity: str) -> str:
         "std": backbone.std,
         "opset": OPSET,
         "code": code.hexdigest(),
-        "libraries": {name: metadata.version(name) for name in EXPORTING_LIBRARIES},
+        "libraries": {name: metadata.version(name) for name in backbone.libraries},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -1,5 +1,7 @@
 """Pretrained networks without their last layer; a new backbone is one entry of `BACKBONES`.
 
+Those of timm need no entry: what has to be known of them is in timm's own list (`_timm`).
+
 numpy, torch and torchvision are imported inside the functions: naming a backbone must cost nothing.
 """
 
@@ -13,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from webcam_ml.contracts import by_name
 from webcam_ml.errors import WebcamMLError
@@ -29,6 +31,23 @@ StateDict = Mapping[str, "torch.Tensor"]
 # What torchvision's ImageNet weights were trained with; seeded weights use the same scale.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Interpolation = Literal["bilinear", "bicubic"]
+
+# What `model_name` begins with for a network of timm.
+TIMM = "timm/"
+
+EXPORTING_LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript")
+
+UNKNOWN_LICENCE = "unknown"
+# Of weights that timm lists; those that it calls "other" or nothing are told, not refused.
+NONCOMMERCIAL_LICENCES = {
+    "apple-amlr",
+    "cc-by-nc-4.0",
+    "cc-by-nc-sa-4.0",
+    "fair-noncommercial-research-license",
+    "seer-license",
+}
 
 WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
@@ -64,6 +83,9 @@ class Backbone:
         takes_one_size: Whether it can read pictures of that size only.
         mean: Of the three channels, on the scale 0–1, that its weights were trained with.
         std: Likewise, the standard deviation.
+        interpolation: How pictures are resized.
+        licence: Of the published weights, as their publisher names it.
+        libraries: Whose versions decide about the exported graph.
     """
 
     name: str
@@ -72,24 +94,67 @@ class Backbone:
     features: int
     image_size: int = 224
     takes_one_size: bool = False
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: Interpolation = "bilinear"
+    licence: str = "BSD-3-Clause"
+    libraries: tuple[str, ...] = EXPORTING_LIBRARIES
 
-    def build(self) -> "torch.nn.Module":
-        """Make the network with its final Linear replaced by nothing: images → features."""
+    def build(self, image_size: int, *, random_state: int = 0) -> "torch.nn.Module":
+        """Make the network with its final Linear replaced by nothing: images → features.
+
+        Its weights are drawn by seed; the caller's random stream is left alone.
+        """
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_state)
+            return self.draw(image_size).eval()
+
+    def require_size(self, image_size: int) -> None:
+        """Check that the network takes pictures of a size.
+
+        Raises:
+            WebcamMLError: It does not.
+        """
+        if self.takes_one_size and image_size != self.image_size:
+            raise WebcamMLError(
+                f"image_size is {image_size}, and {self.name} takes {self.image_size} only. Leave "
+                "image_size out, or choose another model_name"
+            )
+
+    def draw(self, image_size: int) -> "torch.nn.Module":
+        """Make the network from torch's random stream."""
         import torch
         from torchvision import models
 
-        # Its first weights are drawn and thrown away; the caller's random stream is left alone.
-        with torch.random.fork_rng(devices=[]):
-            network: torch.nn.Module = models.get_model(self.name, weights=None)
+        network: torch.nn.Module = models.get_model(self.name, weights=None)
         owner, _, attribute = self.head.rpartition(".")
         setattr(network.get_submodule(owner), attribute, torch.nn.Identity())
-        return network.eval()
+        return network
 
-    def without_head(self, state: StateDict) -> dict[str, "torch.Tensor"]:
-        """Drop the final Linear's entries from the state dict of a whole network."""
-        return {name: t for name, t in state.items() if not name.startswith(f"{self.head}.")}
+    def with_published_weights(self, image_size: int) -> "torch.nn.Module":
+        """Make the network with the weights that its publisher trained, fetched once.
+
+        Raises:
+            WebcamMLError: They cannot be fetched.
+        """
+        return self._with(_downloaded(self), WEIGHTS_IMAGENET, image_size)
+
+    def with_weights_of(self, path: Path, image_size: int) -> "torch.nn.Module":
+        """Make the network with the weights of a state dict, with or without the final Linear.
+
+        Raises:
+            WebcamMLError: The file is missing, unsafe or of another network.
+        """
+        return self._with(read_state_dict(path), str(path), image_size)
+
+    def _with(self, state: StateDict, weights: str, image_size: int) -> "torch.nn.Module":
+        network = self.build(image_size)
+        state = {name: t for name, t in state.items() if not name.startswith(f"{self.head}.")}
+        require_same_architecture(self.name, network, state, weights)
+        network.load_state_dict(state)
+        return network
 
 
 BACKBONES = by_name(
@@ -119,6 +184,10 @@ def get_backbone(name: str) -> Backbone:
     Raises:
         WebcamMLError: There is none of that name.
     """
+    if name.startswith(TIMM):
+        from webcam_ml.features._timm import timm_backbone
+
+        return timm_backbone(name)
     if name not in BACKBONES:
         raise WebcamMLError(f"model_name {name!r} is unknown: choose one of {', '.join(BACKBONES)}")
     return BACKBONES[name]
@@ -140,40 +209,46 @@ def weights_identity(weights: str, *, random_state: int) -> str:
         return f"file:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-def require_weights_file(backbone: Backbone, weights: str) -> None:
+def licence_of(model_name: str, identity: str) -> str | None:
+    """Give the licence of published weights; None of others, which nobody told.
+
+    Args:
+        model_name: The backbone.
+        identity: What `weights_identity` said of its weights.
+    """
+    return get_backbone(model_name).licence if identity == WEIGHTS_IMAGENET else None
+
+
+def require_weights_file(backbone: Backbone, weights: str, *, image_size: int) -> None:
     """Check a weights file by its tensors' names and shapes; `imagenet` and `none` need no check.
 
     Raises:
         WebcamMLError: The file is missing, unsafe or of another network.
     """
     if weights not in (WEIGHTS_IMAGENET, WEIGHTS_NONE):
-        state = backbone.without_head(read_state_dict(_existing_file(weights)))
-        _require_same_architecture(backbone, backbone.build(), state, weights)
+        backbone.with_weights_of(_existing_file(weights), image_size)
 
 
-def load_weights(backbone: Backbone, weights: str, *, random_state: int) -> "torch.nn.Module":
+def load_weights(
+    backbone: Backbone, weights: str, *, image_size: int, random_state: int
+) -> "torch.nn.Module":
     """Build a backbone with its weights.
 
     Args:
         backbone: The architecture.
-        weights: `imagenet` (downloaded by torchvision), `none` (seeded), or the path of a state
+        weights: `imagenet` (the published ones, downloaded), `none` (seeded), or the path of a state
             dict, with or without the final Linear.
+        image_size: Side of the pictures that it will see.
         random_state: Seed of `none`.
 
     Raises:
         WebcamMLError: A download is impossible, or a file is missing, unsafe or of another network.
     """
     if weights == WEIGHTS_NONE:
-        return _seeded(backbone, random_state=random_state)
-    network = backbone.build()
-    state = (
-        _downloaded(backbone)
-        if weights == WEIGHTS_IMAGENET
-        else read_state_dict(_existing_file(weights))
-    )
-    _require_same_architecture(backbone, network, backbone.without_head(state), weights)
-    network.load_state_dict(backbone.without_head(state))
-    return network
+        return _seeded(backbone, image_size=image_size, random_state=random_state)
+    if weights == WEIGHTS_IMAGENET:
+        return backbone.with_published_weights(image_size)
+    return backbone.with_weights_of(_existing_file(weights), image_size)
 
 
 def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
@@ -196,12 +271,12 @@ def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
         raise WebcamMLError(
             f"weights: {path} holds more than plain tensors, and loading it could run code: "
             f"refused. Save the state dict alone: torch.save(model.state_dict(), path). "
-            f"({_first_line(error)})"
+            f"({first_line(error)})"
         ) from error
     except UNREADABLE as error:
         raise WebcamMLError(
             f"weights: {path} is not a file that torch.save wrote, or it is damaged "
-            f"({_first_line(error)})"
+            f"({first_line(error)})"
         ) from error
     # Training scripts often save {"state_dict": ...}: that is unwrapped, other wrappings are not.
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
@@ -225,7 +300,7 @@ def _read_safetensors(path: Path) -> dict[str, "torch.Tensor"]:
     except SafetensorError as error:
         raise WebcamMLError(
             f"weights: {path} is no safetensors file, or it is cut short or damaged "
-            f"({_first_line(error)}). Copy or fetch it again, and compare its size with the original's"
+            f"({first_line(error)}). Copy or fetch it again, and compare its size with the original's"
         ) from error
 
 
@@ -251,16 +326,21 @@ def _downloaded(backbone: Backbone) -> dict[str, "torch.Tensor"]:
     except (OSError, RuntimeError) as error:
         raise WebcamMLError(
             f"the ImageNet weights of {backbone.name} could not be downloaded from {entry.url} "
-            f"({_first_line(error)}). Ways out: fetch that file elsewhere and put it at {file}, or "
+            f"({first_line(error)}). Ways out: fetch that file elsewhere and put it at {file}, or "
             f"name it with weights: /path/to/{file.name}; or set weights: {WEIGHTS_NONE} for a "
             "seeded network without training (good for a trial, weaker on real pictures)"
         ) from error
     return state
 
 
-def _require_same_architecture(
-    backbone: Backbone, network: "torch.nn.Module", state: StateDict, weights: str
+def require_same_architecture(
+    name: str, network: "torch.nn.Module", state: StateDict, weights: str
 ) -> None:
+    """Check that a state dict has the tensors of a network.
+
+    Raises:
+        WebcamMLError: Some are missing, unknown or of another shape.
+    """
     expected = network.state_dict()
     # Counters of batches matter to training alone, and older files lack them.
     missing = sorted(
@@ -281,32 +361,27 @@ def _require_same_architecture(
             if names
         ]
         raise WebcamMLError(
-            f"weights: {weights} is not a {backbone.name}: of its {len(expected)} tensors "
+            f"weights: {weights} is not a {name}: of its {len(expected)} tensors "
             f"{', '.join(parts)}. Set model_name to the network that the file was saved from"
         )
 
 
-def _seeded(backbone: Backbone, *, random_state: int) -> "torch.nn.Module":
+def _seeded(backbone: Backbone, *, image_size: int, random_state: int) -> "torch.nn.Module":
     """Initialise by seed, with batch-norm statistics, where it has any, from fixed pictures.
 
     A pure function of architecture and seed. Without statistics the features shrink to 1e-9;
     statistics from user pictures would make features worse and change with every new label.
     """
     import torch
-    from torchvision import models
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_state)
-        full: torch.nn.Module = models.get_model(backbone.name, weights=None)
-    network = backbone.build()
-    network.load_state_dict(backbone.without_head(full.state_dict()))
+    network = backbone.build(image_size, random_state=random_state)
     norms = [m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches
         norm.train()  # these layers only: dropout would draw from the caller's random stream
     if not norms:
-        return network.eval()
+        return network
     pictures = torch.from_numpy(_noise_pictures(CALIBRATION_PICTURES, CALIBRATION_SIZE))
     with torch.inference_mode():
         for start in range(0, len(pictures), CALIBRATION_BATCH):
@@ -335,5 +410,6 @@ def _noise_pictures(count: int, size: int) -> "np.ndarray":
     return pictures.astype(np.float32)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Give what fits into a sentence of an error of a library."""
     return str(error).strip().partition("\n")[0][:200] or type(error).__name__

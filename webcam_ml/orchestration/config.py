@@ -31,6 +31,7 @@ from webcam_ml.contracts import (
     default_of,
     group_of,
     kind_of,
+    other_beginning,
 )
 from webcam_ml.dataset import SplitConfig, TargetConfig
 from webcam_ml.dataset.images import ImageSettings
@@ -109,7 +110,7 @@ def _field(field: FieldInfo) -> Field:
         return Field(config_schema(group), description=f"{field.description}.")
     default = default_of(field)
     text = meaning(field)
-    if names := choices(field):
+    if (names := choices(field)) and not other_beginning(field):
         # Dagster's refusal of a value shows the type's name, so the name lists the choices.
         values = Enum(f"({' | '.join(names)})", [EnumValue(one) for one in names])
         return Field(values, default_value=default, description=text)

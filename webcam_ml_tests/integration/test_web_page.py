@@ -136,7 +136,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     path = tmp_path_factory.mktemp("weights") / "resnet18.pt"
-    network = load_weights(get_backbone("resnet18"), "none", random_state=0)
+    network = load_weights(get_backbone("resnet18"), "none", image_size=64, random_state=0)
     torch.save(network.state_dict(), path)
     return path
 

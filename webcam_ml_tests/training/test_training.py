@@ -2,6 +2,7 @@ import io
 import pickle
 import shutil
 import sqlite3
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from webcam_ml.dataset import TargetConfig
 from webcam_ml.errors import WebcamMLError
@@ -17,6 +19,7 @@ from webcam_ml.features import (
     BackboneSpec,
     extract_features,
     prepare_backbone,
+    require_weights,
 )
 from webcam_ml.features._backbones import _noise_pictures, get_backbone, load_weights
 from webcam_ml.training import (
@@ -27,6 +30,8 @@ from webcam_ml.training import (
     train,
 )
 from webcam_ml_tests.world import SPEC, World, make_world
+
+SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +198,9 @@ def test_a_weights_file_gives_the_features_of_that_network(tmp_path: Path) -> No
     torch.manual_seed(5)
     full = models.mobilenet_v3_small()
     spec = weights_file(tmp_path / "weights.pt", full.state_dict())
-    network = load_weights(get_backbone(spec.model_name), spec.weights, random_state=0)
+    network = load_weights(
+        get_backbone(spec.model_name), spec.weights, image_size=64, random_state=0
+    )
     full.classifier[3] = torch.nn.Identity()
     picture = torch.tensor(_noise_pictures(1, 64))
     with torch.inference_mode():
@@ -249,19 +256,24 @@ def test_an_impossible_download_names_the_ways_out(
 
 def test_seeded_weights_are_a_pure_function_of_the_seed() -> None:
     backbone = get_backbone("mobilenet_v3_small")
-    one, two, other = (load_weights(backbone, "none", random_state=seed) for seed in (0, 0, 1))
+    one, two, other = (
+        load_weights(backbone, "none", image_size=64, random_state=seed) for seed in (0, 0, 1)
+    )
     picture = torch.tensor(_noise_pictures(2, 96))
     with torch.inference_mode():
         assert torch.equal(one(picture), two(picture))
         assert not torch.equal(one(picture), other(picture))
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=SLOW if name == "resnet50" else ()) for name in BACKBONES]
+)
 def test_seeded_weights_have_live_features(name: str) -> None:
     backbone = get_backbone(name)
+    size = backbone.image_size if backbone.takes_one_size else 96
     with torch.inference_mode():
-        features = load_weights(backbone, "none", random_state=0)(
-            torch.tensor(_noise_pictures(2, 96))
+        features = load_weights(backbone, "none", image_size=size, random_state=0)(
+            torch.tensor(_noise_pictures(2, size))
         )
     assert features.shape == (2, backbone.features)
     # Without batch-norm statistics they would be around 1e-9.
@@ -272,7 +284,7 @@ def test_a_global_seed_is_left_alone() -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    load_weights(get_backbone("mobilenet_v3_small"), "none", random_state=0)
+    load_weights(get_backbone("mobilenet_v3_small"), "none", image_size=64, random_state=0)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -295,3 +307,62 @@ def test_labels_of_one_class_after_pictures_failed_are_refused(world: World) -> 
             decode=world.images.decode,
             cache=world.cache,
         )
+
+
+def test_a_safetensors_file_gives_what_torch_save_gives_and_is_named_where_it_is_cut(
+    tmp_path: Path,
+) -> None:
+    state = models_state()
+    path = tmp_path / "weights.safetensors"
+    save_file(state, path)
+    spec = SPEC.model_copy(update={"weights": str(path)})
+    of_torch = weights_file(tmp_path / "weights.pt", state)
+    one, other = (
+        load_weights(get_backbone(SPEC.model_name), weights, image_size=64, random_state=0)
+        for weights in (spec.weights, of_torch.weights)
+    )
+    assert all(torch.equal(one.state_dict()[name], t) for name, t in other.state_dict().items())
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(WebcamMLError, match=r"cut short or damaged .* fetch it again"):
+        prepare_backbone(spec, cache=tmp_path)
+
+
+def models_state() -> dict[str, torch.Tensor]:
+    from torchvision import models
+
+    torch.manual_seed(7)
+    return dict(models.mobilenet_v3_small().state_dict())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model_name": "timm/vit_tiny_patch16_22"}, "did you mean .*timm/vit_tiny_patch16_224"),
+        ({"model_name": "timm/resnet18.a9_in1k"}, "did you mean .*timm/resnet18.a1_in1k"),
+        ({"model_name": "timm/convnextv2_atto.fcmae_ft_in1k"}, "allow_noncommercial_weights: true"),
+        ({"model_name": "vit_b_16", "image_size": 96}, "vit_b_16 takes 224 only"),
+        (
+            {"model_name": "timm/levit_128s", "image_size": 100, "weights": "none"},
+            "takes no pictures",
+        ),
+    ],
+)
+def test_a_backbone_that_cannot_be_used_is_refused_before_the_run(
+    fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(WebcamMLError, match=message):
+        TrainingSettings(**fields).judge_before_run()
+
+
+def test_weights_that_are_of_no_such_timm_model_are_refused_by_name(tmp_path: Path) -> None:
+    spec = weights_file(tmp_path / "weights.pt", models_state())
+    other = spec.model_copy(update={"model_name": "timm/convnext_atto"})
+    with pytest.raises(WebcamMLError, match=r"is not a timm/convnext_atto .* model_name"):
+        require_weights(other)
+
+
+def test_without_timm_its_models_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.delitem(sys.modules, "timm.models", raising=False)
+    with pytest.raises(WebcamMLError, match=r"pip install 'webcam-ml\[timm\]'"):
+        get_backbone("timm/convnext_atto.never_asked_before")

@@ -1,0 +1,187 @@
+"""Backbones of timm: `timm/<name>`, with size, normalisation and licence from timm's own list.
+
+timm is an extra (`webcam-ml[timm]`) and imported where one of its networks is named.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.features._backbones import (
+    EXPORTING_LIBRARIES,
+    TIMM,
+    UNKNOWN_LICENCE,
+    Backbone,
+    first_line,
+    read_state_dict,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+SUGGESTIONS = 3
+
+
+@dataclass(frozen=True)
+class TimmBackbone(Backbone):
+    """A network of timm without its classifier; `takes_one_size` here means that size is built in.
+
+    Such a network is made for the size that is asked for, and its trained places of patches are
+    interpolated.
+    """
+
+    def require_size(self, image_size: int) -> None:
+        """Check that the network takes pictures of a size.
+
+        Raises:
+            WebcamMLError: It does not.
+        """
+        _count_features(self, image_size)
+
+    def draw(self, image_size: int) -> "torch.nn.Module":
+        """Make the network from torch's random stream.
+
+        Raises:
+            WebcamMLError: It cannot be made for pictures of that size.
+        """
+        return self._make(image_size, pretrained=False)
+
+    def with_published_weights(self, image_size: int) -> "torch.nn.Module":
+        """Make the network with the weights that its name stands for, fetched once.
+
+        Raises:
+            WebcamMLError: They cannot be fetched, or fit no network of that size.
+        """
+        try:
+            return self._make(image_size, pretrained=True).eval()
+        except OSError as error:  # the hub's own errors are of this kind, too
+            raise WebcamMLError(
+                f"the weights of {self.name} could not be downloaded ({first_line(error)}). Ways out: "
+                f"fetch model.safetensors of huggingface.co/{self.name} elsewhere and name the file with "
+                "weights: /path/to/model.safetensors; or set weights: none for a seeded network without "
+                "training (good for a trial, weaker on real pictures)"
+            ) from error
+        except RuntimeError as error:
+            raise WebcamMLError(
+                f"the weights of {self.name} do not fit a network for pictures of {image_size} pixels "
+                f"({first_line(error)}). Leave image_size out: {self.image_size} then"
+            ) from error
+
+    def with_weights_of(self, path: Path, image_size: int) -> "torch.nn.Module":
+        """Make the network with the weights of a file, as timm or the network's publisher names them.
+
+        Raises:
+            WebcamMLError: The file is unsafe, damaged or of another network.
+        """
+        source = {"state_dict": read_state_dict(path), "custom_load": False}
+        try:
+            return self._make(image_size, pretrained=True, pretrained_cfg_overlay=source).eval()
+        except (RuntimeError, LookupError, ValueError) as error:
+            raise WebcamMLError(
+                f"weights: {path} is not a {self.name} ({first_line(error)}). Set model_name to the "
+                "network that the file was saved from"
+            ) from error
+
+    def _make(self, image_size: int, **options: Any) -> "torch.nn.Module":
+        import timm
+
+        if self.takes_one_size:
+            options["img_size"] = image_size
+        with _quiet():
+            network: torch.nn.Module = timm.create_model(
+                self.name.removeprefix(TIMM), num_classes=0, **options
+            )
+        return network
+
+
+@cache
+def timm_backbone(name: str) -> TimmBackbone:
+    """Describe a network of timm.
+
+    Args:
+        name: `timm/<name>`, with the tag of its weights.
+
+    Raises:
+        WebcamMLError: timm is not installed, knows no such network, or it gives no pooled features.
+    """
+    try:
+        import timm.models
+    except ModuleNotFoundError as error:
+        if error.name not in ("timm", "timm.models"):
+            raise
+        raise WebcamMLError(
+            f"model_name {name} is a network of timm, which is not installed: pip install "
+            "'webcam-ml[timm]', or choose one of torchvision's"
+        ) from error
+    of_timm = name.removeprefix(TIMM)
+    try:
+        config = timm.models.get_pretrained_cfg(of_timm) if timm.models.is_model(of_timm) else None
+    except RuntimeError:  # the network is known, the tag of its weights is not
+        config = None
+    if config is None:
+        raise WebcamMLError(f"model_name {name!r} is unknown to timm{_nearest(of_timm)}")
+    size = config.input_size[-1]
+    draft = TimmBackbone(
+        name,
+        weights_enum="",
+        head="",
+        features=0,
+        image_size=size,
+        takes_one_size=bool(config.fixed_input_size),
+        mean=config.mean,
+        std=config.std,
+        interpolation="bicubic" if config.interpolation == "bicubic" else "bilinear",
+        licence=config.license or UNKNOWN_LICENCE,
+        libraries=(*EXPORTING_LIBRARIES, "timm"),
+    )
+    return replace(draft, features=_count_features(draft, size))
+
+
+def _count_features(backbone: TimmBackbone, image_size: int) -> int:
+    """Count a network's features, with a forward pass that computes nothing.
+
+    Raises:
+        WebcamMLError: It takes no pictures of that size, or its features are not pooled.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"), torch.no_grad():
+            found = backbone.draw(image_size).eval()(torch.zeros(1, 3, image_size, image_size))
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise WebcamMLError(
+            f"{backbone.name} takes no pictures of {image_size} pixels ({first_line(error)}). Leave "
+            f"image_size out ({backbone.image_size} then), or set a multiple of its patch"
+        ) from error
+    if not isinstance(found, torch.Tensor) or found.ndim != 2:
+        shape = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        raise WebcamMLError(
+            f"{backbone.name} gives no pooled features but {shape}: choose a network that ends in a "
+            "classifier"
+        )
+    return int(found.shape[1])
+
+
+def _nearest(name: str) -> str:
+    from timm.models import list_models
+
+    pretrained = list_models(pretrained=True)
+    near = get_close_matches(name, pretrained, n=SUGGESTIONS, cutoff=0.6)
+    if near:
+        return f"; did you mean {', '.join(TIMM + one for one in near)}?"
+    return f"; it has {len(pretrained):,}: python -c \"import timm; print(timm.list_models('*tiny*'))\""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Timm warns of names that it has renamed; what is stored is the name that was given."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
