@@ -3,7 +3,7 @@
 `_weather` says what a camera sees on an evening, `_picture` draws its picture.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -29,6 +29,11 @@ SPLIT_PLACES: dict[int, SplitName] = {
 MIRRORED_INDEX = 7
 MIRROR_INDEX = 5
 MIRROR_SPLIT: SplitName = "test"
+
+# Where judges are, one device of the operator has two webcam ids, in different splits: it got the second
+# when it was aimed anew.
+DEVICE_INDEX = 10
+AIMED_ANEW_INDEX = 15
 
 # Country, one place in it (degrees north and east), and names that could be there.
 _PLACES: tuple[tuple[str, float, float, tuple[str, ...]], ...] = (
@@ -125,7 +130,31 @@ class Camera:
 def draw_cameras(options: DemoOptions) -> tuple[Camera, ...]:
     """Draw the demo's cameras, the busiest first."""
     ids = _draw_ids(options)
-    return tuple(_draw_camera(options, index, webcam_id) for index, webcam_id in enumerate(ids))
+    cameras = [draw_camera(options, index, webcam_id) for index, webcam_id in enumerate(ids)]
+    if options.judges and len(cameras) > AIMED_ANEW_INDEX:
+        cameras[DEVICE_INDEX] = replace(cameras[DEVICE_INDEX], source="custom")
+        cameras[AIMED_ANEW_INDEX] = _aimed_anew(cameras[DEVICE_INDEX], cameras[AIMED_ANEW_INDEX])
+    return tuple(cameras)
+
+
+def device_of(camera: Camera) -> int | None:
+    """The number of the operator's own device that a webcam is, `custom_camera_id`; None of others."""
+    if camera.source != "custom":
+        return None
+    return 1 + (DEVICE_INDEX if camera.index == AIMED_ANEW_INDEX else camera.index)
+
+
+def _aimed_anew(device: Camera, drawn: Camera) -> Camera:
+    """The same device at the same place, looking elsewhere, with a webcam id of its own."""
+    return replace(
+        device,
+        index=drawn.index,
+        webcam_id=drawn.webcam_id,
+        share=drawn.share,
+        scene=drawn.scene,
+        view_azimuth=drawn.view_azimuth,
+        horizon=drawn.horizon,
+    )
 
 
 def _draw_ids(options: DemoOptions) -> list[int]:
@@ -144,7 +173,8 @@ def _draw_ids(options: DemoOptions) -> list[int]:
     return list(ids)
 
 
-def _draw_camera(options: DemoOptions, index: int, webcam_id: int) -> Camera:
+def draw_camera(options: DemoOptions, index: int, webcam_id: int) -> Camera:
+    """Draw the camera of an index, which need not be one of the demo's."""
     rng = random_stream(options.seed, Stream.CAMERA, index)
     scene = SCENE_KINDS[rng.choice(len(SCENE_KINDS), p=(0.2, 0.2, 0.18, 0.18, 0.12, 0.12))]
     country, latitude, longitude, names = _PLACES[rng.integers(len(_PLACES))]

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from webcam_ml.demo._options import DemoOptions
+from webcam_ml.demo._options import UNRATED_WITH_JUDGES, DemoOptions
 
 
 def add_demo_data_command(
@@ -37,14 +37,20 @@ def add_demo_data_command(
         help="star ratings per rated snapshot (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--unrated", type=float, default=usual.unrated_fraction, metavar="FRACTION",
-        help="unrated snapshots for each rated one (%(default)s)",
+        "--unrated", type=float, metavar="FRACTION",
+        help=f"unrated snapshots for each rated one ({usual.unrated_fraction:g}; with --judges "
+        f"{UNRATED_WITH_JUDGES:g})",
     )  # fmt: skip
     parser.add_argument(
         "--image-width", type=int, default=usual.image_width, metavar="PIXELS",
         help="of a typical picture (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=usual.seed, help="of every draw (%(default)s)")
+    parser.add_argument(
+        "--judges", action="store_true",
+        help="language models, votes that a frame is no sunset, gold labels and pictures from "
+        "elsewhere, too: for configs/all_judges.yaml",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -61,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         unrated_fraction=arguments.unrated,
         image_width=arguments.image_width,
         seed=arguments.seed,
+        judges=arguments.judges,
     )
     print(f"Demo data {summary.outcome}: {summary.pictures_drawn} pictures drawn.")
     unrated = summary.snapshots - summary.rated_snapshots
@@ -71,6 +78,12 @@ def run(arguments: argparse.Namespace) -> int:
         f"{star}: {count / summary.ratings:.0%}" for star, count in summary.stars.items()
     )
     print(f"  {summary.ratings} ratings by stars: {stars}")
+    if summary.judged is not None:
+        judged = summary.judged
+        print(
+            f"  {judged.scores} scores of language models, {judged.no_sunset} votes N, {judged.gold} "
+            f"gold labels, {judged.elsewhere} pictures from elsewhere"
+        )
     print(f"  pictures  {summary.folder / 'images'}")
     print(f"  database  {summary.database}")
     return 0

@@ -1,6 +1,6 @@
 """The demo's label database: made whole in one transaction, and never over existing data."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, timedelta
@@ -9,11 +9,23 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from webcam_ml.contracts import rating_of
-from webcam_ml.demo._cameras import Camera
-from webcam_ml.demo._options import DemoOptions, Stream, random_stream
+from webcam_ml.demo._cameras import Camera, device_of
+from webcam_ml.demo._elsewhere import draw_photographs, photographs_beside
+from webcam_ml.demo._judged_rows import (
+    OLD_MODEL,
+    Row,
+    gold_rows,
+    judged_columns,
+    old_score,
+    photograph_row,
+)
+from webcam_ml.demo._options import DemoOptions
 from webcam_ml.demo._plan import Snapshot
 from webcam_ml.demo._schema import (
     APPLICATION_TABLES,
+    EXTERNAL,
+    GOLD,
+    GROWN,
     INFERENCES,
     MARK,
     METADATA,
@@ -24,10 +36,7 @@ from webcam_ml.demo._schema import (
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import LabelDatabase
 
-OLD_MODEL = "binary-mobilenet-2025-01"
 SCORED_EVERY = 12
-
-Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -108,14 +117,16 @@ def read_record(connection: sa.Connection) -> DemoRecord | None:
                 "out for an SQLite file in --folder."
             )
         return None
-    rows = connection.execute(sa.select(MARK)).mappings().all()
+    columns = {column["name"] for column in sa.inspect(connection).get_columns(MARK.name)}
+    mark = GROWN.tables[MARK.name] if "judges" in columns else MARK
+    rows = connection.execute(sa.select(mark)).mappings().all()
     if len(rows) != 1:
         raise WebcamMLError(
             f"The table {MARK.name} in {where} has {len(rows)} rows instead of one: this is not a "
             "whole demo. Delete the database, or give --database-url another one."
         )
     row = dict(rows[0])
-    options = DemoOptions(**{field.name: row[field.name] for field in fields(DemoOptions)})
+    options = DemoOptions(**{f.name: row[f.name] for f in fields(DemoOptions) if f.name in row})
     return DemoRecord(row["generator"], options, Path(row["image_folder"]))
 
 
@@ -136,49 +147,43 @@ def write_demo(
         plan: All snapshots, in order.
         already_there: Number of snapshots at the plan's beginning that are stored already.
     """
-    METADATA.create_all(connection)
+    options = record.options
+    metadata = GROWN if options.judges else METADATA
+    metadata.create_all(connection)
+
+    def insert(table: sa.Table, rows: Sequence[Row]) -> None:
+        if rows:
+            connection.execute(metadata.tables[table.name].insert(), rows)
+
     if not already_there:
-        _insert(connection, WEBCAMS, [_webcam_row(camera) for camera in cameras])
+        insert(WEBCAMS, [_webcam_row(camera, options) for camera in cameras])
     new = plan[already_there:]
-    _insert(
-        connection, SNAPSHOTS, [_snapshot_row(snapshot, record.image_folder) for snapshot in new]
-    )
+    insert(SNAPSHOTS, [_snapshot_row(one, record.image_folder, options) for one in new])
     first = sum(len(snapshot.votes) for snapshot in plan[:already_there]) + 1
-    rows = [row for snapshot in new for row in _rating_rows(snapshot)]
-    _insert(connection, RATINGS, [{"id": number, **row} for number, row in enumerate(rows, first)])
+    rows = [row for snapshot in new for row in _rating_rows(snapshot, options)]
+    insert(RATINGS, [{"id": number, **row} for number, row in enumerate(rows, first)])
     scored = [snapshot for snapshot in new if snapshot.id % SCORED_EVERY == 0]
-    _insert(
-        connection,
-        INFERENCES,
-        [_inference_row(record.options.seed, snapshot) for snapshot in scored],
-    )
+    insert(INFERENCES, [_inference_row(options.seed, snapshot) for snapshot in scored])
+    if options.judges:
+        photographs = draw_photographs(options, len(plan))[photographs_beside(already_there) :]
+        insert(
+            EXTERNAL,
+            [photograph_row(options.seed, one, record.image_folder) for one in photographs],
+        )
+        insert(GOLD, gold_rows(options.seed, new, photographs))
     connection.execute(MARK.delete())
-    connection.execute(
-        MARK.insert(),
-        {
-            "generator": record.generator,
-            **record.options.as_record(),
-            "image_folder": str(record.image_folder),
-        },
-    )
+    mark = {
+        "generator": record.generator,
+        **options.as_record(),
+        "image_folder": str(record.image_folder),
+    }
+    insert(MARK, [mark])
     if connection.dialect.name == "postgresql":
-        _move_sequences(connection)
+        _move_sequences(connection, metadata)
 
 
-def picture_name(snapshot: Snapshot) -> str:
-    """File name of a snapshot's picture."""
-    return f"{snapshot.id:06d}.jpg"
-
-
-def _insert(
-    connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]
-) -> None:
-    if rows:
-        connection.execute(table.insert(), rows)
-
-
-def _webcam_row(camera: Camera) -> Row:
-    return {
+def _webcam_row(camera: Camera, options: DemoOptions) -> Row:
+    row: Row = {
         "id": camera.webcam_id,
         "title": camera.title,
         "status": "active",
@@ -189,11 +194,12 @@ def _webcam_row(camera: Camera) -> Row:
         "lng": camera.longitude,
         "country": camera.country,
     }
+    return row | {"custom_camera_id": device_of(camera)} if options.judges else row
 
 
-def _snapshot_row(snapshot: Snapshot, image_folder: Path) -> Row:
-    path = (image_folder / picture_name(snapshot)).as_posix()
-    return {
+def _snapshot_row(snapshot: Snapshot, image_folder: Path, options: DemoOptions) -> Row:
+    path = (image_folder / snapshot.file_name).as_posix()
+    row: Row = {
         "id": snapshot.id,
         "webcam_id": snapshot.webcam.webcam_id,
         "phase": snapshot.phase,
@@ -201,27 +207,28 @@ def _snapshot_row(snapshot: Snapshot, image_folder: Path) -> Row:
         "initial_rating": snapshot.initial_rating,
         "calculated_rating": snapshot.cached_rating,
         "firebase_url": path,
-        "firebase_path": f"snapshots/{snapshot.webcam.webcam_id}/{picture_name(snapshot)}",
+        "firebase_path": f"snapshots/{snapshot.webcam.webcam_id}/{snapshot.file_name}",
         "captured_at": snapshot.captured_at,
         "created_at": snapshot.captured_at + timedelta(seconds=20),
     }
+    return row | judged_columns(options.seed, snapshot) if options.judges else row
 
 
-def _rating_rows(snapshot: Snapshot) -> Iterator[Row]:
+def _rating_rows(snapshot: Snapshot, options: DemoOptions) -> Iterator[Row]:
     for vote in snapshot.votes:
-        yield {
+        row: Row = {
             "snapshot_id": snapshot.id,
             "user_session_id": vote.session,
             "rating": vote.stars,
             "verdict": "not a sunset" if vote.stars is None else None,
             "created_at": snapshot.captured_at + timedelta(seconds=round(3600 * vote.hours_later)),
         }
+        yield row | {"is_sunset_verdict": vote.stars is not None} if options.judges else row
 
 
 def _inference_row(seed: int, snapshot: Snapshot) -> Row:
     """The score of an old and bad model: random, whatever the picture shows."""
-    rng = random_stream(seed, Stream.OLD_MODEL, snapshot.id)
-    raw = round(float(rng.beta(2, 5)), 6)
+    raw = old_score(seed, snapshot)
     return {
         "id": snapshot.id // SCORED_EVERY,
         "snapshot_id": snapshot.id,
@@ -232,9 +239,11 @@ def _inference_row(seed: int, snapshot: Snapshot) -> Row:
     }
 
 
-def _move_sequences(connection: sa.Connection) -> None:
+def _move_sequences(connection: sa.Connection, metadata: sa.MetaData) -> None:
     """Make PostgreSQL's sequences continue after the ids that were inserted."""
-    for table in (SNAPSHOTS, RATINGS, INFERENCES):
+    for table in (SNAPSHOTS, RATINGS, INFERENCES, EXTERNAL):
+        if table.name not in metadata.tables:
+            continue
         connection.execute(
             sa.text(
                 f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), "

@@ -5,19 +5,21 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from webcam_ml.demo._cameras import draw_cameras
 from webcam_ml.demo._database import (
     DemoRecord,
     open_database,
-    picture_name,
     read_record,
     write_demo,
 )
-from webcam_ml.demo._options import DemoOptions
+from webcam_ml.demo._elsewhere import Photograph, draw_photographs
+from webcam_ml.demo._judged_rows import gold_rows
+from webcam_ml.demo._judges import judge_snapshot
+from webcam_ml.demo._options import UNRATED_WITH_JUDGES, DemoOptions
 from webcam_ml.demo._plan import Snapshot, plan_snapshots
 from webcam_ml.demo._studio import draw_all
 from webcam_ml.errors import WebcamMLError
@@ -29,6 +31,35 @@ GENERATOR = 2
 IMAGE_FOLDER = "images"
 DATABASE_FILE = "labels.sqlite"
 RECORD_FILE = "demo.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What was said beside stars.
+
+    Attributes:
+        scores: Snapshots and pictures from elsewhere that a language model scored.
+        no_sunset: Votes N.
+        gold: Gold labels.
+        elsewhere: Pictures from elsewhere.
+    """
+
+    scores: int
+    no_sunset: int
+    gold: int
+    elsewhere: int
+
+    @classmethod
+    def of(cls, seed: int, plan: Sequence[Snapshot], photographs: Sequence[Photograph]) -> Self:
+        """Count it."""
+        scores = sum(judge_snapshot(seed, snapshot) is not None for snapshot in plan)
+        votes = [vote for snapshot in plan for vote in snapshot.votes]
+        return cls(
+            scores=scores + len(photographs),
+            no_sunset=sum(vote.stars is None for vote in votes),
+            gold=len(gold_rows(seed, plan, photographs)),
+            elsewhere=len(photographs),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +76,7 @@ class DemoSummary:
         ratings: Votes with stars.
         stars: Votes by number of stars, 1 to 5.
         pictures_drawn: Drawn by this call; the others were there.
+        judged: What there is beside stars; None without judges.
     """
 
     outcome: Literal["made", "extended", "unchanged"]
@@ -56,6 +88,7 @@ class DemoSummary:
     ratings: int
     stars: Mapping[int, int]
     pictures_drawn: int
+    judged: Judged | None
 
 
 _USUAL = DemoOptions()
@@ -68,9 +101,10 @@ def make_demo_data(
     webcams: int = _USUAL.webcams,
     snapshots: int = _USUAL.snapshots,
     raters_per_snapshot: float = _USUAL.raters_per_snapshot,
-    unrated_fraction: float = _USUAL.unrated_fraction,
+    unrated_fraction: float | None = None,
     image_width: int = _USUAL.image_width,
     seed: int = _USUAL.seed,
+    judges: bool = False,
 ) -> DemoSummary:
     """Make a label database and the pictures that it names, or add to the ones that are there.
 
@@ -86,9 +120,11 @@ def make_demo_data(
         webcams: Cameras in the database.
         snapshots: Rated snapshots.
         raters_per_snapshot: Mean number of star ratings of a rated snapshot.
-        unrated_fraction: Unrated snapshots per rated one, on top of `snapshots`.
+        unrated_fraction: Unrated snapshots per rated one, on top of `snapshots`; without it,
+            0.15, and with judges as many as a language model really judged beside.
         image_width: Width in pixels of a typical picture.
         seed: Of every random draw.
+        judges: With language models, votes N, gold labels and pictures from elsewhere.
 
     Raises:
         LabelDatabaseError: The URL is malformed.
@@ -96,6 +132,8 @@ def make_demo_data(
             tables of the application that are not a demo's, or another demo, or cannot be opened or
             written; an option makes no demo.
     """
+    if unrated_fraction is None:
+        unrated_fraction = UNRATED_WITH_JUDGES if judges else _USUAL.unrated_fraction
     options = DemoOptions(
         seed=seed,
         webcams=webcams,
@@ -103,6 +141,7 @@ def make_demo_data(
         raters_per_snapshot=raters_per_snapshot,
         unrated_fraction=unrated_fraction,
         image_width=image_width,
+        judges=judges,
     )
     folder = folder.resolve()
     url = database_url or f"sqlite:///{folder / DATABASE_FILE}"
@@ -113,7 +152,8 @@ def make_demo_data(
     with open_database(url) as connection:
         _check_database(read_record(connection), wanted)
     plan = plan_snapshots(options)
-    drawn = _draw_missing(folder, wanted, plan)
+    photographs = draw_photographs(options, len(plan)) if judges else ()
+    drawn = _draw_missing(folder, wanted, [*plan, *(one.view for one in photographs)])
     with open_database(url) as connection:
         found = read_record(connection)
         _check_database(found, wanted)
@@ -138,6 +178,7 @@ def make_demo_data(
         ratings=stars.total(),
         stars={count: stars[count] for count in range(1, 6)},
         pictures_drawn=drawn,
+        judged=Judged.of(seed, plan, photographs) if judges else None,
     )
 
 
@@ -149,8 +190,8 @@ def _length_with(plan: Sequence[Snapshot], rated: int) -> int:
 
 def _differences(found: DemoRecord, wanted: DemoRecord) -> list[str]:
     """What differs, snapshots aside, as `name found (wanted ...)`."""
-    there = {"generator": found.generator, **found.options.as_record()}
-    here = {"generator": wanted.generator, **wanted.options.as_record()}
+    there = {"generator": found.generator, **asdict(found.options)}
+    here = {"generator": wanted.generator, **asdict(wanted.options)}
     return [
         f"{name} {there[name]:g} (asked for: {here[name]:g})"
         for name in here
@@ -188,11 +229,13 @@ def _check_folder(folder: Path, wanted: DemoRecord) -> None:
         return
     found = json.loads(record.read_text())
     here = _folder_record(wanted)
-    differing = [name for name in here if found.get(name) != here[name]]
+    differing = [name for name in {**here, **found} if found.get(name) != here.get(name)]
     if differing:
         raise WebcamMLError(
             f"{folder} has the pictures of another demo: "
-            + "; ".join(f"{name} {found.get(name)} (asked for: {here[name]})" for name in differing)
+            + "; ".join(
+                f"{name} {found.get(name)} (asked for: {here.get(name)})" for name in differing
+            )
             + ". Ask for the same one, give another --folder, or delete this one first."
         )
 
@@ -204,20 +247,20 @@ def _folder_record(wanted: DemoRecord) -> dict[str, float]:
     return record
 
 
-def _draw_missing(folder: Path, wanted: DemoRecord, plan: Sequence[Snapshot]) -> int:
+def _draw_missing(folder: Path, record: DemoRecord, wanted: Sequence[Snapshot]) -> int:
     """Draw the pictures that are not there; return how many."""
     images = folder / IMAGE_FOLDER
     images.mkdir(exist_ok=True)
     _write_whole(
-        folder / RECORD_FILE, (json.dumps(_folder_record(wanted), indent=2) + "\n").encode()
+        folder / RECORD_FILE, (json.dumps(_folder_record(record), indent=2) + "\n").encode()
     )
     there = {entry.name for entry in os.scandir(images)}
     missing = [
-        snapshot for snapshot in plan if not snapshot.dead and picture_name(snapshot) not in there
+        snapshot for snapshot in wanted if not snapshot.dead and snapshot.file_name not in there
     ]
-    drawn = draw_all(wanted.options.seed, missing)
+    drawn = draw_all(record.options.seed, missing)
     for snapshot, data in track(drawn, total=len(missing), what="drawing webcams", unit="pictures"):
-        _write_whole(images / picture_name(snapshot), data)
+        _write_whole(images / snapshot.file_name, data)
     return len(missing)
 
 

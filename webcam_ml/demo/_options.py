@@ -11,6 +11,9 @@ FEWEST_WEBCAMS = 8
 SMALLEST_PICTURE = 64
 LARGEST_PICTURE = 4096
 
+# A language model judged 29,600 snapshots where people rated 4,700.
+UNRATED_WITH_JUDGES = 5.3
+
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
@@ -24,6 +27,8 @@ class DemoOptions:
         raters_per_snapshot: Mean number of star ratings of a rated snapshot, at least 1.
         unrated_fraction: Unrated snapshots per rated one, on top of `snapshots`.
         image_width: Width in pixels of a typical picture; cameras differ around it.
+        judges: Whether language models judge the snapshots too, people say N, a curator gives gold
+            labels, and there are pictures from elsewhere.
 
     Raises:
         WebcamMLError: If a value makes no demo.
@@ -35,6 +40,7 @@ class DemoOptions:
     raters_per_snapshot: float = 1.5
     unrated_fraction: float = 0.15
     image_width: int = 640
+    judges: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what makes no demo, naming the option."""
@@ -65,8 +71,14 @@ class DemoOptions:
                 raise WebcamMLError(f"The demo cannot have {name} {found}: it must be {limits}.")
 
     def as_record(self) -> dict[str, float]:
-        """The options as plain values, in the order in which the database keeps them."""
-        return asdict(self)
+        """The options as plain values, in the order in which the database keeps them.
+
+        `judges` is not among them where there are none: such a demo stays as it always was.
+        """
+        record = asdict(self)
+        if not self.judges:
+            del record["judges"]
+        return record
 
 
 class Stream(IntEnum):
@@ -83,6 +95,11 @@ class Stream(IntEnum):
     SESSIONS = 9
     CAPTURE = 10
     OLD_MODEL = 11
+    JUDGE = 12
+    JUDGE_AND_CAMERA = 13
+    NO_SUNSET = 14
+    GOLD = 15
+    EXTERNAL = 16
 
 
 def random_stream(seed: int, stream: Stream, *key: int) -> np.random.Generator:

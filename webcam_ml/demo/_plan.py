@@ -16,7 +16,7 @@ from webcam_ml.demo._cameras import MIRROR_INDEX, MIRRORED_INDEX, Camera, draw_c
 from webcam_ml.demo._options import DemoOptions, Stream, random_stream
 from webcam_ml.demo._raters import Vote, draw_votes, stars_of
 from webcam_ml.demo._sun import Phase, solar_position, sun_event
-from webcam_ml.demo._weather import Weather, beauty, draw_weather, facing
+from webcam_ml.demo._weather import Weather, beauty, draw_weather, facing, shows_no_event
 
 FIRST_DAY = datetime(2025, 2, 1)
 DAYS = 365
@@ -37,6 +37,10 @@ STALE_CACHE = (150, 11)
 VERDICT_ON_RATED = (60, 7)
 # Of the unrated ones.
 VERDICT_ON_UNRATED = (10, 1)
+
+# Where judges are, such a vote is an N: on so many of the snapshots without an event.
+NO_SUNSET_ON_RATED = 0.1
+NO_SUNSET_ON_UNRATED = 0.5
 
 
 class Shows(Enum):
@@ -66,6 +70,7 @@ class Snapshot:
         crossing_azimuth: Of the sun as it crosses the horizon, the same for a whole visit.
         weather: Of the visit.
         beauty: What raters would agree on.
+        no_event: There is no sunset or sunrise to see: by day or night, in fog, or the camera is offline.
         votes: In the order in which they were cast.
         cached_rating: The application's average, 1 to 5 with two decimals; None when unrated.
         initial_rating: The operator's stars at capture, if any.
@@ -88,6 +93,7 @@ class Snapshot:
     crossing_azimuth: float
     weather: Weather
     beauty: float
+    no_event: bool
     votes: tuple[Vote, ...]
     cached_rating: float | None
     initial_rating: int | None
@@ -98,6 +104,11 @@ class Snapshot:
     def is_rated(self) -> bool:
         """Whether anybody gave stars."""
         return self.cached_rating is not None
+
+    @property
+    def file_name(self) -> str:
+        """Of its picture."""
+        return f"{self.id:06d}.jpg"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +137,7 @@ def plan_snapshots(options: DemoOptions) -> tuple[Snapshot, ...]:
         place = len(plan)
         unrated = int((place + 1) * unrated_share) > int(place * unrated_share)
         plan.append(
-            _snapshot(
+            place_frame(
                 options,
                 frame,
                 place=place,
@@ -170,15 +181,15 @@ def _frames(seed: int, cameras: tuple[Camera, ...]) -> Iterator[Frame]:
         visits[camera.index] += 1
         offline = turn % OFFLINE_EVERY == OFFLINE_AT
         shows = Shows.OFFLINE_CARD if offline else Shows.VIEW
-        yield from _burst(seed, camera, camera, visit, number=number, shows=shows)
+        yield from burst(seed, camera, camera, visit, number=number, shows=shows)
         number += 1
         if camera.index == MIRRORED_INDEX and visit % 2 == 0 and not offline:
             mirror = cameras[MIRROR_INDEX]
-            yield from _burst(seed, mirror, camera, visit, number=number, shows=Shows.MIRROR)
+            yield from burst(seed, mirror, camera, visit, number=number, shows=Shows.MIRROR)
             number += 1
 
 
-def _burst(
+def burst(
     seed: int, webcam: Camera, scene: Camera, visit: int, *, number: int, shows: Shows
 ) -> Iterator[Frame]:
     """The frames of one visit: the mirror's are those of the mirrored camera."""
@@ -216,7 +227,7 @@ def _burst(
         )
 
 
-def _snapshot(
+def place_frame(
     options: DemoOptions, frame: Frame, *, place: int, number: int, unrated: bool
 ) -> Snapshot:
     """A frame with its votes; `number` counts among the rated, or among the unrated ones."""
@@ -226,7 +237,13 @@ def _snapshot(
     card = frame.shows is Shows.OFFLINE_CARD
     appeal = -1.0 if card else beauty(frame.scene, frame.weather, elevation, azimuth)
     snapshot_id = place + 1
-    verdict = _falls_on(number, VERDICT_ON_UNRATED if unrated else VERDICT_ON_RATED)
+    no_event = card or shows_no_event(frame.weather, elevation)
+    if options.judges:
+        share = NO_SUNSET_ON_UNRATED if unrated else NO_SUNSET_ON_RATED
+        chance = float(random_stream(options.seed, Stream.NO_SUNSET, snapshot_id).random())
+        verdict = no_event and chance < share
+    else:
+        verdict = _falls_on(number, VERDICT_ON_UNRATED if unrated else VERDICT_ON_RATED)
     votes = draw_votes(
         options.seed,
         snapshot_id,
@@ -256,6 +273,7 @@ def _snapshot(
         crossing_azimuth=frame.crossing_azimuth,
         weather=frame.weather,
         beauty=appeal,
+        no_event=no_event,
         votes=votes,
         cached_rating=cached,
         initial_rating=stars_of(appeal + float(rng.normal(0, 0.05))) if at_capture else None,

@@ -13,6 +13,7 @@ import numpy as np
 from webcam_ml.demo._options import Stream, random_stream
 
 SESSIONS = 80
+CURATOR = "curator-1"
 
 # Widths of the two disagreements, in units of beauty.
 BIAS_WIDTH = 0.060
@@ -42,7 +43,7 @@ class Vote:
 def _sessions(seed: int) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """Names, shares of the votes, and biases of all sessions."""
     rng = random_stream(seed, Stream.SESSIONS)
-    names = [f"curator-{number}" for number in (1, 2, 3)]
+    names = [CURATOR, "curator-2", "curator-3"]
     names += [f"visitor-{rng.bytes(6).hex()}" for _ in range(SESSIONS - len(names))]
     shares = 1 / (np.arange(SESSIONS) + 1.5)
     return tuple(names), shares / shares.sum(), rng.normal(0, BIAS_WIDTH, SESSIONS)

@@ -12,6 +12,10 @@ import numpy as np
 from webcam_ml.demo._cameras import Camera
 from webcam_ml.demo._options import Stream, random_stream
 
+# Degrees of the sun's elevation.
+DAY_ABOVE = 8.0
+NIGHT_BELOW = -9.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Weather:
@@ -112,6 +116,13 @@ def beauty(camera: Camera, weather: Weather, sun_elevation: float, sun_azimuth: 
     # The root spreads the dull majority out: people tell a dull sky from a duller one as easily
     # as a splendid one from a good one.
     return float(np.sqrt(air * (0.78 * clouds + 0.22 * glow) + 0.05 * camera.scenic))
+
+
+def shows_no_event(weather: Weather, sun_elevation: float) -> bool:
+    """Whether it is day or night, or the sky is hidden: a curator presses N, and gives no stars."""
+    by_day_or_night = not NIGHT_BELOW <= sun_elevation <= DAY_ABOVE
+    shut = weather.low_cover > 0.95 and weather.opening < 0.05
+    return by_day_or_night or shut or weather.fog > 0.6
 
 
 def _partial(cover: float) -> float:

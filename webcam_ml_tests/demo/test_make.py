@@ -33,11 +33,13 @@ def connect(url: str) -> sa.Engine:
     return sa.create_engine(url, poolclass=sa.NullPool)
 
 
-def rows_of(url: str, folder: Path) -> dict[str, list[tuple[object, ...]]]:
+def rows_of(
+    url: str, folder: Path, more: tuple[str, ...] = ()
+) -> dict[str, list[tuple[object, ...]]]:
     """All rows, as text, with the folder of the pictures left out."""
     found = {}
     with connect(url).connect() as connection:
-        for table in TABLES:
+        for table in (*TABLES, *more):
             content = sa.Table(table, sa.MetaData(), autoload_with=connection)
             # Filled in by the database, with the time of the insert.
             columns = [c for c in content.columns if (table, c.name) != ("webcams", "created_at")]

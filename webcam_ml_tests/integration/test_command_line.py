@@ -356,6 +356,7 @@ def test_manifests_from_postgresql_equal_those_from_sqlite(
 
 # How each config file and --select go together, as docs/configuration.md says.
 CONFIG_FILES = {
+    "all_judges.yaml": MANIFESTS,
     "demo.yaml": "*checkpoint",
     "finetune.yaml": MANIFESTS,
     "manual_binary.yaml": MANIFESTS,
@@ -380,6 +381,7 @@ def test_each_config_file_works_with_its_selection(
     project.succeed(CONFIG_FILES[name], REPOSITORY / "configs" / name)
     meta = json.loads((project.latest("manifest_full") / "export_meta.json").read_text())
     expected = {
+        "all_judges.yaml": ("all_judges", 1, "binary"),
         "manual_two_raters.yaml": ("manual_only", 2, "binary"),
         "public_aggregate.yaml": ("public_aggregate", 3, "binary"),
         "regression.yaml": ("manual_only", 1, "regression"),
