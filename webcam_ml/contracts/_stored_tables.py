@@ -68,6 +68,21 @@ JUDGED_SNAPSHOTS_TABLE = Table(
     (SNAPSHOT_ID, WEBCAM_ID, IMAGE, PHASE, CAPTURED_AT, *WEBCAM_COLUMNS), made_by="labels_raw"
 )
 
+# Pictures of no webcam that a judge scored or a curator labelled. `snapshot_id` is minus their id, and
+# `webcam_id` minus the least id of their owner's: a key space in which no snapshot and no webcam is.
+EXTERNAL_IMAGES_TABLE = Table(
+    (
+        SNAPSHOT_ID,
+        WEBCAM_ID,
+        IMAGE,
+        Column("picture_source", pl.String, needed=False),
+        Column("picture_owner", pl.String, needed=False),
+        Column("picture_licence", pl.String, needed=False),
+    ),
+    made_by="labels_raw",
+)
+OF_A_WEBCAM = pl.col("webcam_id") >= 0
+
 MANIFEST_TABLE = Table(
     (
         SNAPSHOT_ID,
@@ -92,7 +107,15 @@ JUDGED_MANIFEST_TABLE = Table(
     (*MANIFEST_TABLE.columns, LABEL_WEIGHT, LABEL_ORIGIN), made_by="manifest_full"
 )
 
+# What models are judged and calibrated on, of a manifest whose labels are not all people's.
+PEOPLE_ON_WEBCAMS = (pl.col("label_origin") == PEOPLE) & OF_A_WEBCAM
+
 DETAILS_TABLE = Table((SNAPSHOT_ID, *WEBCAM_COLUMNS, *STARS), made_by="manifest_full")
+
+# The same of a manifest with pictures of no webcam.
+EXTERNAL_DETAILS_TABLE = Table(
+    (*DETAILS_TABLE.columns, *EXTERNAL_IMAGES_TABLE.columns[3:]), made_by="manifest_full"
+)
 
 IMAGE_INDEX_TABLE = Table(
     (

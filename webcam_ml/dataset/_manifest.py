@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,9 +11,12 @@ import polars as pl
 
 from webcam_ml.contracts import (
     DETAILS_TABLE,
+    EXTERNAL_DETAILS_TABLE,
     JUDGED_MANIFEST_TABLE,
     MANIFEST_TABLE,
+    OF_A_WEBCAM,
     PEOPLE,
+    PEOPLE_ON_WEBCAMS,
     Document,
     Target,
     TargetType,
@@ -28,6 +31,8 @@ from webcam_ml.labels import LABEL_SOURCES, LabelQuery, Labels
 
 META = Document("export_meta.json", made_by="manifest_full")
 DETAILS_FILE = "snapshot_details.csv"
+# What is known of a picture that is of no webcam.
+OF_PICTURES = EXTERNAL_DETAILS_TABLE.names[len(DETAILS_TABLE.names) :]
 
 
 class UnusableTargetsError(WebcamMLError):
@@ -40,7 +45,8 @@ class ExportMeta:
 
     `binary_threshold` is None for regression, where it decides nothing. `duplicate_webcams` is None
     unless they were looked for, `heard` unless the label source hears judges, and then left out of
-    the file. `counts` and `webcams` are of all rows, `target_distribution` of people's.
+    the file. `counts` are of all rows, `webcams` of those that are a webcam's, and `target_distribution`
+    of those of people.
     """
 
     query: LabelQuery
@@ -128,8 +134,10 @@ class Manifest:
     Attributes:
         frame: The contract's ten columns; `target_label` is 0 or 1 (binary) or 1–5 (regression).
             And `label_weight` and `label_origin`: 1 and `people`, or those of a judge, whose target is
-            a share (binary) or stars; stored only where the label source hears judges.
-        details: What reports want beside them: webcam title and source, stars given, by snapshot_id.
+            a share (binary) or stars; stored only where the label source hears judges. A picture from
+            elsewhere has keys below zero, see `EXTERNAL_IMAGES_TABLE`, and is a training row.
+        details: What reports want beside them: webcam title and source, stars given, by snapshot_id;
+            source, owner and licence of pictures from elsewhere, stored only where there may be some.
         meta: How the whole manifest was made; the same for all splits of one manifest.
         part: `full`, or the name of the split.
     """
@@ -143,6 +151,16 @@ class Manifest:
     def file_name(self) -> str:
         """Name of the CSV file in the contract."""
         return f"manifest_{self.part}.csv"
+
+    @property
+    def of_webcams(self) -> Self:
+        """The rows that are not of pictures from elsewhere."""
+        return replace(self, frame=self.frame.filter(OF_A_WEBCAM))
+
+    @property
+    def of_people(self) -> Self:
+        """The rows of webcams that people labelled."""
+        return replace(self, frame=self.frame.filter(PEOPLE_ON_WEBCAMS))
 
     def split(self, name: SplitName) -> Self:
         """Take the rows of one split."""
@@ -176,7 +194,8 @@ class Manifest:
     def save(self, folder: Path) -> None:
         """Write the manifest, its details and export_meta.json."""
         (folder / self.file_name).write_bytes(self.to_csv())
-        DETAILS_TABLE.write(self.details, folder / DETAILS_FILE)
+        table = EXTERNAL_DETAILS_TABLE if self.meta.query.external_images else DETAILS_TABLE
+        table.write(self.details, folder / DETAILS_FILE)
         META.write(folder, self.meta.to_dict())
 
     @classmethod
@@ -200,7 +219,7 @@ class Manifest:
         """
         return cls(
             frame=JUDGED_MANIFEST_TABLE.read(path),
-            details=DETAILS_TABLE.read(path.parent / DETAILS_FILE),
+            details=EXTERNAL_DETAILS_TABLE.read(path.parent / DETAILS_FILE),
             meta=ExportMeta.load(path.parent),
             part=path.stem.removeprefix("manifest_"),
         )
@@ -241,6 +260,7 @@ def build_manifest(
             target.label_of(pl.col("label_value")).cast(pl.Float64).alias("target_label"),
             label_weight=pl.lit(1.0),
             label_origin=pl.lit(PEOPLE),
+            **dict.fromkeys(OF_PICTURES, pl.lit(None, dtype=pl.String)),
         )
         .sort("snapshot_id")
     )
@@ -248,9 +268,15 @@ def build_manifest(
     if labels.judged is not None:
         camera_of = duplicate_webcams.camera_of if duplicate_webcams else {}
         heard, rows = hear_judges(
-            labels.judged, people, target=target, splits=splits, camera_of=camera_of
+            labels.judged,
+            people,
+            target=target,
+            splits=splits,
+            camera_of=camera_of,
+            external_weight=labels.query.external_weight,
         )
-        frame = pl.concat([people, rows.select(people.columns)]).sort("snapshot_id")
+        frame = pl.concat([people, rows]).sort("snapshot_id")
+    of_webcams = frame.filter(OF_A_WEBCAM)
     # A row without a webcam has no split.
     require_people_on_webcams(
         frame.filter(pl.col("split").ne_missing("train")), "validation and test"
@@ -262,8 +288,8 @@ def build_manifest(
         split_config=split,
         counts={"total": frame.height, **_per_split(frame, pl.len())},
         webcams={
-            "total": frame["webcam_id"].n_unique(),
-            **_per_split(frame, pl.col("webcam_id").n_unique()),
+            "total": of_webcams["webcam_id"].n_unique(),
+            **_per_split(of_webcams, pl.col("webcam_id").n_unique()),
         },
         target_distribution=_target_distribution(people, target),
         drop_reasons=dict(labels.drops),
@@ -273,7 +299,7 @@ def build_manifest(
     )
     manifest = Manifest(
         frame=frame.select(JUDGED_MANIFEST_TABLE.names),
-        details=frame.select(DETAILS_TABLE.names),
+        details=frame.select(EXTERNAL_DETAILS_TABLE.names),
         meta=meta,
     )
     require_usable_targets(manifest)
@@ -295,7 +321,7 @@ def require_usable_targets(manifest: Manifest) -> None:
     """
     meta = manifest.meta
     for name in SPLIT_NAMES:
-        rows = manifest.frame.filter(pl.col("split") == name, pl.col("label_origin") == PEOPLE)
+        rows = manifest.of_people.frame.filter(pl.col("split") == name)
         if rows.is_empty():
             raise UnusableTargetsError(
                 f"the {name} split is empty: {meta.webcams['total']} webcams with labels, and none "
@@ -339,7 +365,7 @@ def require_people_on_webcams(frame: pl.DataFrame, part: str) -> None:
         UnusableTargetsError: There is such a row.
     """
     strange = frame.filter(
-        pl.col("webcam_id").is_null()
+        ~OF_A_WEBCAM.fill_null(False)
         | ~pl.col("label_source").is_in(list(LABEL_SOURCES))
         | pl.col("label_origin").ne_missing(PEOPLE)
     )

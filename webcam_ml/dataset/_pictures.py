@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from webcam_ml.contracts import PEOPLE
+from webcam_ml.contracts import PEOPLE_ON_WEBCAMS
 from webcam_ml.dataset._manifest import Manifest
 from webcam_ml.dataset.images import ImageIndex
 
@@ -16,8 +16,8 @@ class RowsWithPictures:
 
     Attributes:
         frame: The manifest's columns, `sha256`, and `camera_id`: the same for webcams that the
-            manifest takes for one camera, else webcam_id. Folds and resamples keep the rows of
-            one camera together.
+            manifest takes for one camera, else webcam_id (of pictures from elsewhere, their
+            owner's). Folds and resamples keep the rows of one camera together.
         left_out: How many rows have no usable picture, by reason; `placeholder` counts those that
             show a card instead of what the webcam sees.
     """
@@ -27,13 +27,13 @@ class RowsWithPictures:
 
     @property
     def of_people(self) -> "RowsWithPictures":
-        """The rows that people labelled."""
-        return replace(self, frame=self.frame.filter(pl.col("label_origin") == PEOPLE))
+        """The rows of webcams that people labelled."""
+        return replace(self, frame=self.frame.filter(PEOPLE_ON_WEBCAMS))
 
     @property
     def judged(self) -> pl.DataFrame:
-        """The rows that only a judge knows, as far as they weigh anything."""
-        return self.frame.filter(pl.col("label_origin") != PEOPLE, pl.col("label_weight") > 0)
+        """The rows that only a judge knows or that are of no webcam, as far as they weigh anything."""
+        return self.frame.filter(~PEOPLE_ON_WEBCAMS, pl.col("label_weight") > 0)
 
 
 def rows_with_pictures(manifest: Manifest, index: ImageIndex) -> RowsWithPictures:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import polars as pl
 
-from webcam_ml.contracts import PEOPLE
 from webcam_ml.dataset import Manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.disagreement._asked_before import asked_before
@@ -64,12 +63,10 @@ def report_disagreement(
     """
     exported = onnx_model.load(ExportedModel)
     # People and model are compared; what only a judge knows has no side of people.
-    pictured = rows_with_pictures(manifest_full, image_index).of_people
-    labelled = (
-        manifest_full.frame.filter(pl.col("label_origin") == PEOPLE)
-        .join(pictured.frame.select("snapshot_id", "sha256"), on="snapshot_id", how="left")
-        .join(manifest_full.details, on="snapshot_id", how="left")
-    )
+    pictured = rows_with_pictures(manifest_full.of_people, image_index)
+    labelled = manifest_full.of_people.frame.join(
+        pictured.frame.select("snapshot_id", "sha256"), on="snapshot_id", how="left"
+    ).join(manifest_full.details, on="snapshot_id", how="left")
     labelled = labelled.with_columns(camera_id=manifest_full.meta.cameras(labelled["webcam_id"]))
     if settings.predictions == "model":
         predictions = candidate_predictions(

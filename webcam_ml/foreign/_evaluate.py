@@ -134,8 +134,9 @@ def evaluate_predictions(
         pl.lit(None, pl.Float64).alias("channel_means_score"),
         pl.lit(None, pl.Float64).alias("uncalibrated_score"),
     )
-    counted = manifest.meta.cameras(manifest.frame["webcam_id"]).value_counts()
-    train = manifest.frame.filter(pl.col("split") == "train")["target_label"].to_numpy()
+    people = manifest.of_people.frame
+    counted = manifest.meta.cameras(people["webcam_id"]).value_counts()
+    train = people.filter(pl.col("split") == "train")["target_label"].to_numpy()
     report = build_eval_report(
         scored,
         target_type=asked.name,

@@ -26,8 +26,8 @@ GOLD = sa.table(
     sa.column("rating"),
 )
 IS_NO = VERDICTS.c.is_sunset_verdict.is_(sa.false()) & VERDICTS.c.rating.is_(None)
-# The image of any other gold label is not a snapshot.
 OF_SNAPSHOT = GOLD.c.source == "webcam"
+OF_EXTERNAL_IMAGE = GOLD.c.source != "webcam"
 
 
 def count_no_votes(connection: sa.Connection, database: LabelDatabase) -> int | None:

@@ -39,6 +39,20 @@ class LabelQuery(Settings):
         description=f"With {' or '.join(JUDGE_SOURCES)}: only these language models are heard, by name "
         "(llm_model) or pattern like gemini-*; empty: all. Whether one speaks, manifest_full decides",
     )
+    external_images: bool = Field(
+        default=False,
+        description=f"With {' or '.join(JUDGE_SOURCES)}: whether to train also on pictures of no webcam "
+        "(the table external_images), where a judge speaks or the curator labelled them",
+    )
+    external_weight: Annotated[
+        float, Why("a picture of no webcam counts at most like one of a webcam")
+    ] = Field(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="With external_images: what their labels weigh where the same label of a webcam's "
+        "picture weighs 1",
+    )
 
     @field_validator("curator_sessions")
     @classmethod
@@ -78,12 +92,38 @@ class LabelQuery(Settings):
             )
         return tuple(sorted(set(judges)))
 
+    @field_validator("external_images")
+    @classmethod
+    def _pictures_that_are_heard(cls, external_images: bool, info: ValidationInfo) -> bool:
+        source = LABEL_SOURCES.get(info.data.get("label_source", ""))
+        if external_images and source is not None and not source.hears_judges:
+            raise ValueError(
+                f"external_images is given together with label_source {source.name}, which knows "
+                f"snapshots of webcams alone. Choose label_source {' or '.join(JUDGE_SOURCES)}, or leave "
+                "external_images out"
+            )
+        return external_images
+
+    @field_validator("external_weight")
+    @classmethod
+    def _weight_of_something(cls, external_weight: float, info: ValidationInfo) -> float:
+        default = cls.model_fields["external_weight"].default
+        if not info.data.get("external_images", True) and external_weight != default:
+            raise ValueError(
+                f"external_weight is {external_weight:g}, and has an effect only with external_images: "
+                "true. Set that, or leave external_weight out"
+            )
+        return external_weight
+
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for JSON, by which stored documents name the query.
 
-        A source that hears people alone has no `judges`.
+        What has no effect is left out: a source that hears people alone has no `judges`.
         """
-        return self.model_dump(mode="json", exclude=None if self.hears_judges else {"judges"})
+        unused = set() if self.hears_judges else {"judges", "external_images"}
+        if not self.external_images:
+            unused.add("external_weight")
+        return self.model_dump(mode="json", exclude=unused)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

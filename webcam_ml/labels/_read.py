@@ -21,6 +21,7 @@ from webcam_ml.labels._captured_at import utc_text
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
 from webcam_ml.labels._devices import read_devices, with_several_webcams
 from webcam_ml.labels._enough import are_enough, require_enough
+from webcam_ml.labels._external import read_external_images
 from webcam_ml.labels._integrity import require_averages_on_scale, require_key, require_stars
 from webcam_ml.labels._judgements import Judgements
 from webcam_ml.labels._labels import (
@@ -35,7 +36,7 @@ from webcam_ml.labels._sessions import require_known_sessions
 from webcam_ml.labels._sources import mean
 from webcam_ml.labels._stream import fetch
 from webcam_ml.labels._strict import shown
-from webcam_ml.labels._tables import RATINGS, SNAPSHOTS, WEBCAMS
+from webcam_ml.labels._tables import RATINGS, SNAPSHOTS, WEBCAMS, stripped
 from webcam_ml.labels._values import VALUE_COLUMNS, LabelValues
 from webcam_ml.labels._votes import STARS_KIND, read_votes
 
@@ -48,9 +49,6 @@ REPEATED_SNAPSHOTS = "Each would become several labels"
 REPEATED_RATINGS = (
     "One person rates a snapshot once: more ratings would seem to be behind a label than there are"
 )
-
-# What stands around a text by mistake: blanks, and the line ends of the tool that stored it.
-SURROUNDING_BLANKS = " \t\r\n"
 
 
 def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
@@ -83,10 +81,13 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
         ratings = _read_ratings(connection, query, total=votes)
         require_stars(ratings, table=RATINGS.name)
         if query.hears_judges:
-            scores = read_scores(connection, database, query.judges)
-            people = read_votes(connection, database, ratings)
+            asked = query.external_images
+            scores = read_scores(connection, database, query.judges, external_images=asked)
+            people = read_votes(connection, database, ratings, external_images=asked)
+            external = read_external_images(connection, database) if asked else None
             known = _read_snapshots(connection, sa.true(), total=snapshots)
-            people = people.on(known)
+            pictures = [known] if external is None else [known, external]
+            people = people.on(pl.concat(one.select("snapshot_id") for one in pictures))
             ratings = people.frame
             rated, alone = (known.join(ratings, on="snapshot_id", how=how) for how in SEMI_AND_ANTI)
             no_votes = None
@@ -102,7 +103,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
     judged = None
     if query.hears_judges:
         alone = alone.join(webcams, on="webcam_id", how="left")
-        judged = Judgements.of(people, scores, labelled=labelled, alone=alone)
+        judged = Judgements.of(people, scores, labelled=labelled, alone=alone, external=external)
     del rated, ratings, webcams
     _require_labels_on_scale(labelled, query)
     reasons = candidates.group_by("drop").len()
@@ -122,6 +123,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
         ),
         judged=judged,
     )
+    _require_keys_from_zero(labels.snapshots())
     labels = replace(labels, devices=with_several_webcams(devices, labels.snapshots()["webcam_id"]))
     require_enough(labels, database=str(database))
     logger.info(
@@ -189,6 +191,17 @@ def _require_keys(connection: sa.Connection) -> None:
     )
 
 
+def _require_keys_from_zero(rows: pl.DataFrame) -> None:
+    """Refuse keys below zero: those are of pictures from elsewhere."""
+    for table, key in ((SNAPSHOTS, "snapshot_id"), (WEBCAMS, "webcam_id")):
+        below = rows.filter(pl.col(key) < 0)
+        if below.height:
+            raise LabelDatabaseError(
+                f"Table {table.name}: id is {below[key].sort()[0]}. Nothing was read. Number {table.name} "
+                "from 0: ids below it stand for pictures that are of no webcam."
+            )
+
+
 def _require_labels_on_scale(labelled: pl.DataFrame, query: LabelQuery) -> None:
     """Check labels that come as averages; those of rating rows come from stars already checked."""
     if query.takes_cached:
@@ -205,7 +218,7 @@ def _read_narrow(connection: sa.Connection, query: LabelQuery) -> pl.DataFrame:
         statement.add_columns(
             SNAPSHOTS.c.webcam_id,
             # Only whether there is an image matters, so one character is enough.
-            sa.func.substr(_text(SNAPSHOTS.c.firebase_url), 1, 1),
+            sa.func.substr(stripped(SNAPSHOTS.c.firebase_url), 1, 1),
             SNAPSHOTS.c.calculated_rating,
         ),
         {
@@ -250,8 +263,8 @@ def _read_snapshots(
     statement = sa.select(
         SNAPSHOTS.c.id,
         SNAPSHOTS.c.webcam_id,
-        _text(SNAPSHOTS.c.firebase_url),
-        _text(SNAPSHOTS.c.phase),
+        stripped(SNAPSHOTS.c.firebase_url),
+        stripped(SNAPSHOTS.c.phase),
         sa.cast(SNAPSHOTS.c.captured_at, sa.Text),
         SNAPSHOTS.c.calculated_rating,
     ).where(which)
@@ -281,7 +294,7 @@ def _read_snapshots(
 def _read_webcams(connection: sa.Connection) -> pl.DataFrame:
     """What is known of every webcam."""
     webcam_id, *texts = WEBCAMS.c
-    statement = sa.select(webcam_id, *(_text(column) for column in texts))
+    statement = sa.select(webcam_id, *(stripped(column) for column in texts))
     total = connection.scalar(sa.select(sa.func.count()).select_from(WEBCAMS))
     return fetch(
         connection,
@@ -290,11 +303,6 @@ def _read_webcams(connection: sa.Connection) -> pl.DataFrame:
         total=total or 0,
         what=WEBCAMS.name,
     )
-
-
-def _text(column: sa.ColumnClause[Any]) -> sa.ColumnElement[str | None]:
-    """Select a column as text without what surrounds it, and NULL where nothing else is there."""
-    return sa.func.nullif(sa.func.trim(sa.cast(column, sa.Text), SURROUNDING_BLANKS), "")
 
 
 def _totals(connection: sa.Connection) -> tuple[int, int, int]:

@@ -3,9 +3,14 @@
 Those that an older one may lack stand beside what reads them.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from webcam_ml.contracts import WEBCAM_COLUMNS
+
+# What stands around a text by mistake: blanks, and the line ends of the tool that stored it.
+SURROUNDING_BLANKS = " \t\r\n"
 
 WEBCAMS = sa.table(
     "webcams",
@@ -27,3 +32,8 @@ RATINGS = sa.table(
     sa.column("user_session_id", sa.String),
     sa.column("rating"),
 )
+
+
+def stripped(column: sa.ColumnClause[Any]) -> sa.ColumnElement[str | None]:
+    """Select a column as text without what surrounds it, and NULL where nothing else is there."""
+    return sa.func.nullif(sa.func.trim(sa.cast(column, sa.Text), SURROUNDING_BLANKS), "")

@@ -13,8 +13,16 @@ import sqlalchemy as sa
 from webcam_ml.contracts import LOWEST_RATING
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
 from webcam_ml.labels._integrity import require_key, require_stars, require_yes_or_no
-from webcam_ml.labels._no_votes import GOLD, IS_NO, OF_SNAPSHOT, VERDICTS, read_no_votes
+from webcam_ml.labels._no_votes import (
+    GOLD,
+    IS_NO,
+    OF_EXTERNAL_IMAGE,
+    OF_SNAPSHOT,
+    VERDICTS,
+    read_no_votes,
+)
 from webcam_ml.labels._stream import fetch
+from webcam_ml.printable import printable
 
 # What a vote is, in the column `kind`.
 STARS_KIND, NO_SUNSET, GOLD_STARS, GOLD_NO = "stars", "no_sunset", "gold", "gold_no_sunset"
@@ -23,7 +31,7 @@ VOTE_KINDS = (STARS_KIND, NO_SUNSET, GOLD_STARS, GOLD_NO)
 SAME_AS = {GOLD_STARS: STARS_KIND, GOLD_NO: NO_SUNSET}
 
 REPEATED_VERDICTS = "One person says N of a snapshot once"
-REPEATED_GOLD = "A snapshot has one gold label"
+REPEATED_GOLD = "A picture has one gold label"
 
 
 @dataclass(frozen=True)
@@ -34,33 +42,45 @@ class Votes:
         frame: One row a vote: `snapshot_id`, `rating` (stars; 1 for N), `kind` (of `VOTE_KINDS`).
         same_twice: Gold labels that the ratings of their snapshot have already; not in the frame.
         gone: Gold labels of snapshots that are no more; not in the frame either.
+        gone_external: The same of pictures from elsewhere.
     """
 
     frame: pl.DataFrame
     same_twice: int
     gone: int = 0
+    gone_external: int = 0
 
-    def on(self, snapshots: pl.DataFrame) -> "Votes":
-        """Keep the votes on snapshots that there are: a gold label outlives its snapshot."""
-        kept = self.frame.join(snapshots, on="snapshot_id", how="semi")
-        gone = self.frame.join(snapshots, on="snapshot_id", how="anti")
+    def on(self, pictures: pl.DataFrame) -> "Votes":
+        """Keep the votes on pictures that there are: a gold label outlives its snapshot."""
+        kept = self.frame.join(pictures, on="snapshot_id", how="semi")
+        gone = self.frame.join(pictures, on="snapshot_id", how="anti")
+        gold = gone.filter(pl.col("kind").is_in([GOLD_STARS, GOLD_NO]))
+        of_snapshots = gold.filter(pl.col("snapshot_id") >= 0).height
         return replace(
-            self, frame=kept, gone=gone.filter(pl.col("kind").is_in([GOLD_STARS, GOLD_NO])).height
+            self, frame=kept, gone=of_snapshots, gone_external=gold.height - of_snapshots
         )
 
     def counts(self) -> dict[str, int]:
-        """Count votes by kind."""
-        found: Mapping[str, int] = dict(self.frame.group_by("kind").len().iter_rows())
+        """Count votes on snapshots by kind."""
+        of_snapshots = self.frame.filter(pl.col("snapshot_id") >= 0)
+        found: Mapping[str, int] = dict(of_snapshots.group_by("kind").len().iter_rows())
         return {kind: found.get(kind, 0) for kind in VOTE_KINDS}
 
 
-def read_votes(connection: sa.Connection, database: LabelDatabase, stars: pl.DataFrame) -> Votes:
+def read_votes(
+    connection: sa.Connection,
+    database: LabelDatabase,
+    stars: pl.DataFrame,
+    *,
+    external_images: bool = False,
+) -> Votes:
     """Read what people said beside stars, and put it together with them.
 
     Args:
         connection: Inside the transaction in which labels are read.
         database: What is read.
         stars: `snapshot_id` and `rating` of each rating row with stars.
+        external_images: Whether gold labels of pictures from elsewhere are read, too.
 
     Raises:
         LabelDatabaseError: A verdict is neither true nor false, a vote contradicts itself, a gold label
@@ -79,7 +99,10 @@ def read_votes(connection: sa.Connection, database: LabelDatabase, stars: pl.Dat
     rated = pl.concat(votes)
     if not database.has_columns(connection, GOLD):
         return Votes(rated, same_twice=0)
-    gold = _read_gold(connection)
+    gold = _read_gold(connection, OF_SNAPSHOT)
+    if external_images:
+        others = _read_gold(connection, OF_EXTERNAL_IMAGE)
+        gold = pl.concat([gold, others.with_columns(-pl.col("snapshot_id"))])
     new = gold.with_columns(same_as=pl.col("kind").replace_strict(SAME_AS, return_dtype=pl.String))
     new = new.join(
         rated,
@@ -102,23 +125,25 @@ def _require_no_stars_of_no_sunset(connection: sa.Connection) -> None:
         )
 
 
-def _read_gold(connection: sa.Connection) -> pl.DataFrame:
+def _read_gold(connection: sa.Connection, among: sa.ColumnElement[bool]) -> pl.DataFrame:
     require_yes_or_no(connection, GOLD.c.is_sunset)
-    require_key(connection, [GOLD.c.image_id], among=OF_SNAPSHOT, consequence=REPEATED_GOLD)
+    require_key(connection, [GOLD.c.image_id], among=among, consequence=REPEATED_GOLD)
     is_sunset = sa.case((GOLD.c.is_sunset.is_(sa.true()), 1), else_=0)
-    statement = sa.select(GOLD.c.image_id, GOLD.c.rating, is_sunset).where(OF_SNAPSHOT)
+    statement = sa.select(GOLD.c.image_id, GOLD.c.rating, is_sunset, GOLD.c.source).where(among)
     schema: dict[str, type[pl.DataType]] = {
         "snapshot_id": pl.Int64,
         "rating": pl.Float64,
         "is_sunset": pl.Int64,
+        "source": pl.String,
     }
     gold = fetch(connection, statement, schema, total=0, what="gold labels")
     contradicted = gold.filter(pl.col("rating").is_not_null() != (pl.col("is_sunset") == 1))
     if contradicted.height:
         row = contradicted.sort("snapshot_id").row(0, named=True)
         said = "a sunset, and has no rating" if row["is_sunset"] else "no sunset, and has a rating"
+        image = f"{printable(row['source'])} image_id {row['snapshot_id']}"
         raise LabelDatabaseError(
-            f"Table {GOLD.name}: the label of webcam image_id {row['snapshot_id']} says {said}. "
+            f"Table {GOLD.name}: the label of {image} says {said}. "
             f"{contradicted.height:,} of {gold.height:,} labels contradict themselves like that, and "
             "nothing was read. Give each that is a sunset its rating, and store NULL there where it "
             "is none."

@@ -76,7 +76,7 @@ def cached_ratings_fresh(labels_raw: Labels) -> AssetCheckResult:
 def no_webcam_in_two_splits(manifest_full: Manifest) -> AssetCheckResult:
     """No webcam lends pictures to two splits."""
     torn = manifest_full.webcams_in_two_splits()
-    webcams = manifest_full.frame["webcam_id"].n_unique()
+    webcams = manifest_full.of_webcams.frame["webcam_id"].n_unique()
     return _result(
         Verdict(
             torn.is_empty(),
@@ -154,7 +154,7 @@ def one_file_for_one_snapshot(image_index: ImageIndex, manifest_full: Manifest) 
     """No two snapshots of a webcam have the same file."""
     from webcam_ml.dataset.duplicates import find_same_file
 
-    same = find_same_file(manifest_full.frame, image_index)
+    same = find_same_file(manifest_full.of_webcams.frame, image_index)
     different, both = same.with_different_labels(), same.with_both_classes()
     return _result(
         Verdict(

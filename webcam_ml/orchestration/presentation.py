@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import MarkdownMetadataValue, MetadataValue
 
-from webcam_ml.contracts import PEOPLE, target_of
+from webcam_ml.contracts import target_of
 from webcam_ml.orchestration.markdown import (
     PREVIEW_ROWS,
     counts_table,
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from webcam_ml.dataset import Manifest
     from webcam_ml.dataset.duplicates import ComparedImages, NearDuplicates
     from webcam_ml.dataset.images import ImageCache
-    from webcam_ml.dataset.judges import HeardJudge
+    from webcam_ml.dataset.judges import ExternalRows, HeardJudge
     from webcam_ml.disagreement import DisagreementReport
     from webcam_ml.evaluation import EvalReport, Verdict
     from webcam_ml.export import ExportedModel
@@ -65,23 +65,26 @@ def _of_judgements(labels: "Labels") -> Metadata:
     if labels.judged is None:
         return {}
     judges = [{"judge": name, **numbers} for name, numbers in labels.judged.judges.items()]
+    external = labels.judged.external
     return {
         "judges": table(judges),
         "votes of people, and what dropped out": counts_table(labels.judged.counts, "what"),
         "snapshots that only judges know": labels.judged.snapshots.height,
+        **({} if external is None else {"pictures from elsewhere": external.height}),
     }
 
 
 def of_manifest(manifest: "Manifest") -> Metadata:
     """Counts and targets, of every split for the whole manifest and of its own rows for a part."""
     frame, meta = manifest.frame, manifest.meta
+    of_webcams = manifest.of_webcams.frame
     shown: Metadata = {
         "rows": frame.height,
-        "webcams": frame["webcam_id"].n_unique(),
+        "webcams": of_webcams["webcam_id"].n_unique(),
         "target_type": meta.target_type,
     }
-    of_people = frame.filter(frame["label_origin"] == PEOPLE)
-    shown[meta.asked.words.mean_label] = _rounded(of_people["target_label"].mean())
+    people = manifest.of_people.frame
+    shown[meta.asked.words.mean_label] = _rounded(people["target_label"].mean())
     if manifest.part == "full":
         shown["splits"] = table(
             [
@@ -98,10 +101,22 @@ def of_manifest(manifest: "Manifest") -> Metadata:
         shown["judges"] = table([_of_judge(one) for one in meta.heard.judges])
         left_out = counts_table(meta.heard.left_out, "snapshots that only judges know")
         shown["left out"] = left_out
+        if meta.heard.external is not None:
+            shown |= _of_external(meta.heard.external)
     shown["preview"] = preview(
-        frame, ("snapshot_id", "webcam_id", "label_value", "target_label", "split", "phase")
+        of_webcams, ("snapshot_id", "webcam_id", "label_value", "target_label", "split", "phase")
     )
     return shown
+
+
+def _of_external(external: "ExternalRows") -> Metadata:
+    return {
+        "pictures from elsewhere": external.rows,
+        "pictures from elsewhere that the curator labelled": external.gold,
+        "pictures from elsewhere of which no judge speaks": external.no_judge_speaks,
+        "sources of pictures from elsewhere": counts_table(external.sources, "source"),
+        "licences of pictures from elsewhere": counts_table(external.licences, "licence"),
+    }
 
 
 def _of_judge(heard: "HeardJudge") -> dict[str, Any]:

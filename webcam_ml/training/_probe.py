@@ -66,7 +66,7 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class JudgedRows:
-    """Training rows whose target a judge knows, not people.
+    """Training rows whose target a judge knows, not people, or whose picture is of no webcam.
 
     They are learned from and nothing else: standardisation, penalty, folds and calibration are of
     people's rows.
@@ -131,7 +131,8 @@ def fit_probe(
         asked: Says which regression, and by which loss the penalty is chosen.
         class_weight: `balanced` weighs both classes alike (binary only).
         random_state: Seed of the folds.
-        judged: Rows that only judges know; no head sees those of webcams that it is judged on.
+        judged: Rows that only judges know, or of no webcam; no head sees those of webcams that it is
+            judged on.
 
     Raises:
         WebcamMLError: Fewer than two webcams (per class, if binary), or features without variation.

@@ -88,7 +88,8 @@ def train(
 
     Args:
         train_rows: Rows of the training split whose pictures could be read; those that only a judge
-            knows are soft targets of the head, and of nothing else.
+            knows, or that are of no webcam, are targets of the head with their weight, and of nothing
+            else.
         val_rows: The same of the validation split.
         meta: How the manifest was made: what the model is asked, and from which labels.
         settings: How to train.
@@ -187,7 +188,7 @@ class _Probed:
         is_train: [rows] which is which.
         target: [rows] 0 or 1, or ratings scaled to 0–1.
         graph: The backbone.
-        features: Of all rows, then of those that only judges know.
+        features: Of all rows, then of those that only judges know or that are of no webcam.
         judged: Those rows; None if there are none.
         judged_digests: Their pictures.
         probe: The head, without calibration.

@@ -13,9 +13,9 @@ from webcam_ml.contracts import Target, sigmoid, target_of
 from webcam_ml.dataset import SplitConfig, TargetConfig
 from webcam_ml.labels import Labels
 from webcam_ml.training import JudgedRows, fit_probe
-from webcam_ml_tests.dataset.judges.said import JUDGES, Judge, with_judges
+from webcam_ml_tests.dataset.judges.said import JUDGES, Judge, with_external, with_judges
 from webcam_ml_tests.training.test_probe import drawn
-from webcam_ml_tests.world import World, make_labels, make_world
+from webcam_ml_tests.world import World, draw, make_labels, make_world
 
 ASKED = [target_of("binary"), target_of("regression")]
 BY_TYPE = pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked.name)
@@ -184,3 +184,32 @@ def test_a_judge_that_cannot_be_trusted_changes_no_byte_of_the_model(
     alone = world_of(tmp_path / "alone", replace(judged, judged=None), target)
     trained = world.train(cache).checkpoint
     assert trained.weights == alone.train(cache).checkpoint.weights
+
+
+@pytest.mark.parametrize("target_type", ["binary", "regression"])
+def test_photographs_teach_the_head_and_touch_nothing_else(
+    labels: Labels, cache: Path, tmp_path: Path, target_type: str
+) -> None:
+    target = TargetConfig(target_type=target_type)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(1, 31):
+        if number != 7:  # a dead address
+            (photos / f"photo{number}.jpg").write_bytes(draw(1 + number % 5, 5000 + number))
+    nobody = heard(labels, {"noise": JUDGES["noise"]})
+    with_gold = with_external(nobody, "noise", pictures=30, gold=12, folder=photos)
+    scored_alone = with_external(nobody, "noise", pictures=30, gold=0, folder=photos)
+    trained = world_of(tmp_path / "gold", with_gold, target)
+    rows = trained.rows("train")
+    assert sorted(rows.judged["snapshot_id"]) == [one for one in range(-12, 0) if one != -7]
+    assert rows.left_out == {"not_found": 1}
+    checkpoint = trained.train(cache).checkpoint
+    assert checkpoint.summary["judged"] == {"rows": 11, "weight": 11 * 0.25}
+    without = world_of(tmp_path / "alone", nobody, target).train(cache).checkpoint
+    assert checkpoint.weights != without.weights
+    for name in ("rows", "webcams", "baselines"):
+        assert checkpoint.summary[name] == without.summary[name]
+    assert checkpoint.predictions["snapshot_id"].equals(without.predictions["snapshot_id"])
+    # Scores of a judge that does not speak add nothing: the same bytes.
+    unheard = world_of(tmp_path / "scores", scored_alone, target).train(cache).checkpoint
+    assert unheard.weights == without.weights

@@ -7,6 +7,7 @@ from ._calibration import (
     calibrate_judge,
     population_stability,
 )
+from ._external import ExternalRows
 from ._heard import HeardJudge, HeardJudges, hear_judges
 from ._monotone import MonotoneMap, fit_mean, fit_median
 
@@ -16,6 +17,7 @@ __all__ = [
     "MIN_ROWS",
     "MIN_WEBCAMS",
     "Calibration",
+    "ExternalRows",
     "HeardJudge",
     "HeardJudges",
     "MonotoneMap",

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from webcam_ml.contracts import JUDGED_SNAPSHOTS_TABLE, JUDGEMENTS_TABLE
+from webcam_ml.contracts import EXTERNAL_IMAGES_TABLE, JUDGED_SNAPSHOTS_TABLE, JUDGEMENTS_TABLE
 from webcam_ml.labels import Judgements, LabelQuery, Labels
 from webcam_ml_tests.world import make_labels
 
@@ -77,3 +78,71 @@ def with_judges(
 def many_labels(judges: Mapping[str, Judge], *, webcams: int = 160, seed: int = 0) -> Labels:
     """Enough of them that a good judge speaks."""
     return with_judges(make_labels(webcams=webcams, per_webcam=8, seed=seed), judges, seed=seed)
+
+
+def with_external(
+    labels: Labels,
+    judge: str,
+    *,
+    pictures: int = 60,
+    gold: int = 20,
+    folder: Path = Path("/photos"),
+) -> Labels:
+    """Add photographs: the curator labelled the first of them, and a judge scored all of them.
+
+    Args:
+        labels: With what judges said.
+        judge: Of `JUDGES`, by its name.
+        pictures: How many.
+        gold: How many of them have a gold label; of these every fourth is no sunset.
+        folder: Where the pictures are.
+    """
+    judged = labels.judged
+    assert judged is not None
+    random = np.random.default_rng(5)
+    stars = random.integers(1, 6, pictures)
+    ids = -np.arange(1, pictures + 1)
+    shared = {"votes": 1, "spread": None}
+    scored = pl.DataFrame(
+        {
+            "snapshot_id": ids,
+            "kind": "score",
+            "judge": judge,
+            "value": JUDGES[judge](stars.astype(float), random),
+            **shared,
+        }
+    )
+    is_no = np.arange(gold) % 4 == 0
+    labelled = pl.DataFrame(
+        {
+            "snapshot_id": ids[:gold],
+            "kind": np.where(is_no, "gold_no_sunset", "gold"),
+            "judge": None,
+            "value": np.where(is_no, 1.0, stars[:gold]),
+            **shared,
+        }
+    )
+    schema = JUDGEMENTS_TABLE.schema
+    said = [one.cast(schema) for one in (scored, labelled)]  # type: ignore[arg-type]
+    external = pl.DataFrame(
+        {
+            "snapshot_id": ids,
+            # Three pictures of each owner, and some of nobody's.
+            "webcam_id": np.where(ids % 10 == 0, ids, (ids + 1) // 3 * 3 - 1),
+            "image_path_or_url": [str(folder / f"photo{-one}.jpg") for one in ids],
+            "picture_source": np.where(ids % 2, "flickr", "unsplash"),
+            "picture_owner": np.where(ids % 10 == 0, None, "somebody"),
+            "picture_licence": np.where(ids % 3, "CC BY 2.0", None),
+        },
+        schema_overrides=EXTERNAL_IMAGES_TABLE.schema,
+    )
+    return replace(
+        labels,
+        query=LabelQuery(label_source="all_judges", external_images=True),
+        judged=replace(
+            judged,
+            said=pl.concat([judged.said, *said]).sort("snapshot_id", "kind", "judge"),
+            judges={judge: {"scores": 0, "with_people": 0}, **judged.judges},
+            external=external.sort("snapshot_id"),
+        ),
+    )
