@@ -51,13 +51,21 @@ def project(live: Project, tmp_path: Path) -> Project:
     return Project(copy, live.database_url)
 
 
-def production(project: Project) -> dict[str, bytes | str]:
+def production(project: Project) -> dict[str, object]:
     """Every byte and link of what is live; what was refused is written down beside it."""
     root = project.artifacts / "production"
+
+    def content(path: Path) -> object:
+        if path.is_symlink():
+            return path.readlink()
+        if path.name == "ledger.head":
+            # It counts the refusals too.
+            head = json.loads(path.read_text())
+            return {name: value for name, value in head.items() if name != "beside"}
+        return path.read_bytes()
+
     return {
-        str(path.relative_to(root)): str(path.readlink())
-        if path.is_symlink()
-        else path.read_bytes()
+        str(path.relative_to(root)): content(path)
         for path in sorted(root.rglob("*"))
         if (path.is_symlink() or path.is_file())
         and not path.name.endswith(".lock")
