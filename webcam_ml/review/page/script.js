@@ -273,7 +273,7 @@
     if (!status) return "Loading…";
     const skipped = past.filter((frame) => !frame.vote).length;
     const lines = [status.left ? "The end of the list." : "Nothing is left to rate."];
-    if (status.rated) lines.push(`${number(status.rated)} are rated.`);
+    if (status.rated) lines.push(`Rated: ${number(status.rated)}.`);
     const hidden = Object.entries(status.not_shown).map(([why, count]) => `${number(count)} ${why}`);
     if (hidden.length) lines.push(`Not shown: ${hidden.join(", ")}.`);
     if (status.left) lines.push(skipped ? `${number(skipped)} were skipped: they come again when this page is opened anew.` : "Some were left open elsewhere: open this page anew to see them.");
