@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from webcam_ml import __version__
+from webcam_ml.changes import add_compare_command
 from webcam_ml.demo import add_demo_data_command
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.foreign import add_evaluate_command
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_score_command(subparsers, fetch=_fetch)
     add_summary_command(subparsers)
     add_evaluate_command(subparsers)
+    add_compare_command(subparsers)
     add_release_commands(subparsers)
     add_review_commands(subparsers)
     options = parser.parse_args(arguments)

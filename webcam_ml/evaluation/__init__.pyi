@@ -11,6 +11,7 @@ from ._document import EvalDocument
 from ._evaluate import EvaluationResult, evaluate_checkpoint
 from ._report import EvalReport, build_eval_report
 from ._settings import EvaluationSettings
+from ._slices import slices_of
 from ._verdict import Verdict
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "evaluate_checkpoint",
     "no_weak_slice",
     "perfect_model_error",
+    "slices_of",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from webcam_ml.evaluation._document import Slice
 from webcam_ml.evaluation._rows import SLICED_COLUMNS, SplitRows
@@ -42,20 +43,33 @@ def slices(
 def _groups(
     rows: SplitRows, webcam_label_counts: Mapping[int, int]
 ) -> Iterator[tuple[str, str, SplitRows]]:
-    counts = [webcam_label_counts.get(int(webcam), 0) for webcam in rows.webcam_id]
+    for by, group, mask in slices_of(rows.frame, webcam_label_counts):
+        yield by, group, rows.where(mask)
+
+
+def slices_of(
+    frame: pl.DataFrame, webcam_label_counts: Mapping[int, int]
+) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Yield each slice as what it is by, its name, and which rows are in it.
+
+    Args:
+        frame: `webcam_id`, `captured_at` and the columns that are marked as `sliced_as`.
+        webcam_label_counts: Labelled pictures of each webcam, in all splits.
+    """
+    counts = [webcam_label_counts.get(int(webcam), 0) for webcam in frame["webcam_id"]]
     size = [
         f"over {FEW_LABELS} labels" if count > FEW_LABELS else f"up to {FEW_LABELS} labels"
         for count in counts
     ]
     columns = {
-        **{by: rows.frame[name].cast(pl.String) for name, by in SLICED_COLUMNS.items()},
+        **{by: frame[name].cast(pl.String) for name, by in SLICED_COLUMNS.items()},
         "labels of the webcam": pl.Series(size, dtype=pl.String),
-        "month": rows.frame["captured_at"].cast(pl.String).str.slice(0, 7),
+        "month": frame["captured_at"].cast(pl.String).str.slice(0, 7),
     }
     for by, column in columns.items():
         values = column.fill_null("unknown").to_numpy()
         for group in sorted(set(values.tolist())):
-            yield by, group, rows.where(np.asarray(values == group))
+            yield by, group, np.asarray(values == group)
 
 
 def _slice(

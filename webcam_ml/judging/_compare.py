@@ -57,10 +57,13 @@ class ComparisonResult:
     Attributes:
         comparison: The artifact.
         milliseconds: Median time the runtime took for one picture; None if it served none.
+        test: The test rows that are new to candidate and live model, with the scores of both; all
+            test rows if no model is live.
     """
 
     comparison: Comparison
     milliseconds: float | None
+    test: ScoredRows
 
 
 def compare_with_champion(
@@ -122,6 +125,7 @@ def compare_with_champion(
     rivals = tuple(models_before(were_live, meta.model_version))
     champion = rivals[-1] if rivals else None
     best = best_ever(rivals, meta.model_version)
+    measured, beside = (None, test) if champion is None else measure_champion(champion, tested)
     evidence = Evidence(
         schema_version=EVIDENCE_SCHEMA,
         target_type=target_type,
@@ -158,8 +162,8 @@ def compare_with_champion(
         ),
         serving=serving,
         report_agreement=_agreement(eval_report, rows),
-        champion=None if champion is None else measure_champion(champion, tested),
-        best_ever_live=None if best is None else measure_rival(best, tested)[0],
+        champion=measured,
+        best_ever_live=None if best is None else measure_rival(best, tested).rival,
         changes=[]
         if champion is None
         else list(
@@ -175,7 +179,7 @@ def compare_with_champion(
         verdicts=as_judged(verdicts),
         plot=draw_comparison(evidence),
     )
-    return ComparisonResult(comparison, milliseconds)
+    return ComparisonResult(comparison, milliseconds, beside)
 
 
 def _require_same_origin(

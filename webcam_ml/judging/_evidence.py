@@ -16,6 +16,7 @@ from webcam_ml.contracts import Document, DocumentError, TargetType, document_sh
 from webcam_ml.dataset.duplicates import PLACEHOLDER
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import EvalDocument, EvalReport, Verdict
+from webcam_ml.judging._files import WHAT_CHANGED_FILE
 from webcam_ml.judging._settings import ComparisonSettings
 from webcam_ml.metrics import Interval
 
@@ -249,15 +250,17 @@ class Comparison:
         verdicts: What each gate and warning said when the evidence was made. Only to be read: a
             promotion judges the evidence again.
         plot: PNG.
+        what_changed: A page that shows what is behind it, HTML; None where none was made.
     """
 
     evidence: Evidence
     eval_document: EvalDocument
     verdicts: Mapping[str, Judged]
     plot: bytes
+    what_changed: str | None = None
 
     def save(self, folder: Path) -> None:
-        """Write champion_comparison.json, eval_report.json and the plot."""
+        """Write champion_comparison.json, eval_report.json, the plot and the page."""
         content = {
             **self.evidence.model_dump(mode="json"),
             "verdicts": {name: one.model_dump(mode="json") for name, one in self.verdicts.items()},
@@ -265,6 +268,8 @@ class Comparison:
         DOCUMENT.write(folder, content)
         EvalReport(document=self.eval_document, plots={}).save(folder)
         (folder / PLOT_FILE).write_bytes(self.plot)
+        if self.what_changed is not None:
+            (folder / WHAT_CHANGED_FILE).write_bytes(self.what_changed.encode())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -278,12 +283,14 @@ class Comparison:
             content = DOCUMENT.read(folder)
             document = EvalReport.load(folder).document
             plot = (folder / PLOT_FILE).read_bytes()
+            page = folder / WHAT_CHANGED_FILE
             verdicts = content.pop("verdicts")
             comparison = cls(
                 evidence=Evidence.model_validate(content),
                 eval_document=document,
                 verdicts={name: Judged.model_validate(one) for name, one in verdicts.items()},
                 plot=plot,
+                what_changed=page.read_bytes().decode() if page.is_file() else None,
             )
         except DocumentError as error:
             raise EvidenceError(f"{folder} holds no readable evidence: {error}") from error

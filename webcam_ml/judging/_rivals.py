@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -71,6 +72,20 @@ class CandidateUnderTest:
         return self.rows.of_splits(["test"], but_cameras=())
 
 
+class MeasuredRival(NamedTuple):
+    """A model beside the candidate, and the rows with the scores of both.
+
+    Attributes:
+        rival: What was measured on test.
+        pair: The rows of the pair that decides.
+        test: The rows of test that are new to both.
+    """
+
+    rival: Rival
+    pair: ScoredRows
+    test: ScoredRows
+
+
 def models_before(standing: Sequence[WasLive], model_version: str) -> Iterator[WasLive]:
     """Yield the models that were live before the candidate, last the one to compare it with."""
     live = standing[-1].version if standing else None
@@ -93,12 +108,12 @@ def best_ever(rivals: Sequence[WasLive], model_version: str) -> WasLive | None:
     return best
 
 
-def measure_champion(champion: WasLive, tested: CandidateUnderTest) -> Rival:
-    """Measure the live model on test, and on the pair that decides."""
-    rival, rows = measure_rival(champion, tested)
+def measure_champion(champion: WasLive, tested: CandidateUnderTest) -> tuple[Rival, ScoredRows]:
+    """Measure the live model on test, and on the pair that decides; also give the rows of test."""
+    rival, rows, test = measure_rival(champion, tested)
     stored = tested.store.find("onnx_model", champion.onnx_model)
     if CANDIDATE not in rows.scores:
-        return rival.model_copy(update={"judged_by": champion.judged_by})
+        return rival.model_copy(update={"judged_by": champion.judged_by}), test
     pair = on_live_labels = None
     if rows.rows:
         counted = tested.count_candidate(
@@ -106,13 +121,14 @@ def measure_champion(champion: WasLive, tested: CandidateUnderTest) -> Rival:
         )
         pair = measure_pair(rows, CANDIDATE, RIVAL, counted)
         on_live_labels = _on_live_labels(rows, stored, tested)
-    return rival.model_copy(
+    judged = rival.model_copy(
         update={
             "pair": pair,
             "on_live_labels": on_live_labels,
             "judged_by": champion.judged_by,
         }
     )
+    return judged, test
 
 
 def _on_live_labels(
@@ -148,8 +164,8 @@ def _on_live_labels(
     )
 
 
-def measure_rival(rival: WasLive, tested: CandidateUnderTest) -> tuple[Rival, ScoredRows]:
-    """Measure a model that is or was live on test; also give the rows of the pair, with scores.
+def measure_rival(rival: WasLive, tested: CandidateUnderTest) -> MeasuredRival:
+    """Measure a model that is or was live on test.
 
     A linear probe's threshold and calibration do not change the order of its scores, so cameras of
     validation are as unseen by it as those of test. A fine-tuned model chose its epoch on them.
@@ -192,7 +208,7 @@ def measure_rival(rival: WasLive, tested: CandidateUnderTest) -> tuple[Rival, Sc
                 for metric in target_of(shared.target_type).compared_metrics
             }
     test = tested.test
-    return (
+    return MeasuredRival(
         Rival(
             model_version=rival.version,
             model_sha256=rival.file.sha256,
@@ -206,6 +222,7 @@ def measure_rival(rival: WasLive, tested: CandidateUnderTest) -> tuple[Rival, Sc
             metrics=metrics,
         ),
         pair,
+        shared,
     )
 
 

@@ -276,7 +276,7 @@ def disagreement_report(
 @asset(
     group_name=RELEASE,
     owners=OWNERS,
-    kinds={"json"},
+    kinds={"html", "json"},
     tags=READS_TEST_SPLIT,
     config_schema=config_schema(ComparisonSettings),
 )
@@ -291,6 +291,7 @@ def champion_comparison(
     image_index: ImageIndex,
 ) -> MaterializeResult[Comparison]:
     """The evidence for or against going live: the candidate beside the live model, gate by gate."""
+    from webcam_ml.changes import with_what_changed
     from webcam_ml.judging import compare_with_champion
     from webcam_ml.live import candidate_counter, were_live
 
@@ -307,7 +308,8 @@ def champion_comparison(
         settings=settings_of(context, ComparisonSettings),
         images=workspace.images,
     )
-    return MaterializeResult(value=result.comparison, metadata=presentation.of_comparison(result))
+    comparison = with_what_changed(result, onnx_model, store=store, images=workspace.images)
+    return MaterializeResult(value=comparison, metadata=presentation.of_comparison(result))
 
 
 @asset(group_name=RELEASE, owners=OWNERS, kinds={"onnx"}, tags=CHANGES_WHAT_IS_LIVE)

@@ -393,15 +393,20 @@ def test_the_ten_worst_show_with_their_pictures_and_hostile_titles_stay_text(
     after_materialize_all.close()
 
 
-def test_the_gallery_can_be_had_by_a_click(after_materialize_all: Dagster, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asset", "name"),
+    [("disagreement_report", "gallery.html"), ("champion_comparison", "what_changed.html")],
+)
+def test_a_page_can_be_had_by_a_click(
+    after_materialize_all: Dagster, tmp_path: Path, asset: str, name: str
+) -> None:
     dagster = after_materialize_all
-    page = dagster.overview("disagreement_report")
+    page = dagster.overview(asset)
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download gallery.html").click()
-    taken = tmp_path / "gallery.html"
+        page.get_by_role("link", name=f"Download {name}").click()
+    taken = tmp_path / name
     download.value.save_as(taken)
-    stored = dagster.project.latest("disagreement_report") / "gallery.html"
-    assert taken.read_bytes() == stored.read_bytes()
+    assert taken.read_bytes() == (dagster.project.latest(asset) / name).read_bytes()
 
 
 def test_the_sensor_is_turned_on_and_new_labels_start_a_retrain(
