@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from webcam_ml.contracts import TARGETS, Document, Target, target_of
+from webcam_ml.contracts import PEOPLE, TARGETS, Document, Target, target_of
 from webcam_ml.dataset import Manifest, require_people_on_webcams
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import (
@@ -185,12 +185,14 @@ def _asked(manifest: Manifest) -> Target:
     low, high = asked.scale
     label = pl.col("target_label")
     fits = label.is_in([low, high]) if asked.has_classes else label.is_between(low, high)
-    strange = manifest.frame.filter(~fits.fill_null(False))
+    # Of a judge's rows the target is a share, or stars that may lie off the scale.
+    labelled = manifest.frame.filter(pl.col("label_origin") == PEOPLE)
+    strange = labelled.filter(~fits.fill_null(False))
     if strange.height:
         row = strange.row(0, named=True)
         raise WebcamMLError(
             f"the manifest is of another target type than its export_meta.json says: that names "
-            f"{named}, and {strange.height:,} of {manifest.frame.height:,} rows have a target_label "
+            f"{named}, and {strange.height:,} of {labelled.height:,} rows have a target_label "
             f"that is none, the first is {row['target_label']} (snapshot {row['snapshot_id']}). Keep "
             "a manifest and its export_meta.json together"
         )

@@ -210,6 +210,18 @@ def test_a_manifest_of_another_target_type_is_named(
         evaluate(write(csv_of(scores)), ranks)
 
 
+def test_what_a_judge_means_is_no_label_of_another_target_type(
+    write: Write, scores: pl.DataFrame, manifest: Manifest
+) -> None:
+    of_judge = (pl.col("split") == "train") & (pl.col("snapshot_id") % 5 == 0)
+    heard = manifest.frame.with_columns(
+        target_label=pl.when(of_judge).then(0.43).otherwise("target_label"),
+        label_origin=pl.when(of_judge).then(pl.lit("judge:one")).otherwise("label_origin"),
+    )
+    assert heard["target_label"].n_unique() == 3
+    evaluate(write(csv_of(scores)), replace(manifest, frame=heard))
+
+
 def test_a_row_that_no_person_rated_is_no_reference(
     write: Write, scores: pl.DataFrame, manifest: Manifest
 ) -> None:
