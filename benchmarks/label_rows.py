@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from webcam_ml.demo._schema import METADATA
+from webcam_ml.demo._schema import GROWN, METADATA
 
 ROWS_A_WEBCAM = 100
 
@@ -45,14 +45,44 @@ STATEMENTS = (
     "ANALYZE",
 )
 
+# Two language models judge five snapshots of six, scores in steps of .05 that follow the stars by and large;
+# one snapshot in 40 gets an N, one in 30 a gold label.
+JUDGED_STATEMENTS = (
+    """
+    CREATE TEMPORARY TABLE said ON COMMIT DROP AS
+    SELECT s.id, CASE WHEN s.id % 4 = 0 THEN 'vista-1' ELSE 'vista-2-large' END AS model,
+           CASE WHEN h + 12 * coalesce(s.calculated_rating, 2) < 70 THEN 0
+                ELSE round((h + 12 * coalesce(s.calculated_rating, 2))::numeric / 8) * 0.05 END AS score
+    FROM (SELECT id, calculated_rating, abs(hashint4(id::int + 5) % 70) AS h FROM webcam_snapshots) AS s
+    WHERE s.id % 6 <> 0
+    """,
+    """
+    UPDATE webcam_snapshots SET llm_model = said.model, llm_quality = least(said.score, 1)
+    FROM said WHERE said.id = webcam_snapshots.id
+    """,
+    """
+    UPDATE webcam_snapshot_ratings SET is_sunset_verdict = true
+    """,
+    """
+    INSERT INTO webcam_snapshot_ratings (id, snapshot_id, user_session_id, is_sunset_verdict)
+    SELECT 3 * :rows + i, i * 40, 'curator-1', false FROM generate_series(1, :rows / 40) AS i
+    """,
+    """
+    INSERT INTO manual_labels (source, image_id, is_sunset, rating)
+    SELECT 'webcam', i * 30, i % 4 > 0, CASE WHEN i % 4 > 0 THEN 1 + i % 5 END
+    FROM generate_series(1, :rows / 30) AS i
+    """,
+    "ANALYZE",
+)
 
-def fill(url: str, rows: int) -> None:
-    """Replace what is in a database by so many rated snapshots."""
+
+def fill(url: str, rows: int, *, judges: bool = False) -> None:
+    """Replace what is in a database by so many rated snapshots, and what two judges said of them."""
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     with engine.begin() as connection:
-        METADATA.drop_all(connection)
-        METADATA.create_all(connection)
+        GROWN.drop_all(connection)
+        (GROWN if judges else METADATA).create_all(connection)
         webcams = max(rows // ROWS_A_WEBCAM, 60)
-        for statement in STATEMENTS:
+        for statement in (*STATEMENTS, *JUDGED_STATEMENTS) if judges else STATEMENTS:
             connection.execute(sa.text(statement), {"rows": rows, "webcams": webcams})
     engine.dispose()

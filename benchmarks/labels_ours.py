@@ -9,7 +9,7 @@ from benchmarks.measure import tell
 
 
 def main() -> None:
-    url, folder = sys.argv[1], Path(sys.argv[2])
+    url, folder, source = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     phases: dict[str, float] = {}
@@ -25,7 +25,7 @@ def main() -> None:
     from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
 
     lap("import")
-    labels = read_labels(LabelDatabase(url), LabelQuery())
+    labels = read_labels(LabelDatabase(url), LabelQuery(label_source=source))
     lap("read_labels")
     labels.save(folder)
     lap("save labels")

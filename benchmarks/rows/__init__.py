@@ -6,7 +6,7 @@ from benchmarks.measure import Row
 from benchmarks.rows.features import measure_features
 from benchmarks.rows.growth import measure_growth
 from benchmarks.rows.imports import measure_imports
-from benchmarks.rows.labels import measure_labels
+from benchmarks.rows.labels import measure_judged_labels, measure_labels
 from benchmarks.rows.live import measure_live
 from benchmarks.rows.overhead import measure_overhead
 from benchmarks.rows.photographs import measure_photographs
@@ -17,6 +17,7 @@ from benchmarks.setting import Setting
 ROWS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "import": measure_imports,
     "labels": measure_labels,
+    "judged_labels": measure_judged_labels,
     "features": measure_features,
     "scoring": measure_scoring,
     "photographs": measure_photographs,

@@ -33,7 +33,7 @@ def measure_growth(setting: Setting) -> Iterator[Row]:
         for size in sizes:
             fill(url, size)
             folder = setting.folder / "growth" / str(size)
-            labels = told(run_module("benchmarks.labels_ours", url, folder))
+            labels = told(run_module("benchmarks.labels_ours", url, folder, "manual_only"))
             for step, phases in LABEL_STEPS.items():
                 steps.setdefault(step, {})[size] = {
                     "seconds": sum(labels["phases"][phase] for phase in phases),

@@ -13,26 +13,41 @@ FASTER, MEMORY = 5.0, 0.5
 
 
 def measure_labels(setting: Setting) -> Iterator[Row]:
+    """Labels of people alone."""
+    yield from _measured(setting, "manual_only", name="labels", words="")
+
+
+def measure_judged_labels(setting: Setting) -> Iterator[Row]:
+    """Labels of people and two judges, against the same loop, which hears people alone."""
+    yield from _measured(setting, "all_judges", name="judged_labels", words=" and two judges")
+
+
+def _measured(setting: Setting, source: str, *, name: str, words: str) -> Iterator[Row]:
     rows = 20_000 if setting.quick else 1_000_000
-    with postgres(setting.folder / "postgres") as url:
-        fill(url, rows)
+    with postgres(setting.folder / f"postgres-{name}") as url:
+        fill(url, rows, judges=source == "all_judges")
         seen: dict[str, list[dict[str, float]]] = {"ours": [], "dicts": []}
 
-        def seconds(way: str) -> float:
-            ran = run_module(f"benchmarks.labels_{way}", url, setting.folder / f"labels-{way}")
+        def seconds(way: str, *more: str) -> float:
+            folder = setting.folder / f"{name}-{way}"
+            ran = run_module(f"benchmarks.labels_{way}", url, folder, *more)
             seen[way].append({"seconds": ran.seconds, **told(ran)})
             return ran.seconds
 
         pairs = alternate(
-            lambda: seconds("ours"), lambda: seconds("dicts"), repeats=1 if setting.quick else 3
+            lambda: seconds("ours", source),
+            lambda: seconds("dicts"),
+            repeats=1 if setting.quick else 3,
         )
-    require_equal_manifests(setting.folder / "labels-ours", setting.folder / "labels-dicts")
+    if source == "manual_only":
+        require_equal_manifests(setting.folder / f"{name}-ours", setting.folder / f"{name}-dicts")
     peaks = [
         (ours["peak_bytes"], theirs["peak_bytes"])
         for ours, theirs in zip(seen["ours"], seen["dicts"], strict=True)
     ]
     details = {
         "rated_snapshots": rows,
+        "manifest_rows": seen["ours"][0]["rows"],
         "ours_seconds": [ours for ours, _ in pairs],
         "dicts_seconds": [theirs for _, theirs in pairs],
         "ours_peak_bytes": [ours for ours, _ in peaks],
@@ -42,25 +57,25 @@ def measure_labels(setting: Setting) -> Iterator[Row]:
             for phase in seen["ours"][0]["phases"]
         },
     }
-    words = {
-        "what": f"labels_raw and manifests of {rows:,} rated snapshots on PostgreSQL",
-        "against": "fetch all rows as dicts, loop in Python",
-    }
+    what = f"labels_raw and manifests of {rows:,} rated snapshots{words} on PostgreSQL"
+    against = "fetch all rows as dicts, loop in Python"
     yield Row.of_ratios(
         [theirs / ours for ours, theirs in pairs],
-        name="labels_speed",
+        name=f"{name}_speed",
+        what=what,
+        against=against,
         target=FASTER,
         bound="at least",
         details=details,
-        **words,
     )
     yield Row.of_ratios(
         [ours / theirs for ours, theirs in peaks],
-        name="labels_peak_memory",
+        name=f"{name}_peak_memory",
+        what=what,
+        against=against,
         target=MEMORY,
         bound="at most",
         details=details,
-        **words,
     )
 
 
