@@ -65,7 +65,8 @@ class Calibration:
         reason: Why it does not speak; None if it does.
         overlap: What it and people judged.
         stars: From score to the stars in the middle; None below the limits of overlap, like all that follows.
-        target: From score to the mean target: the share of positives (binary), stars (regression).
+        target: From score to what a model learns: the share of positives (binary), or stars, spread as
+            far as people's are (regression).
         spread: Standard deviation of people's stars around the map, in stars, on webcams that it has
             not seen.
         cut: The score from which pictures are called positive with the best F1; for reading only.
@@ -157,13 +158,14 @@ def calibrate_judge(name: str, common: pl.DataFrame, *, target: TargetConfig) ->
     }
     auc = webcam_estimate("roc_auc", positive[measured], score[measured], **resampling)
     unseen_stars = _out_of_fold(score, stars, cameras, fit=fit_median)
+    means = fit_mean(score, targets)
     unseen_targets = _out_of_fold(score, targets, cameras, fit=fit_mean)
     return Calibration(
         name,
         _no_relation(auc.lower_bound(CONFIDENCE), auc.reason, target),
         overlap,
         stars=fit_median(score, stars),
-        target=fit_mean(score, targets),
+        target=means if target.asked.has_classes else _spread_out(means, score, targets),
         spread=round(float(np.sqrt(np.mean((stars - unseen_stars) ** 2))), DECIMALS),
         cut=_best_cut(score, positive),
         auc=auc.interval(),
@@ -236,6 +238,24 @@ def _out_of_fold(
     for train, held_out in GroupKFold(FOLDS).split(score, groups=cameras):
         predicted[held_out] = fit(score[train], value[train])(score[held_out])
     return predicted
+
+
+def _spread_out(means: MonotoneMap, score: Array, target: Array) -> MonotoneMap:
+    """Stretch a map of means about their mean until a row's expected value is its true one again.
+
+    Means by score lie nearer to the middle than the values that they are of: where values rise by 1,
+    they rise by var(means) / var(values). A linear head that learns such rows learns to
+    say too little of what is good and too much of what is not. (Regression towards the mean;
+    Carroll et al., Measurement Error in Nonlinear Models, 2006.) Below 1 star and above 5 is as it
+    should be: only so are they right on average.
+    """
+    middle, variance = float(target.mean()), float(target.var())
+    slope = float(means(score).var()) / variance if variance else 0.0
+    if slope == 0:
+        return means
+    return MonotoneMap(
+        tuple((at, round(middle + (value - middle) / slope, DECIMALS)) for at, value in means.knots)
+    )
 
 
 def _skill(target: Array, predicted: Array) -> float:

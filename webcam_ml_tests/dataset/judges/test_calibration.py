@@ -157,6 +157,34 @@ def test_a_judge_without_a_relation_does_not_speak(name: str, seed: int) -> None
     assert "AUC" in judged.reason
 
 
+def test_of_very_many_rows_the_maps_take_all_and_the_intervals_whole_webcams(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frame = common(distorted, rows=3000)
+    whole = calibrate_judge("judge", frame, target=BINARY)
+    monkeypatch.setattr("webcam_ml.dataset.judges._calibration.MEASURED_ROWS", 600)
+    part = calibrate_judge("judge", frame, target=BINARY)
+    for name in ("overlap", "stars", "target", "spread", "cut", "weight"):
+        assert getattr(part, name) == getattr(whole, name)
+    assert part.auc is not None
+    assert whole.auc is not None
+    assert part.auc.value == pytest.approx(whole.auc.value, abs=0.1)
+    assert part.auc.high - part.auc.low > whole.auc.high - whole.auc.low
+
+
+def test_stars_to_learn_from_rise_as_far_as_those_of_people() -> None:
+    frame = common(distorted, rows=3000)
+    judge = calibrate_judge("judge", frame, target=REGRESSION)
+    stars, score = frame["label_value"].to_numpy(), frame["score"].to_numpy()
+    assert judge.target is not None
+    learned, means = judge.target(score), fit_mean(score, stars)(score)
+    assert learned.mean() == pytest.approx(stars.mean(), abs=1e-4)
+    # Where people's stars rise by one, means by score rise by less, what is learned from by one.
+    assert np.polyfit(stars, means, 1)[0] < 0.8
+    assert np.polyfit(stars, learned, 1)[0] == pytest.approx(1, abs=1e-4)
+    assert np.corrcoef(learned, means)[0, 1] == pytest.approx(1)
+
+
 def test_the_cut_is_the_score_with_the_best_f1() -> None:
     frame = common(distorted)
     score, positive = frame["score"].to_numpy(), frame["label_value"].to_numpy() >= 4
