@@ -89,7 +89,11 @@ def judge_snapshot(seed: int, snapshot: Snapshot) -> Judgement | None:
     """Draw what the language model of the day says of a snapshot; None if it was not asked."""
     if snapshot.id % NOBODY_EVERY == 0:
         return None
-    judge = FORMER if snapshot.id % FORMER_EVERY == 0 else TODAYS
+    return said_by(seed, FORMER if snapshot.id % FORMER_EVERY == 0 else TODAYS, snapshot)
+
+
+def said_by(seed: int, judge: Judge, snapshot: Snapshot) -> Judgement:
+    """Draw what a language model says of a snapshot."""
     effect = random_stream(seed, Stream.JUDGE_AND_CAMERA, _number(judge), snapshot.scene.index)
     return _judged(seed, judge, snapshot, liking=float(effect.normal(0, CAMERA_EFFECT)))
 
