@@ -58,10 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fetch(url: str) -> bytes:
-    from webcam_ml.dataset.images import ImageFetchError, ImageSettings, fetch_bytes
+    from webcam_ml.dataset.images import FetchSettings, ImageFetchError, fetch_bytes
 
     try:
-        return fetch_bytes(url, ImageSettings())
+        return fetch_bytes(url, FetchSettings())
     except ImageFetchError as error:
         if error.reason == "forbidden_address":
             raise WebcamMLError(

@@ -1,7 +1,7 @@
 from ._devices import devices_in_two_splits
 from ._fingerprint import fingerprint, fingerprints
 from ._groups import DuplicateWebcams, connected_webcams
-from ._matches import Matches, match_pictures
+from ._matches import Matches, match_pictures, placeholder_files
 from ._near_duplicates import (
     PLACEHOLDER,
     ComparedImages,
@@ -26,4 +26,5 @@ __all__ = [
     "fingerprint",
     "fingerprints",
     "match_pictures",
+    "placeholder_files",
 ]

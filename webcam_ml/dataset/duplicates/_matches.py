@@ -73,16 +73,45 @@ def match_pictures(pictures: pl.DataFrame, hashes: HashArray, textures: TextureA
     return finder.matches()
 
 
+def placeholder_files(pictures: pl.DataFrame) -> pl.Series:
+    """Find the files that are placeholders by who shows them, without looking at any picture.
+
+    Args:
+        pictures: As for `match_pictures`; the more there are, the more is found.
+
+    Returns:
+        SHA-256 of files that two webcams show more than an hour apart, or more than four at all.
+    """
+    files = _who_shows(_timed(pictures), "sha256")
+    too_many = pl.col("webcams").list.len() > WEBCAMS_AT_MOST + 1
+    return files.filter(too_many | pl.col("far_apart"))["sha256"].sort()
+
+
+def _timed(pictures: pl.DataFrame) -> pl.DataFrame:
+    """Give the time of capture in seconds."""
+    captured_at = pl.col("captured_at").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", strict=False)
+    return pictures.with_columns(time=captured_at.dt.epoch("s"))
+
+
+def _who_shows(pictures: pl.DataFrame, file: str) -> pl.DataFrame:
+    """Give the `webcams` of each file, and whether two of them show it more than an hour apart."""
+    span = pl.col("time").max() - pl.col("time").min()
+    return (
+        pictures.group_by(file)
+        .agg(webcams=pl.col("webcam_id").unique(), span=span)
+        .with_columns(
+            far_apart=(pl.col("webcams").list.len() > 1) & (pl.col("span") > SECONDS_APART_AT_MOST)
+        )
+    )
+
+
 class _Finder:
     """Collects matches: pictures are rows of the table, matches are pairs of rows."""
 
     def __init__(self, pictures: pl.DataFrame, hashes: HashArray, textures: TextureArray) -> None:
         # By snapshot, so that the order of the input decides nothing.
-        self._pictures = pictures.sort("snapshot_id").with_columns(
-            file=pl.col("sha256").rank("dense").cast(pl.Int64) - 1,
-            time=pl.col("captured_at")
-            .str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", strict=False)
-            .dt.epoch("s"),
+        self._pictures = _timed(pictures.sort("snapshot_id")).with_columns(
+            file=pl.col("sha256").rank("dense").cast(pl.Int64) - 1
         )
         self._webcam = self._pictures["webcam_id"].to_numpy()
         self._file = self._pictures["file"].to_numpy()
@@ -90,18 +119,12 @@ class _Finder:
         self._textures = textures
         self._norms = np.stack([window_norms(texture) for texture in textures])
         self._scores: dict[tuple[int, int], float] = {}
-        files = self._pictures.group_by("file").agg(
-            pl.col("webcam_id").unique(), span=pl.col("time").max() - pl.col("time").min()
-        )
+        files = _who_shows(self._pictures, "file")
         # By file: the webcams that show it or its like.
         self._shown_by = {
-            file: set(webcams) for file, webcams in files.select("file", "webcam_id").iter_rows()
+            file: set(webcams) for file, webcams in files.select("file", "webcams").iter_rows()
         }
-        self._shown_far_apart = set(
-            files.filter(
-                pl.col("webcam_id").list.len() > 1, pl.col("span") > SECONDS_APART_AT_MOST
-            )["file"]
-        )
+        self._shown_far_apart = set(files.filter("far_apart")["file"])
 
     def match_equal_files(self) -> None:
         """Note equal files under several webcams, one pair for two webcams."""

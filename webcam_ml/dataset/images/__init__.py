@@ -8,7 +8,7 @@ Trust. Sources come from the label database, and whoever can write there chooses
 
 * Local paths and ``file://`` are read as the user who runs the pipeline. Only regular files are,
   and what is not an image goes no further than a count in the index.
-* ``http(s)`` may lead to public addresses only, unless `ImageSettings.allow_private_addresses`
+* ``http(s)`` may lead to public addresses only, unless `FetchSettings.allow_private_addresses`
   says otherwise. The address that is checked is the one that is connected to, at each redirect.
 * Proxy variables of the environment are not used: behind a proxy this package could not see
   which address is reached.

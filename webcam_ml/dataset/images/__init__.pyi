@@ -2,13 +2,14 @@ from ._array_cache import ArrayCache, ImageArray, work_ahead
 from ._cache import DamagedImageError, ImageCache, ImageRecord
 from ._failure import ImageFetchError
 from ._fetch import fetch_bytes
-from ._index import ImageIndex, build_image_index
+from ._index import ImageIndex, build_image_index, index_what_can_be_read
 from ._reader import ImageReader
-from ._settings import ImageSettings
+from ._settings import FetchSettings, ImageSettings
 
 __all__ = [
     "ArrayCache",
     "DamagedImageError",
+    "FetchSettings",
     "ImageArray",
     "ImageCache",
     "ImageFetchError",
@@ -18,5 +19,6 @@ __all__ = [
     "ImageSettings",
     "build_image_index",
     "fetch_bytes",
+    "index_what_can_be_read",
     "work_ahead",
 ]

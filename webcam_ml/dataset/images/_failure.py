@@ -19,8 +19,8 @@ Reason = Literal[
     "tls_error",  # the certificate is not valid
     "incomplete_download",  # the connection ended before the body did
     "bad_redirect",  # too many, to nowhere, or to another scheme than http(s)
-    "forbidden_address",  # not a public address (see `ImageSettings.allow_private_addresses`)
-    "outside_local_root",  # a local file elsewhere than `ImageSettings.local_root`
+    "forbidden_address",  # not a public address (see `FetchSettings.allow_private_addresses`)
+    "outside_local_root",  # a local file elsewhere than `FetchSettings.local_root`
     "quota_exceeded",  # HTTP 402
     "too_many_bytes",
     "video_stream",  # an answer without end: a camera's live stream

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from webcam_ml.dataset.images._cache import FileStamp
 from webcam_ml.dataset.images._failure import ImageFetchError
-from webcam_ml.dataset.images._settings import ImageSettings
+from webcam_ml.dataset.images._settings import FetchSettings
 from webcam_ml.dataset.images._sources import (
     LocalFile,
     StoredObject,
@@ -45,7 +45,7 @@ _DRIVERS_TO_ANY_HOST = frozenset(
 )
 
 
-def fetch_bytes(source: str | Path, settings: ImageSettings) -> bytes:
+def fetch_bytes(source: str | Path, settings: FetchSettings) -> bytes:
     """Return the bytes of one image: a local path, ``file://``, http(s), or any fsspec URL.
 
     Raises:
@@ -67,7 +67,7 @@ class Fetched:
 class Fetcher:
     """Fetches sources for one run; safe to use from several threads, to be closed afterwards."""
 
-    def __init__(self, settings: ImageSettings) -> None:
+    def __init__(self, settings: FetchSettings) -> None:
         self._settings = settings
         self._reachability = _Reachability()
         self._stopped = threading.Event()
@@ -224,7 +224,7 @@ class _Reachability:
                 self._given_up[place] = failure
 
 
-def _read_file(path: Path, settings: ImageSettings) -> Fetched:
+def _read_file(path: Path, settings: FetchSettings) -> Fetched:
     try:
         if settings.local_root is not None:
             path = _within(path, Path(settings.local_root))
@@ -264,7 +264,7 @@ def _within(path: Path, root: Path) -> Path:
     return resolved
 
 
-def _read_object(source: StoredObject, settings: ImageSettings) -> bytes:
+def _read_object(source: StoredObject, settings: FetchSettings) -> bytes:
     from fsspec.core import url_to_fs
 
     if source.scheme in _DRIVERS_TO_ANY_HOST and not settings.allow_private_addresses:

@@ -23,7 +23,7 @@ from webcam_ml.dataset.images._cache import ImageCache, ImageRecord
 from webcam_ml.dataset.images._failure import ImageFetchError
 from webcam_ml.dataset.images._fetch import require_driver
 from webcam_ml.dataset.images._reader import ImageReader
-from webcam_ml.dataset.images._settings import ImageSettings
+from webcam_ml.dataset.images._settings import FetchSettings, ImageSettings
 from webcam_ml.dataset.images._sources import (
     StoredObject,
     parse_source,
@@ -158,6 +158,38 @@ def build_image_index(
     """
     if sources.is_empty():
         raise WebcamMLError("there are no snapshots, so there are no images to index")
+    index, outcomes = _index(
+        sources, cache=cache, settings=settings, max_failed_fraction=settings.max_failed_fraction
+    )
+    _require_enough(index, outcomes)
+    return index
+
+
+def index_what_can_be_read(
+    sources: pl.DataFrame, *, cache: ImageCache, settings: FetchSettings
+) -> ImageIndex:
+    """Do as `build_image_index` where a run can do without any of the pictures: none needs to be there.
+
+    Args:
+        sources: As there; may have no rows.
+        cache: Where images are kept.
+        settings: Limits and manners of fetching.
+
+    Raises:
+        WebcamMLError: A driver for a scheme is not installed; the cache cannot be written.
+    """
+    index, outcomes = _index(sources, cache=cache, settings=settings, max_failed_fraction=1.0)
+    _warn_of_failures(index, outcomes)
+    return index
+
+
+def _index(
+    sources: pl.DataFrame,
+    *,
+    cache: ImageCache,
+    settings: FetchSettings,
+    max_failed_fraction: float,
+) -> "tuple[ImageIndex, dict[str, _Outcome]]":
     rows = sources.select("snapshot_id", source="image_path_or_url").sort("snapshot_id")
     distinct: list[str] = rows["source"].unique(maintain_order=True).to_list()
     _require_drivers(distinct)
@@ -167,10 +199,15 @@ def build_image_index(
         frame=rows.join(_table(outcomes), on="source", how="left", maintain_order="left").select(
             IMAGE_INDEX_TABLE.names
         ),
-        max_failed_fraction=settings.max_failed_fraction,
+        max_failed_fraction=max_failed_fraction,
     )
-    _report(index, outcomes)
-    return index
+    successes = [outcome for outcome in outcomes.values() if isinstance(outcome, _Success)]
+    fetched = sum(success.fetched for success in successes)
+    logger.info(
+        "images: %d of %d snapshots have one; %d fetched, %d from the cache",
+        index.usable().height, index.frame.height, fetched, len(successes) - fetched,
+    )  # fmt: skip
+    return index, outcomes
 
 
 @dataclass(frozen=True)
@@ -188,7 +225,7 @@ class _Failure:
 _Outcome = _Success | _Failure
 
 
-def _run(distinct: list[str], *, cache: ImageCache, settings: ImageSettings) -> dict[str, _Outcome]:
+def _run(distinct: list[str], *, cache: ImageCache, settings: FetchSettings) -> dict[str, _Outcome]:
     outcomes: dict[str, _Outcome] = {}
     with (
         ImageReader(cache, settings) as reader,
@@ -263,20 +300,11 @@ def _table(outcomes: Mapping[str, _Outcome]) -> pl.DataFrame:
     return pl.from_dicts(rows, schema=IMAGE_INDEX_TABLE.schema_of(columns))
 
 
-def _report(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> None:
-    """Log what happened, and refuse an index in which too much is missing."""
+def _require_enough(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> None:
+    """Refuse an index in which too much is missing."""
     total, failed = index.frame.height, index.failed().height
-    successes = [outcome for outcome in outcomes.values() if isinstance(outcome, _Success)]
-    fetched = sum(success.fetched for success in successes)
-    logger.info(
-        "images: %d of %d snapshots have one; %d fetched, %d from the cache",
-        total - failed, total, fetched, len(successes) - fetched,
-    )  # fmt: skip
-    if failed == 0:
-        return
-    story = _describe_failures(index, outcomes)
-    if 0 < failed < total and index.failed_fraction <= index.max_failed_fraction:
-        logger.warning("%d of %d images are left out. %s", failed, total, story)
+    if failed < total and index.failed_fraction <= index.max_failed_fraction:
+        _warn_of_failures(index, outcomes)
         return
     found = (
         f"none of the {total:,} images can be used"
@@ -285,10 +313,17 @@ def _report(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> None:
         f"max_failed_fraction {index.max_failed_fraction:g} allows fewer"
     )
     raise WebcamMLError(
-        f"{found}. {story} What arrived stays in the cache; what failed is tried again by the next "
-        "run. Mend the sources or the way to them"
+        f"{found}. {_describe_failures(index, outcomes)} What arrived stays in the cache; what failed "
+        "is tried again by the next run. Mend the sources or the way to them"
         + ("." if failed == total else ", or raise max_failed_fraction.")
     )
+
+
+def _warn_of_failures(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> None:
+    total, failed = index.frame.height, index.failed().height
+    if failed:
+        story = _describe_failures(index, outcomes)
+        logger.warning("%d of %d images are left out. %s", failed, total, story)
 
 
 def _describe_failures(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> str:

@@ -9,7 +9,7 @@ from typing import Self
 from webcam_ml.dataset.images._cache import DamagedImageError, ImageCache, ImageRecord
 from webcam_ml.dataset.images._failure import ImageFetchError
 from webcam_ml.dataset.images._fetch import Fetcher, stamp_of
-from webcam_ml.dataset.images._settings import ImageSettings
+from webcam_ml.dataset.images._settings import FetchSettings
 from webcam_ml.dataset.images._sources import LocalFile, parse_source, shown
 from webcam_ml.limits import available_cores
 from webcam_ml.scoring import ImageError, decode_image_with_info
@@ -25,7 +25,7 @@ class ImageReader:
         settings: Limits and manners of fetching.
     """
 
-    def __init__(self, cache: ImageCache, settings: ImageSettings) -> None:
+    def __init__(self, cache: ImageCache, settings: FetchSettings) -> None:
         self._cache = cache
         self._settings = settings
         self._fetcher = Fetcher(settings)

@@ -8,15 +8,9 @@ from webcam_ml.contracts import Settings, Why, WrittenOut
 from webcam_ml.limits import MAX_BYTES, MAX_PIXELS
 
 
-class ImageSettings(Settings):
+class FetchSettings(Settings):
     """Limits and manners of fetching."""
 
-    # An index without a single usable image stops the run whatever this says.
-    max_failed_fraction: Annotated[
-        float, Why("it is a share of all images, and 0.05 tolerates 5 %")
-    ] = Field(
-        default=0.05, ge=0, lt=1, description="Share of pictures that may fail before the run stops"
-    )
     timeout_seconds: float = Field(
         default=30.0,
         gt=0,
@@ -43,4 +37,15 @@ class ImageSettings(Settings):
         default=None,
         description="Folder outside which no local file is read, links followed; without it any file "
         "that the user who runs this may read",
+    )
+
+
+class ImageSettings(FetchSettings):
+    """How pictures are fetched that a run cannot do without."""
+
+    # An index without a single usable image stops the run whatever this says.
+    max_failed_fraction: Annotated[
+        float, Why("it is a share of all images, and 0.05 tolerates 5 %")
+    ] = Field(
+        default=0.05, ge=0, lt=1, description="Share of pictures that may fail before the run stops"
     )
