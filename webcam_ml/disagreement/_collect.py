@@ -16,7 +16,6 @@ from webcam_ml.disagreement._predictions import (
 )
 from webcam_ml.disagreement._report import DisagreementReport, build_disagreement_report
 from webcam_ml.disagreement._settings import DisagreementSettings
-from webcam_ml.errors import WebcamMLError
 from webcam_ml.export import ExportedModel, score_pictures
 from webcam_ml.labels import INFERENCE_SCHEMA, LabelDatabase, Recorded, record_inferences
 from webcam_ml.scoring import Score
@@ -149,18 +148,7 @@ def record_candidate(
 
 
 def _database_of(model: StoredArtifact, connect: Callable[[], LabelDatabase]) -> LabelDatabase:
-    """Open the label database, if it is the one that the labels came from.
-
-    Snapshot ids mean nothing in another one: records would be compared with, or written onto, other
-    pictures.
-    """
+    """Open the label database, if it is the one that the labels came from."""
     database = connect()
-    origin, here = model.lineage.database or {}, database.description
-    if any(origin.get(fact) != value for fact, value in here.items()):
-        was = ", ".join(str(origin.get(fact, "unknown")) for fact in here if origin.get(fact) != "")
-        raise WebcamMLError(
-            f"DATABASE_URL names the {database}, and the labels were read from another one ({was}): "
-            "snapshot ids would not mean the same pictures. Nothing was read or written. Set "
-            "DATABASE_URL as it was for labels_raw, or materialize labels_raw and what follows again"
-        )
+    database.require_origin(model.lineage.database or {})
     return database

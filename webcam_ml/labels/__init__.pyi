@@ -22,6 +22,7 @@ from ._labels import LabelCounts, Labels
 from ._query import LabelQuery
 from ._read import read_label_values, read_labels
 from ._sources import LABEL_SOURCES, LabelSource
+from ._unrated import Unrated, read_image_sources, read_unrated
 from ._values import LabelValues
 
 __all__ = [
@@ -42,13 +43,16 @@ __all__ = [
     "Labels",
     "Recorded",
     "TooFewLabelsError",
+    "Unrated",
     "count_inferences",
     "decide",
     "label_growth",
     "read_dated_votes",
+    "read_image_sources",
     "read_inferences",
     "read_label_values",
     "read_labels",
+    "read_unrated",
     "record_inferences",
     "utc_minute",
 ]

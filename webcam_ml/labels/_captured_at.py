@@ -2,6 +2,9 @@
 
 import polars as pl
 
+from webcam_ml.labels._database import LabelDatabaseError
+from webcam_ml.labels._strict import shown
+
 # After "2026-02-12 10:15:00": a fraction and an offset from UTC, both optional.
 TAIL = r"^(?:\.(?<fraction>\d+))? ?(?:[Zz]|(?<sign>[+-])(?<hours>\d{2})(?::?(?<minutes>\d{2}))?)?$"
 SECONDS_END = 19
@@ -36,6 +39,28 @@ def utc_text(texts: pl.Series) -> pl.Series:
         )
         .to_series()
     )
+
+
+def with_utc_text(rows: pl.DataFrame, *, table: str) -> pl.DataFrame:
+    """Bring the time stamps of rows to one format.
+
+    Args:
+        rows: With `snapshot_id` and `captured_at`, as the database has it.
+        table: Where they come from.
+
+    Raises:
+        LabelDatabaseError: One is no time stamp; it is named, with its row.
+    """
+    captured_at = utc_text(rows["captured_at"])
+    unreadable = rows.filter(captured_at.is_null() & rows["captured_at"].is_not_null())
+    if unreadable.height:
+        snapshot_id, text = unreadable.select("snapshot_id", "captured_at").row(0)
+        raise LabelDatabaseError(
+            f"Table {table}: captured_at is no time stamp in {unreadable.height:,} of the "
+            f"rows; at id {snapshot_id} it is {shown(text)}. Write it like 2026-02-12 10:15:00, "
+            "in UTC, or leave it NULL."
+        )
+    return rows.with_columns(captured_at=captured_at)
 
 
 def _offset() -> pl.Expr:

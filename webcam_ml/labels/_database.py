@@ -232,6 +232,29 @@ class LabelDatabase:
         # SQLite ignores the case of a name, PostgreSQL does not.
         return {name.lower() for name in names} if self._is_sqlite else set(names)
 
+    def require_origin(self, origin: Mapping[str, object]) -> None:
+        """Check that this is the database that something was made from.
+
+        Snapshot ids mean nothing in another one: they would be taken for other pictures.
+
+        Args:
+            origin: Its `description`, as lineage.json records it; may hold more.
+
+        Raises:
+            LabelDatabaseError: It is another one.
+        """
+        here = self.description
+        if any(origin.get(fact) != value for fact, value in here.items()):
+            was = ", ".join(
+                str(origin.get(fact, "unknown")) for fact in here if origin.get(fact) != ""
+            )
+            raise LabelDatabaseError(
+                f"{ENVIRONMENT_VARIABLE} names the {self}, and the labels were read from another one "
+                f"({was}): snapshot ids would not mean the same pictures. Nothing was read or written. "
+                f"Set {ENVIRONMENT_VARIABLE} as it was for labels_raw, or materialize labels_raw and "
+                "what follows again"
+            )
+
     @property
     def _is_sqlite(self) -> bool:
         return self._url.get_backend_name() == "sqlite"

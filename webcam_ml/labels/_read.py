@@ -17,7 +17,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from webcam_ml.contracts import LABELS_TABLE, STAR_COLUMNS, STARS, WEBCAM_COLUMNS
-from webcam_ml.labels._captured_at import utc_text
+from webcam_ml.labels._captured_at import with_utc_text
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
 from webcam_ml.labels._devices import read_devices, with_several_webcams
 from webcam_ml.labels._enough import are_enough, require_enough
@@ -35,7 +35,6 @@ from webcam_ml.labels._scores import read_scores
 from webcam_ml.labels._sessions import require_known_sessions
 from webcam_ml.labels._sources import mean
 from webcam_ml.labels._stream import fetch
-from webcam_ml.labels._strict import shown
 from webcam_ml.labels._tables import RATINGS, SNAPSHOTS, WEBCAMS, stripped
 from webcam_ml.labels._values import VALUE_COLUMNS, LabelValues
 from webcam_ml.labels._votes import STARS_KIND, read_votes
@@ -278,17 +277,7 @@ def _read_snapshots(
     }
     frame = fetch(connection, statement, schema, total=total, what=SNAPSHOTS.name)
     # Ordered here: the database would walk the table by its index, page by page in random order.
-    frame = frame.sort("snapshot_id")
-    captured_at = utc_text(frame["captured_at"])
-    unreadable = frame.filter(captured_at.is_null() & frame["captured_at"].is_not_null())
-    if unreadable.height:
-        snapshot_id, text = unreadable.select("snapshot_id", "captured_at").row(0)
-        raise LabelDatabaseError(
-            f"Table {SNAPSHOTS.name}: captured_at is no time stamp in {unreadable.height:,} of the "
-            f"rows; at id {snapshot_id} it is {shown(text)}. Write it like 2026-02-12 10:15:00, "
-            "in UTC, or leave it NULL."
-        )
-    return frame.with_columns(captured_at=captured_at)
+    return with_utc_text(frame.sort("snapshot_id"), table=SNAPSHOTS.name)
 
 
 def _read_webcams(connection: sa.Connection) -> pl.DataFrame:
