@@ -21,6 +21,7 @@ ORDER = (
     "eval_report",
     "onnx_model",
     "disagreement_report",
+    "rating_queue",
     "champion_comparison",
     "production_model",
 )

@@ -198,3 +198,14 @@ RELABEL_QUEUE_TABLE = Table(
     made_by="disagreement_report",
     quote_style="non_numeric",
 )
+
+RATING_QUEUE_TABLE = Table(
+    (
+        SNAPSHOT_ID,
+        WEBCAM_ID,
+        SPLIT,
+        Column("picked_by", pl.String),
+        Column("reason", pl.String, needed=False),
+    ),
+    made_by="rating_queue",
+)

@@ -126,6 +126,11 @@ class ExportMeta:
             return webcam_id
         return webcam_id.replace(self.duplicate_webcams.camera_of)
 
+    def splits_of(self, webcam_id: pl.Series) -> pl.DataFrame:
+        """Name the split of webcams, those without labels too: `webcam_id` (distinct) and `split`."""
+        groups = () if self.duplicate_webcams is None else self.duplicate_webcams.groups
+        return self.split_config.assign(webcam_id.unique().to_list(), groups=groups)
+
 
 @dataclass(frozen=True)
 class Manifest:

@@ -12,6 +12,7 @@ from webcam_ml.contracts import (
     NEAR_DUPLICATES_TABLE,
     PLACEHOLDERS_TABLE,
     PREDICTIONS_TABLE,
+    RATING_QUEUE_TABLE,
     RELABEL_QUEUE_TABLE,
     Document,
     Table,
@@ -22,6 +23,7 @@ from webcam_ml.evaluation import EvalReport
 from webcam_ml.export import ModelMeta, Parity
 from webcam_ml.judging import Comparison
 from webcam_ml.live import LiveModel
+from webcam_ml.rating_queue import RatingQueue
 from webcam_ml.training import Checkpoint
 
 MANIFESTS = tuple(f"manifest_{part}" for part in ("full", *SPLIT_NAMES))
@@ -41,6 +43,7 @@ TABLES: Mapping[str, Mapping[str, Table]] = {
         "disagreement_report": REPORT_TABLE,
         "relabel_queue": RELABEL_QUEUE_TABLE,
     },
+    "rating_queue": {"rating_queue": RATING_QUEUE_TABLE},
 }
 
 
@@ -62,6 +65,7 @@ DOCUMENTS: Mapping[str, Mapping[str, Callable[[Path], object]]] = {
     "disagreement_report": {
         "disagreement_report": lambda folder: DisagreementReport.load(folder).document
     },
+    "rating_queue": {"rating_queue": lambda folder: RatingQueue.load(folder).meta},
     "champion_comparison": {
         "champion_comparison": Comparison.load,
         "eval_report": lambda folder: Comparison.load(folder).eval_document,

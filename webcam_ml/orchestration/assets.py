@@ -35,7 +35,9 @@ from webcam_ml.orchestration.values import (
     Labels,
     LiveModel,
     Manifest,
+    RatingQueue,
 )
+from webcam_ml.rating_queue import RatingQueueSettings
 from webcam_ml.store import StoredArtifact
 from webcam_ml.training import TrainingSettings, training_turn
 
@@ -274,6 +276,40 @@ def disagreement_report(
 
 
 @asset(
+    group_name=REVIEW,
+    owners=OWNERS,
+    kinds={"csv"},
+    tags=READS_DATABASE,
+    config_schema=config_schema(RatingQueueSettings),
+)
+@failing_with_a_sentence
+def rating_queue(
+    context: AssetExecutionContext,
+    workspace: Workspace,
+    label_database: LabelDatabaseResource,
+    checkpoint: StoredArtifact,
+    manifest_full: Manifest,
+    image_index: ComparedImages,
+) -> MaterializeResult[RatingQueue]:
+    """What to rate next: unrated frames that teach the model most, and a fair draw for its judgement."""
+    from webcam_ml.rating_queue import build_rating_queue
+
+    result = build_rating_queue(
+        checkpoint,
+        manifest_full,
+        image_index,
+        settings=settings_of(context, RatingQueueSettings),
+        database=label_database.connect,
+        images=workspace.images,
+        cache=workspace.cache_folder,
+    )
+    if result.queue.meta.shortfall is not None:
+        say_last(f"rating_queue: {result.queue.meta.shortfall}")
+    metadata = presentation.of_rating_queue(result, images=workspace.images)
+    return MaterializeResult(value=result.queue, metadata=metadata)
+
+
+@asset(
     group_name=RELEASE,
     owners=OWNERS,
     kinds={"html", "json"},
@@ -353,6 +389,7 @@ ASSETS: list[AssetsDefinition] = [
     eval_report,
     onnx_model,
     disagreement_report,
+    rating_queue,
     champion_comparison,
     production_model,
 ]

@@ -39,6 +39,7 @@ from webcam_ml.disagreement import DisagreementSettings
 from webcam_ml.evaluation import EvaluationSettings
 from webcam_ml.judging import ComparisonSettings
 from webcam_ml.labels import LabelQuery
+from webcam_ml.rating_queue import RatingQueueSettings
 from webcam_ml.training import TrainingSettings
 
 SCALARS: Mapping[Any, Any] = {bool: BoolSource, int: IntSource, float: float, str: StringSource}
@@ -86,6 +87,7 @@ SETTINGS_BY_ASSET: Mapping[str, type[Settings]] = {
     "checkpoint": TrainingSettings,
     "eval_report": EvaluationSettings,
     "disagreement_report": DisagreementSettings,
+    "rating_queue": RatingQueueSettings,
     "champion_comparison": ComparisonSettings,
 }
 

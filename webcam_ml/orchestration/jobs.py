@@ -16,6 +16,7 @@ DATA = AssetSelection.assets(
 )
 JUDGEMENT = AssetSelection.assets("eval_report", "onnx_model", "champion_comparison")
 REPORT = AssetSelection.assets("disagreement_report")
+QUEUE = AssetSelection.assets("rating_queue")
 
 
 def build_jobs() -> list[UnresolvedAssetJobDefinition]:
@@ -49,6 +50,13 @@ def build_jobs() -> list[UnresolvedAssetJobDefinition]:
             description="Makes the report of where model and people disagree again, from the model "
             "and the labels that are stored: for a longer list, or another ranking. Takes seconds "
             "and changes nothing else.",
+        ),
+        define_asset_job(
+            "queue_only",
+            selection=QUEUE,
+            description="Chooses again what to rate next, from the model that is stored and the label "
+            "database as it is now: after an hour of rating, or for a longer queue. Computes features "
+            "of new frames only and changes nothing else.",
         ),
         define_asset_job(
             "demo",

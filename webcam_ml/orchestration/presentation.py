@@ -1,6 +1,7 @@
 """What a person sees of each artifact in the Dagster page: counts, previews, numbers over time."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dagster import MarkdownMetadataValue, MetadataValue
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from webcam_ml.labels import Labels
     from webcam_ml.live import LiveModel, Promotion, Refusal
     from webcam_ml.metrics import Interval
+    from webcam_ml.rating_queue import QueueResult
     from webcam_ml.training import TrainingResult
 
 WORST_SHOWN = 10
@@ -157,17 +159,6 @@ def of_images(images: "ComparedImages") -> Metadata:
 
 def of_near_duplicates(found: "NearDuplicates", *, images: "ImageCache") -> Metadata:
     """Pairs of webcams across splits and the placeholders, with their pictures."""
-
-    def small(sha256: str) -> bytes | str:
-        from webcam_ml.dataset.images import DamagedImageError
-        from webcam_ml.disagreement import thumbnail_jpeg
-
-        try:
-            pixels = images.decode(sha256)
-        except DamagedImageError:
-            return "gone from the cache"
-        return thumbnail_jpeg(pixels, side=SMALL_SIDE, max_bytes=LARGEST_SMALL_BYTES)
-
     return {
         "across splits": table(
             [
@@ -177,8 +168,8 @@ def of_near_duplicates(found: "NearDuplicates", *, images: "ImageCache") -> Meta
                     "pairs of pictures": row["pictures"],
                     "snapshots": f"{row['snapshot_a']} and {row['snapshot_b']}",
                     "correlation": row["correlation"],
-                    "one": small(row["sha256_a"]),
-                    "other": small(row["sha256_b"]),
+                    "one": _small(row["sha256_a"], images),
+                    "other": _small(row["sha256_b"], images),
                 }
                 for row in found.across_splits().head(WORST_SHOWN).to_dicts()
             ]
@@ -189,7 +180,7 @@ def of_near_duplicates(found: "NearDuplicates", *, images: "ImageCache") -> Meta
                     "webcams": row["webcams"],
                     "snapshots": row["snapshots"],
                     "first snapshot": row["snapshot_id"],
-                    "picture": small(row["sha256"]),
+                    "picture": _small(row["sha256"], images),
                 }
                 for row in found.placeholders.head(PREVIEW_ROWS).to_dicts()
             ]
@@ -315,6 +306,39 @@ def of_disagreement(report: "DisagreementReport", *, images: "ImageCache") -> Me
     }
 
 
+def of_rating_queue(result: "QueueResult", *, images: "ImageCache") -> Metadata:
+    """What to rate next with the first pictures, what the queue is made of, and what was left out."""
+    queue = result.queue
+    meta = queue.meta
+    first = queue.frame.head(WORST_SHOWN).to_dicts()
+    shown: Metadata = {
+        "rows": queue.frame.height,
+        f"the first {len(first)}": table(
+            [
+                {
+                    "picture": _small(result.pictures[row["snapshot_id"]], images),
+                    "snapshot": row["snapshot_id"],
+                    "webcam": row["webcam_id"],
+                    "split": row["split"],
+                    "reason": row["reason"],
+                }
+                for row in first
+            ]
+        ),
+        "made of": table([asdict(share) for share in meta.shares]),
+        "unrated": meta.unrated,
+        "rated": meta.rated,
+        "rated since the labels were read, or dropped there": meta.rated_since_or_dropped,
+        "not shown": counts_table(meta.not_shown, "reason"),
+        "scored by the model": meta.scored,
+        "features computed": result.features_computed,
+        "features reused": result.features_reused,
+    }
+    if meta.shortfall is not None:
+        shown["shorter than asked for"] = MetadataValue.text(meta.shortfall)
+    return shown
+
+
 def of_comparison(result: "ComparisonResult") -> Metadata:
     """The candidate beside the live model, the verdict of each gate, and the plot."""
     comparison = result.comparison
@@ -395,6 +419,17 @@ def verdict_table(verdicts: Mapping[str, "Verdict | Judged"]) -> MarkdownMetadat
         for name, one in sorted(verdicts.items(), key=lambda item: item[1].passed)
     ]
     return table(rows, longest_cell=LONGEST_SENTENCE)
+
+
+def _small(sha256: str, images: "ImageCache") -> bytes | str:
+    from webcam_ml.dataset.images import DamagedImageError
+    from webcam_ml.disagreement import thumbnail_jpeg
+
+    try:
+        pixels = images.decode(sha256)
+    except DamagedImageError:
+        return "gone from the cache"
+    return thumbnail_jpeg(pixels, side=SMALL_SIDE, max_bytes=LARGEST_SMALL_BYTES)
 
 
 def _rounded(value: object) -> float:

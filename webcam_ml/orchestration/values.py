@@ -23,6 +23,7 @@ __all__ = [
     "LiveModel",
     "Manifest",
     "NearDuplicates",
+    "RatingQueue",
     "value_type",
 ]
 
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from webcam_ml.judging import Comparison
     from webcam_ml.labels import Labels
     from webcam_ml.live import LiveModel
+    from webcam_ml.rating_queue import RatingQueue
     from webcam_ml.training import Checkpoint
 else:
     Manifest = _stand_in("webcam_ml.dataset:Manifest")
@@ -67,6 +69,7 @@ else:
     DisagreementReport = _stand_in("webcam_ml.disagreement:DisagreementReport")
     EvalReport = _stand_in("webcam_ml.evaluation:EvalReport")
     ExportedModel = _stand_in("webcam_ml.export:ExportedModel")
+    RatingQueue = _stand_in("webcam_ml.rating_queue:RatingQueue")
     Labels = _stand_in("webcam_ml.labels:Labels")
     Checkpoint = _stand_in("webcam_ml.training:Checkpoint")
     Comparison = _stand_in("webcam_ml.judging:Comparison")

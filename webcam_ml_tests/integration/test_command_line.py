@@ -35,7 +35,7 @@ from webcam_ml_tests.integration.project import (
 from webcam_ml_tests.label_schema import create_schema
 
 # All but the release: a small test split can carry no verdict, and the gates say so.
-REPORTED = "*disagreement_report"
+REPORTED = "*disagreement_report,rating_queue"
 MANIFESTS = "labels_raw,manifest_full,manifest_train,manifest_val,manifest_test"
 CONTRACT_FILES = {
     "manifest_full": ["manifest_full.csv", "export_meta.json"],
@@ -46,6 +46,7 @@ CONTRACT_FILES = {
     "eval_report": ["eval_report.json"],
     "onnx_model": ["model.onnx", "model.meta.json"],
     "disagreement_report": ["disagreement_report.json"],
+    "rating_queue": ["rating_queue.csv", "rating_queue.json"],
 }
 
 

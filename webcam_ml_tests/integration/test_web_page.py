@@ -393,6 +393,18 @@ def test_the_ten_worst_show_with_their_pictures_and_hostile_titles_stay_text(
     after_materialize_all.close()
 
 
+def test_what_to_rate_next_shows_with_its_pictures(after_materialize_all: Dagster) -> None:
+    page = after_materialize_all.overview("rating_queue")
+    expect(page.get_by_role("link", name="Download rating_queue.csv")).to_be_visible()
+    after_materialize_all.shoot("rating_queue")
+    pictures = after_materialize_all.shown("the first 10").get_by_role("img", name="picture")
+    expect(pictures).to_have_count(10)
+    for index in range(10):
+        assert pictures.nth(index).evaluate("image => image.naturalWidth") > 50
+    after_materialize_all.shoot("rating_queue_first")
+    after_materialize_all.close()
+
+
 @pytest.mark.parametrize(
     ("asset", "name"),
     [("disagreement_report", "gallery.html"), ("champion_comparison", "what_changed.html")],

@@ -20,12 +20,13 @@ DATA = {
     "image_index",
 }
 JUDGEMENT = {"eval_report", "onnx_model", "champion_comparison"}
-REST = {"checkpoint", "disagreement_report", "production_model"}
+REST = {"checkpoint", "disagreement_report", "rating_queue", "production_model"}
 JOBS = {
     "whole_graph": DATA | JUDGEMENT | REST,
     "data_only": DATA,
     "evaluate_and_compare": JUDGEMENT,
     "report_only": {"disagreement_report"},
+    "queue_only": {"rating_queue"},
     "demo": DATA | JUDGEMENT | REST,
 }
 
@@ -62,7 +63,7 @@ def test_what_changes_the_live_model_is_in_no_job_that_only_looks() -> None:
         if graph().get(key).tags.get("changes") == "live-model"
     }
     assert changing == {"production_model"}
-    for name in ("data_only", "evaluate_and_compare", "report_only"):
+    for name in ("data_only", "evaluate_and_compare", "report_only", "queue_only"):
         assert not JOBS[name] & changing
 
 

@@ -1,4 +1,4 @@
-from ._devices import devices_in_two_splits
+from ._devices import devices_in_two_splits, groups_of
 from ._fingerprint import fingerprint, fingerprints
 from ._groups import DuplicateWebcams, connected_webcams
 from ._matches import Matches, match_pictures, placeholder_files
@@ -25,6 +25,7 @@ __all__ = [
     "find_same_file",
     "fingerprint",
     "fingerprints",
+    "groups_of",
     "match_pictures",
     "placeholder_files",
 ]

@@ -1,7 +1,7 @@
 """Which webcams are one camera: connected by pictures that both show."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 Group = tuple[int, ...]
+NO_PAIRS = pl.DataFrame(schema={"webcam_a": pl.Int64, "webcam_b": pl.Int64})
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,19 @@ class DuplicateWebcams:
     def camera_of(self) -> Mapping[int, int]:
         """The smallest id in the group of each webcam that is in one."""
         return {webcam: group[0] for group in self.groups for webcam in group}
+
+    def joined_by(self, devices: Iterable[Group]) -> Self:
+        """Join webcams of further devices, also to groups that there are.
+
+        Args:
+            devices: Webcams that share a device, each in one at most.
+        """
+        further = tuple(device for device in devices if device not in self.devices)
+        return replace(
+            self,
+            groups=connected_webcams(NO_PAIRS, (*self.groups, *further)),
+            devices=self.devices + further,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for JSON; `devices` only where there are some."""

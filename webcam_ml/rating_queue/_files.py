@@ -1,0 +1,4 @@
+"""Names of the files of a rating queue, for whoever needs no more than the names."""
+
+RATING_QUEUE_FILE = "rating_queue.csv"
+META_FILE = "rating_queue.json"
