@@ -10,6 +10,7 @@ from benchmarks.rows.labels import measure_judged_labels, measure_labels
 from benchmarks.rows.live import measure_live
 from benchmarks.rows.overhead import measure_overhead
 from benchmarks.rows.photographs import measure_photographs
+from benchmarks.rows.queue import measure_queue
 from benchmarks.rows.scoring import measure_scoring
 from benchmarks.setting import Setting
 
@@ -21,6 +22,7 @@ ROWS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "features": measure_features,
     "scoring": measure_scoring,
     "photographs": measure_photographs,
+    "queue": measure_queue,
     "overhead": measure_overhead,
     "growth": measure_growth,
     "live": measure_live,
