@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Numbers = dict[str, float | int | str | None]
 
+# Pictures behind an address hardly ever change. Of real rows two in a hundred, and one in any case.
+MAX_SHARE_OF_OTHER_PICTURES = 0.02
+
 
 def not_worse_than_champion(comparison: Comparison) -> Verdict:
     """Judge whether the candidate is at most a margin worse than the live model.
@@ -100,6 +103,40 @@ def no_looser_than_before(comparison: Comparison) -> Verdict:
     return Verdict(
         True,
         f"Relaxed on purpose: {'; '.join(looser)}. Reason given: {settings.relaxed_because}",
+        numbers,
+    )
+
+
+def same_pictures(comparison: Comparison) -> Verdict:
+    """Judge whether rows that the live model was judged on show what they showed then."""
+    champion, settings = comparison.evidence.champion, comparison.evidence.settings
+    if champion is None:
+        return Verdict(True, "No model was live to compare with.", {"rows": None})
+    known = champion.known_pictures
+    if known is None:
+        return Verdict(
+            False,
+            "Which pictures the live model was judged on was not compared: the evidence was made by "
+            "an older version of the program. Materialize champion_comparison again.",
+            {"rows": None},
+        )
+    numbers: Numbers = {"rows": known.rows, "changed": known.changed}
+    found = (
+        f"Of {known.rows} snapshots of validation and test that the live model's image_index knows "
+        f"{known.changed} show another picture now"
+    )
+    if known.changed <= max(1.0, MAX_SHARE_OF_OTHER_PICTURES * known.rows):
+        return Verdict(True, f"{found}.", numbers)
+    if settings.relaxed_because:
+        return Verdict(
+            True, f"{found}, on purpose. Reason given: {settings.relaxed_because}", numbers
+        )
+    return Verdict(
+        False,
+        f"{found}, and {MAX_SHARE_OF_OTHER_PICTURES:.0%} may: whoever writes into "
+        "cache/images/sources could choose what a model is judged on. Delete that folder and "
+        "materialize image_index and all after it again; if the pictures did change, give "
+        "champion_comparison the config relaxed_because with the reason; it goes into the ledger.",
         numbers,
     )
 

@@ -120,7 +120,18 @@ def compare_with_champion(
     )
     model = ModelFile(candidate.folder / MODEL_FILE, meta.model_version, exported.sha256)
     rows, serving, milliseconds = _score_candidate(model, rows, images)
-    tested = CandidateUnderTest(candidate, exported, labels, rows, images, store, count_candidate)
+    pictures = image_index.frame.select("snapshot_id", "sha256").drop_nulls()
+    judged = pl.concat([one.frame.select("snapshot_id") for one in (manifest_val, manifest_test)])
+    tested = CandidateUnderTest(
+        candidate,
+        exported,
+        labels,
+        rows,
+        pictures.join(judged, on="snapshot_id", how="semi"),
+        images,
+        store,
+        count_candidate,
+    )
     test, threshold = tested.test, meta.decision_threshold
     rivals = tuple(models_before(were_live, meta.model_version))
     champion = rivals[-1] if rivals else None

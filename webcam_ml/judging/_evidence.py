@@ -97,6 +97,11 @@ class TestRows(Part):
         return _unreadable(self.left_out)
 
     @property
+    def placeholders(self) -> int:
+        """Rows that show a card instead of what the webcam sees."""
+        return self.left_out.get(PLACEHOLDER, 0)
+
+    @property
     def val_missing(self) -> int:
         """The same of validation."""
         return _unreadable(self.val_left_out)
@@ -180,6 +185,17 @@ class JudgedBy(Part):
     settings: ComparisonSettings
     rows: int
     rows_missing: int
+    placeholders: int = 0
+
+
+class KnownPictures(Part):
+    """Snapshots of validation and test of which the live model's image_index has a picture too.
+
+    `changed` of these `rows` have another picture now.
+    """
+
+    rows: int
+    changed: int
 
 
 class Rival(Part):
@@ -188,7 +204,7 @@ class Rival(Part):
     Test webcams that are in the rival's train or validation split are left out and counted. Of the
     live model there are besides (not in evidence of schema 1): the `pair` that decides, None if no
     row is left for it; `on_live_labels` where its labels mean something else than the candidate's;
-    and what it was `judged_by`, None if that is not stored any more.
+    what it was `judged_by`, None if that is not stored any more; and the `known_pictures`.
     """
 
     model_version: str
@@ -204,6 +220,7 @@ class Rival(Part):
     pair: Pair | None = None
     on_live_labels: OnLiveLabels | None = None
     judged_by: JudgedBy | None = None
+    known_pictures: KnownPictures | None = None
 
 
 class Change(Part):

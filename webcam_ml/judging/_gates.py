@@ -22,10 +22,12 @@ from webcam_ml.judging._beside_live import (
     not_worse_than_best_ever,
     not_worse_than_champion,
     same_definition,
+    same_pictures,
 )
 
 if TYPE_CHECKING:
-    from webcam_ml.judging._evidence import Comparison
+    from webcam_ml.judging._evidence import Comparison, JudgedBy, TestRows
+    from webcam_ml.judging._settings import ComparisonSettings
 
 Gate = Callable[["Comparison"], Verdict]
 Numbers = dict[str, float | int | str | None]
@@ -171,7 +173,34 @@ def no_test_rows_left_out(comparison: Comparison) -> Verdict:
                 "goes into the ledger.",
                 numbers,
             )
+        return _as_many_placeholders(split, before, settings, found, numbers)
     return Verdict(True, f"{found}.", numbers)
+
+
+def _as_many_placeholders(
+    split: TestRows,
+    before: JudgedBy,
+    settings: ComparisonSettings,
+    found: str,
+    numbers: Numbers,
+) -> Verdict:
+    """Judge whether not many more rows than for the live model are left out as cards."""
+    rows, rows_then = (
+        max(side.rows + missing + side.placeholders, 1)
+        for side, missing in ((split, split.missing), (before, before.rows_missing))
+    )
+    allowed = before.placeholders / rows_then + settings.max_test_rows_missing
+    numbers |= {"placeholders": split.placeholders, "placeholders_of_live": before.placeholders}
+    if split.placeholders <= allowed * rows + ROWS_OF_CHANCE or settings.relaxed_because:
+        return Verdict(True, f"{found}.", numbers)
+    return Verdict(
+        False,
+        f"{found}. But {split.placeholders} of {rows} show a placeholder, and "
+        f"{before.placeholders} of {rows_then} for the live model. Look at placeholders.csv in "
+        "image_index; if they are cards, give champion_comparison the config relaxed_because with "
+        "the reason; it goes into the ledger.",
+        numbers,
+    )
 
 
 def no_weak_slice(comparison: Comparison) -> Verdict:
@@ -216,6 +245,7 @@ GATES: Mapping[str, Gate] = {
     "no_test_rows_left_out": no_test_rows_left_out,
     "no_looser_than_before": no_looser_than_before,
     "no_weak_slice": no_weak_slice,
+    "same_pictures": same_pictures,
 }
 
 # The gates that there were at least when evidence, or a line of the ledger, of a schema was made: an

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from webcam_ml.contracts import MANIFEST_TABLE, DocumentError, target_of
+from webcam_ml.contracts import IMAGE_INDEX_TABLE, MANIFEST_TABLE, DocumentError, target_of
 from webcam_ml.dataset import ExportMeta
 from webcam_ml.dataset.images import ImageCache
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.export import MODEL_FILE, ExportedModel, ModelMeta
 from webcam_ml.judging._changes import changes_between, from_demo, training_facts
-from webcam_ml.judging._evidence import JudgedBy, OnLiveLabels, PairedMetric, Rival
+from webcam_ml.judging._evidence import JudgedBy, KnownPictures, OnLiveLabels, PairedMetric, Rival
 from webcam_ml.judging._pair import CountCandidate, ScoredRows, measure_pair, stored_bound
 from webcam_ml.judging._runtime import ModelFile, RuntimeProcess, score_in_runtime
 from webcam_ml.labels import LabelQuery
@@ -53,12 +53,17 @@ class WasLive:
 
 @dataclass(frozen=True)
 class CandidateUnderTest:
-    """A candidate with all that it is measured on and by."""
+    """A candidate with all that it is measured on and by.
+
+    `pictures` has snapshot_id and sha256 of all rows of validation and test that have a picture,
+    those that are left out too.
+    """
 
     stored: StoredArtifact
     exported: ExportedModel
     labels: ExportMeta
     rows: ScoredRows
+    pictures: pl.DataFrame
     images: ImageCache
     store: ArtifactStore
     count_candidate: CountCandidate
@@ -112,10 +117,8 @@ def measure_champion(champion: WasLive, tested: CandidateUnderTest) -> tuple[Riv
     """Measure the live model on test, and on the pair that decides; also give the rows of test."""
     rival, rows, test = measure_rival(champion, tested)
     stored = tested.store.find("onnx_model", champion.onnx_model)
-    if CANDIDATE not in rows.scores:
-        return rival.model_copy(update={"judged_by": champion.judged_by}), test
     pair = on_live_labels = None
-    if rows.rows:
+    if CANDIDATE in rows.scores and rows.rows:
         counted = tested.count_candidate(
             tested.exported.meta.model_version, tested.exported.sha256, rows.sha256
         )
@@ -126,9 +129,21 @@ def measure_champion(champion: WasLive, tested: CandidateUnderTest) -> tuple[Riv
             "pair": pair,
             "on_live_labels": on_live_labels,
             "judged_by": champion.judged_by,
+            "known_pictures": _known_pictures(stored, tested),
         }
     )
     return judged, test
+
+
+def _known_pictures(live: StoredArtifact, tested: CandidateUnderTest) -> KnownPictures:
+    """Compare the pictures of validation and test with those of the same snapshots back then."""
+    index = tested.store.find("image_index", live.lineage.ancestors["image_index"])
+    index.verify()
+    then = IMAGE_INDEX_TABLE.read(index.folder / "image_index.csv", "snapshot_id", "sha256")
+    both = tested.pictures.join(then.drop_nulls(), on="snapshot_id", suffix="_then")
+    return KnownPictures(
+        rows=both.height, changed=int((both["sha256"] != both["sha256_then"]).sum())
+    )
 
 
 def _on_live_labels(

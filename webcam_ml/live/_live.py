@@ -136,6 +136,7 @@ def _judged_by(store: ArtifactStore, entry: LedgerEntry) -> JudgedBy | None:
         settings=evidence.settings,
         rows=evidence.test_split.rows,
         rows_missing=evidence.test_split.missing,
+        placeholders=evidence.test_split.placeholders,
     )
 
 

@@ -107,7 +107,7 @@ def test_gates_that_need_no_file_are_asked_and_the_others_named(
     )
     assert set(found.not_asked) == {
         "matches_torch", "serves_in_runtime", "same_definition", "no_demo_over_real",
-        "scores_match_report", "no_looser_than_before",
+        "scores_match_report", "no_looser_than_before", "same_pictures",
     }  # fmt: skip
 
 

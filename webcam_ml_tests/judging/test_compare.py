@@ -192,6 +192,36 @@ def test_the_digest_of_the_evidence_covers_the_rows_that_were_scored(
     assert "too large" in verdict.reason
 
 
+def test_pictures_that_were_exchanged_since_the_live_model_are_counted_and_refused(
+    live: Live, made: dict[str, Made]
+) -> None:
+    """Notes in the cache say which picture an address has: they led from bad rows to good pictures."""
+    better, world = made["better"], made["better"].world
+    test = world.rows("test").frame
+    good = test.filter(pl.col("target_label") == 1)["sha256"][0]
+    rows = test.filter(pl.col("target_label") == 1)["snapshot_id"].head(6)
+    exchanged = replace(
+        world.index,
+        frame=world.index.frame.with_columns(
+            sha256=pl.when(pl.col("snapshot_id").is_in(rows.implode()))
+            .then(pl.lit(good))
+            .otherwise("sha256")
+        ),
+    )
+    result = compare_with_champion(
+        live.found["better"]["onnx_model"], better.report, world.manifest.split("val"),
+        world.manifest.split("test"), exchanged, **beside(live, world),
+    )  # fmt: skip
+    rival = result.comparison.evidence.champion
+    assert rival is not None
+    assert rival.known_pictures is not None
+    both = sum(world.rows(part).frame.height for part in ("val", "test"))
+    assert (rival.known_pictures.rows, rival.known_pictures.changed) == (both, 5)
+    verdict = judge(result.comparison)["same_pictures"]
+    assert not verdict.passed
+    assert f"Of {both} snapshots" in verdict.reason
+
+
 @pytest.mark.parametrize(
     ("column", "value"), [("label_source", "a language model"), ("label_origin", "judge:gemini")]
 )

@@ -21,7 +21,13 @@ from webcam_ml.judging import (
 )
 from webcam_ml.judging import _beside_live as beside_live
 from webcam_ml.judging import _gates as gates_module
-from webcam_ml.judging._evidence import Change, OnLiveLabels, ReportAgreement, Serving
+from webcam_ml.judging._evidence import (
+    Change,
+    KnownPictures,
+    OnLiveLabels,
+    ReportAgreement,
+    Serving,
+)
 from webcam_ml.live import PromotionRefused
 from webcam_ml.live._ledger import LEDGER_SCHEMA
 from webcam_ml.metrics import Interval
@@ -135,6 +141,7 @@ def spoilt(good: Comparison) -> dict[str, Comparison]:
                 }
             ),
         ),
+        "same_pictures": champion(good, known_pictures=KnownPictures(rows=200, changed=5)),
     }
 
 
@@ -273,6 +280,51 @@ def test_more_missing_rows_than_for_the_live_model_need_a_reason(
     assert GATES["no_test_rows_left_out"](comparison).passed is passes
     reasoned = changed(comparison, settings=ComparisonSettings(relaxed_because="a host is gone"))
     assert GATES["no_test_rows_left_out"](reasoned).passed
+
+
+@pytest.mark.parametrize(("placeholders", "passes"), [(3, True), (4, True), (9, False)])
+def test_many_more_placeholders_than_for_the_live_model_need_a_reason(
+    good: Comparison, placeholders: int, passes: bool
+) -> None:
+    """Rows can be taken out of test by what makes them look like a card, too."""
+    assert good.evidence.champion is not None
+    before = good.evidence.champion.judged_by
+    assert before is not None
+    comparison = champion(
+        changed(
+            good,
+            test_split=good.evidence.test_split.model_copy(
+                update={"left_out": {"placeholder": placeholders}, "rows": 100}
+            ),
+        ),
+        judged_by=before.model_copy(update={"rows": 100, "placeholders": 1}),
+    )
+    verdict = GATES["no_test_rows_left_out"](comparison)
+    assert verdict.passed is passes
+    assert verdict.numbers["placeholders_of_live"] == 1
+    reasoned = changed(comparison, settings=ComparisonSettings(relaxed_because="a host is gone"))
+    assert GATES["no_test_rows_left_out"](reasoned).passed
+
+
+@pytest.mark.parametrize(
+    ("rows", "changed_rows", "passes"),
+    [(200, 4, True), (200, 5, False), (10, 1, True), (10, 2, False)],
+)
+def test_other_pictures_than_for_the_live_model_need_a_reason(
+    good: Comparison, rows: int, changed_rows: int, passes: bool
+) -> None:
+    comparison = champion(good, known_pictures=KnownPictures(rows=rows, changed=changed_rows))
+    assert GATES["same_pictures"](comparison).passed is passes
+    reasoned = changed(comparison, settings=ComparisonSettings(relaxed_because="a new archive"))
+    verdict = GATES["same_pictures"](reasoned)
+    assert verdict.passed
+    assert ("a new archive" in verdict.reason) is not passes
+
+
+def test_evidence_that_compared_no_pictures_promotes_nothing(good: Comparison) -> None:
+    verdict = GATES["same_pictures"](champion(good, known_pictures=None))
+    assert not verdict.passed
+    assert "Materialize champion_comparison again" in verdict.reason
 
 
 def test_a_weak_slice_blocks_only_if_asked_and_thin_ones_are_named(good: Comparison) -> None:
