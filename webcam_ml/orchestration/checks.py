@@ -221,7 +221,7 @@ def _placeholders(found: NearDuplicates) -> str:
     snapshots = int(found.placeholders["snapshots"].sum())
     return (
         f" {snapshots:,} snapshots show one of {files:,} placeholders (a picture of many webcams, or of "
-        "different times): they are left out, unless keep_placeholders: true (image_index) keeps them."
+        "different times): they are left out; keep_placeholders: true (image_index) trains on them."
     )
 
 

@@ -76,7 +76,7 @@ class ImageIndexSettings(ImageSettings):
 
     keep_placeholders: bool = Setting(
         default=False,
-        description='Whether "camera offline" cards are trained and judged on like pictures',
+        description='Whether "camera offline" cards are trained on like pictures; nothing is judged on them',
     )
 
 

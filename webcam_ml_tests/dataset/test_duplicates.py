@@ -39,7 +39,13 @@ from webcam_ml.dataset.duplicates._template import (
     templates,
     window_norms,
 )
-from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
+from webcam_ml.dataset.images import (
+    ArrayCache,
+    ImageCache,
+    ImageIndex,
+    ImageSettings,
+    build_image_index,
+)
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.orchestration import presentation
 from webcam_ml_tests.dataset.planted import ALTERATIONS, Pictures, draw_clean, flagged, recalls
@@ -335,15 +341,101 @@ def test_pairs_are_shown_with_small_pictures_or_a_word_where_one_is_gone(
     assert "gone from the cache" in shown
 
 
-def test_fingerprints_of_known_pictures_are_not_taken_again(
+def test_fingerprints_of_known_pictures_are_not_taken_again_but_where_they_decide(
     twins: tuple[Manifest, ImageIndex, ImageCache, Path],
 ) -> None:
+    """A picture of validation and test, or one that resembles another, is looked at each time."""
     manifest, index, images, cache = twins
     first = compare_images(manifest.frame, index, images=images, cache=cache)
+    pairs = first.near_duplicates.pairs
+    needed = {*pairs["sha256_a"], *pairs["sha256_b"]} | {
+        *manifest.frame.filter(pl.col("split") != "train").join(index.frame, on="snapshot_id")[
+            "sha256"
+        ]
+    }
     for path in (cache / "images").glob("??/*"):
-        path.unlink()  # what is not there cannot be looked at
+        if path.name not in needed:
+            path.unlink()  # what is not there cannot be looked at
     second = compare_images(manifest.frame, index, images=images, cache=cache)
-    assert_frame_equal(first.near_duplicates.pairs, second.near_duplicates.pairs)
+    assert_frame_equal(pairs, second.near_duplicates.pairs)
+
+
+def forge(cache: Path, fingerprint_of: dict[str, np.ndarray]) -> None:
+    """Write the cache of fingerprints as somebody would who may write there and nowhere else."""
+    (kept,) = (cache / "fingerprints").glob("*.sqlite")
+    kept.unlink()
+    ArrayCache(kept, np.int8).compute_missing(
+        list(fingerprint_of),
+        lambda digest: fingerprint_of[digest],
+        decode=lambda digest: digest,
+        what="forged",
+    )
+
+
+def kept_fingerprints(index: ImageIndex, cache: Path) -> dict[str, np.ndarray]:
+    (kept,) = (cache / "fingerprints").glob("*.sqlite")
+    return ArrayCache(kept, np.int8).read(index.usable()["sha256"].to_list())
+
+
+def test_forged_fingerprints_leave_no_chosen_row_out_of_test(
+    twins: tuple[Manifest, ImageIndex, ImageCache, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Four pictures of other webcams that seem to show the same made a placeholder of any picture."""
+    manifest, index, images, cache = twins
+    honest = compare_images(manifest.frame, index, images=images, cache=cache)
+    of = dict(
+        manifest.frame.join(index.frame, on="snapshot_id").select("sha256", "split").iter_rows()
+    )
+    unwanted = next(digest for digest, split in of.items() if split == "test")
+    accomplices = [digest for digest, split in of.items() if split == "train"][:6]
+    prints = kept_fingerprints(index, cache)
+    forge(cache, prints | dict.fromkeys(accomplices, prints[unwanted]))
+    found = compare_images(manifest.frame, index, images=images, cache=cache)
+    assert_frame_equal(found.index.frame, honest.index.frame)
+    assert_frame_equal(found.near_duplicates.pairs, honest.near_duplicates.pairs)
+    assert "is not what the picture gives" in caplog.text
+
+
+def test_forged_fingerprints_keep_no_card_in_test(
+    small: list[Image.Image],
+    twins: tuple[Manifest, ImageIndex, ImageCache, Path],
+) -> None:
+    manifest, _, images, cache = twins
+    judged = manifest.frame.filter(pl.col("split") != "train")["image_path_or_url"].to_list()
+    card = small[1]
+    for quality, path in enumerate(judged, start=50):
+        card.save(path, "JPEG", quality=quality)
+    index = build_image_index(manifest.frame, cache=images, settings=ImageSettings())
+    honest = compare_images(manifest.frame, index, images=images, cache=cache).index
+    assert honest.left_out().height == len(judged) > 4
+    random = np.random.default_rng(0)
+    forge(
+        cache,
+        {
+            digest: random.integers(-99, 99, len(row), dtype=np.int8)
+            for digest, row in kept_fingerprints(index, cache).items()
+        },
+    )
+    found = compare_images(manifest.frame, index, images=images, cache=cache).index
+    assert_frame_equal(found.frame, honest.frame)
+
+
+def test_forged_fingerprints_marry_no_webcams(
+    twins: tuple[Manifest, ImageIndex, ImageCache, Path],
+) -> None:
+    """The camera of a test row and one of training would have been one, and gone into one split."""
+    manifest, index, images, cache = twins
+
+    def groups() -> tuple[tuple[int, ...], ...]:
+        return find_duplicate_webcams(
+            manifest.frame.drop("split"), images=images, cache=cache, settings=ImageSettings()
+        ).groups
+
+    honest = groups()
+    prints = kept_fingerprints(index, cache)
+    one, other = sorted(prints)[:2]
+    forge(cache, prints | {one: prints[other]})
+    assert groups() == honest
 
 
 def test_duplicate_webcams_are_found_before_there_is_a_manifest(

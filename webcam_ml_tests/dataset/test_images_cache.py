@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from webcam_ml.dataset.images import DamagedImageError, ImageCache
-from webcam_ml.dataset.images._cache import FileStamp, ImageRecord
+from webcam_ml.dataset.images._cache import ImageRecord
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.scoring import decode_image
 from webcam_ml_tests.dataset.images_server import jpeg
@@ -22,7 +22,6 @@ RECORD = ImageRecord(
     width=32,
     height=24,
     format="JPEG",
-    stamp=FileStamp(size=len(PICTURE), mtime_ns=1_770_891_300_123_456_789),
 )
 
 
@@ -96,8 +95,6 @@ def test_a_source_is_remembered_as_it_was(cache, tmp_path):
         {"width": 1.5},
         {"height": True},
         {"format": None},
-        {"stamp": [1, 2]},
-        {"stamp": {"size": 1}},
     ],
 )
 def test_a_note_that_makes_no_sense_is_as_good_as_none(cache, tmp_path, change):

@@ -236,6 +236,24 @@ def test_an_edited_local_file_is_noticed_and_a_deleted_one_too(cache, tmp_path):
     assert after.frame["sha256"][0] == hashlib.sha256(jpeg(9)).hexdigest()
 
 
+def test_a_note_that_somebody_wrote_does_not_change_what_a_local_file_shows(cache, tmp_path):
+    """Notes that led from bad pictures to good ones made a model look better than it was."""
+    paths = pictures(tmp_path / "p", 2)
+    before = build(paths, cache)
+    notes = sorted((tmp_path / "cache" / "images" / "sources").rglob("*.json"))
+    one, other = (json.loads(note.read_text()) for note in notes)
+    for note, mine, theirs in zip(notes, (one, other), (other, one), strict=True):
+        note.write_text(json.dumps(theirs | {"source": mine["source"]}))
+    assert build(paths, cache).frame.equals(before.frame)
+
+
+def test_a_local_file_that_may_not_be_read_any_more_is_not_recalled(cache, tmp_path):
+    inside, outside = *pictures(tmp_path / "in", 1), *pictures(tmp_path / "out", 1)
+    assert outcomes(build([inside, outside], cache)) == ["ok", "ok"]
+    again = build([inside, outside], cache, local_root=str(tmp_path / "in"))
+    assert outcomes(again) == ["ok", "outside_local_root"]
+
+
 @pytest.mark.parametrize("damage", ["change", "remove", "forget"])
 def test_a_damaged_cache_is_noticed_and_mended_by_fetching_again(server, cache, tmp_path, damage):
     urls = [server.add(f"/{n}.jpg", body(jpeg(n))) for n in range(3)]

@@ -49,7 +49,7 @@ def test_placeholders_are_said_in_the_sentence_of_the_check(data: str, tmp_path:
     assert match is not None
     # 40 snapshots and the one whose picture it is; the demo has a card of its own as well.
     assert 41 <= int(match[1]) <= 45
-    assert "they are left out, unless keep_placeholders: true" in said
+    assert "they are left out; keep_placeholders: true" in said
     meta = json.loads((project.latest("image_index") / "image_index_meta.json").read_text())
     assert meta["counts"]["left_out"] == int(match[1])
     assert meta["counts"]["failed"] <= 1

@@ -1,6 +1,6 @@
 """What is kept of a picture to recognise it again: a hash for speed, a texture for certainty."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ def fingerprint(pixels: ImageArray) -> TextureArray:
 
 
 def fingerprints(
-    digests: Sequence[str], *, images: ImageCache, cache: Path
+    digests: Sequence[str], *, images: ImageCache, cache: Path, anew: Collection[str] = ()
 ) -> tuple[HashArray, TextureArray]:
     """Give hash and texture of pictures, computing only what is not kept.
 
@@ -63,15 +63,18 @@ def fingerprints(
         digests: SHA-256 of each picture.
         images: Where the pictures are.
         cache: Root of the caches.
+        anew: Those of them that are taken from the picture whatever is kept.
 
     Returns:
         The hashes, uint64 [pictures], and the textures, int8 [pictures, 64 · 64].
 
     Raises:
-        DamagedImageError: A picture that is new is missing from the cache, or damaged.
+        DamagedImageError: A picture that is looked at is missing from the cache, or damaged.
     """
     kept = ArrayCache(cache / "fingerprints" / f"format-{FORMAT}.sqlite", np.int8)
-    known, _ = kept.compute_missing(digests, fingerprint, decode=images.decode, what="fingerprints")
+    known, _ = kept.compute_missing(
+        digests, fingerprint, decode=images.decode, what="fingerprints", anew=anew
+    )
     rows = np.empty((len(digests), SIDE * SIDE + HASH_BYTES), np.int8)
     for place, digest in enumerate(digests):
         rows[place] = known[digest]

@@ -49,11 +49,13 @@ class Matches:
             show more than an hour apart: digest, number of webcams that show it or its like, number
             of snapshots with exactly this file, the first of them.
         without_time: Snapshots that have no time of capture: only equal files are found among them.
+        resembling: Digests of all pictures whose fingerprints made a match.
     """
 
     pairs: pl.DataFrame
     placeholders: pl.DataFrame
     without_time: int
+    resembling: frozenset[str]
 
 
 def match_pictures(pictures: pl.DataFrame, hashes: HashArray, textures: TextureArray) -> Matches:
@@ -119,6 +121,7 @@ class _Finder:
         self._textures = textures
         self._norms = np.stack([window_norms(texture) for texture in textures])
         self._scores: dict[tuple[int, int], float] = {}
+        self._resembling: set[int] = set()
         files = _who_shows(self._pictures, "file")
         # By file: the webcams that show it or its like.
         self._shown_by = {
@@ -159,6 +162,7 @@ class _Finder:
                 scores = self._correlation(row, others)
                 for place in np.flatnonzero(scores >= CORRELATION_AT_LEAST).tolist():
                     self._note(row, int(others[place]), float(scores[place]))
+                    self._resembling |= {int(self._file[row]), int(self._file[others[place]])}
 
     def count_webcams_at_any_time(self) -> None:
         """Look for each matched picture among all, to tell placeholders from a camera's view."""
@@ -176,8 +180,10 @@ class _Finder:
                 ordered = others[np.argsort(distance, kind="stable")]
                 _, first = np.unique(self._webcam[ordered], return_index=True)
                 likeliest = ordered[np.sort(first)]
-                similar = self._correlation(row, likeliest) >= CORRELATION_AT_LEAST
-                self._shown_by[file] |= set(self._webcam[likeliest[similar]].tolist())
+                similar = likeliest[self._correlation(row, likeliest) >= CORRELATION_AT_LEAST]
+                self._shown_by[file] |= set(self._webcam[similar].tolist())
+                if len(similar):
+                    self._resembling |= {file, *self._file[similar].tolist()}
 
     def matches(self) -> Matches:
         """Put the findings into tables."""
@@ -207,6 +213,9 @@ class _Finder:
             .sort("snapshot_id")
             .select(pl.col(name).cast(kind) for name, kind in PLACEHOLDERS_TABLE.schema.items()),
             without_time=self._pictures["time"].null_count(),
+            resembling=frozenset(
+                self._pictures.filter(pl.col("file").is_in(list(self._resembling)))["sha256"]
+            ),
         )
 
     def _candidates(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import polars as pl
 
 from webcam_ml.contracts import NEAR_DUPLICATES_TABLE, PLACEHOLDERS_TABLE, Document
@@ -26,6 +27,7 @@ PAIRS_FILE = "near_duplicates.csv"
 PLACEHOLDERS_FILE = "placeholders.csv"
 META = Document("near_duplicates_meta.json", made_by="image_index")
 PLACEHOLDER = "placeholder"
+TRAIN = "train"
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +141,8 @@ def compare_images(
         index: Their pictures.
         images: Where the pictures are.
         cache: Root of the caches; fingerprints are kept there by the digest of the picture.
-        keep_placeholders: Whether snapshots that show a placeholder stay among the usable.
+        keep_placeholders: Whether training snapshots that show a placeholder stay among the usable.
+            Those of validation and test never do: a card is an easy negative.
     """
     pictures, matches = _match(rows, index, images=images, cache=cache)
     splits = rows.select("webcam_id", "split").unique()
@@ -153,8 +156,13 @@ def compare_images(
             how="left",
             maintain_order="left",
         )
-    if not keep_placeholders and not matches.placeholders.is_empty():
-        index = index.without(matches.placeholders["sha256"], reason=PLACEHOLDER)
+    cards = index.frame.join(rows.select("snapshot_id", "split"), on="snapshot_id").filter(
+        pl.col("sha256").is_in(matches.placeholders["sha256"].implode())
+    )
+    if keep_placeholders:
+        cards = cards.filter(pl.col("split") != TRAIN)
+    if not cards.is_empty():
+        index = index.without(cards["snapshot_id"], reason=PLACEHOLDER)
     return ComparedImages(
         index,
         NearDuplicates(
@@ -203,11 +211,25 @@ def find_duplicate_webcams(
 def _match(
     rows: pl.DataFrame, index: ImageIndex, *, images: ImageCache, cache: Path
 ) -> tuple[pl.DataFrame, Matches]:
+    """Match the pictures, and believe no kept fingerprint of what a model is judged on.
+
+    Pictures of validation and test, and all that resemble another one, are fingerprinted from their
+    bytes: whoever can write the cache could otherwise leave rows out, keep some in, or marry webcams.
+    """
     pictures = (
         rows.select("snapshot_id", "webcam_id", "captured_at")
         .join(index.usable().select("snapshot_id", "sha256"), on="snapshot_id")
         .sort("snapshot_id")
     )
     files = pictures["sha256"].unique().sort().to_list()
-    hashes, textures = fingerprints(files, images=images, cache=cache)
-    return pictures, match_pictures(pictures, hashes, textures)
+    judged = rows.filter(pl.col("split") != TRAIN) if "split" in rows.columns else rows.head(0)
+    anew = frozenset(pictures.join(judged, on="snapshot_id", how="semi")["sha256"])
+    kept = fingerprints(files, images=images, cache=cache, anew=anew)
+    seen = anew
+    while True:
+        matches = match_pictures(pictures, *kept)
+        anew = matches.resembling - seen
+        fresh = fingerprints(files, images=images, cache=cache, anew=anew)
+        if all(np.array_equal(one, other) for one, other in zip(kept, fresh, strict=True)):
+            return pictures, matches
+        kept, seen = fresh, seen | anew

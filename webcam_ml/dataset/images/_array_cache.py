@@ -9,7 +9,7 @@ import sqlite3
 import uuid
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -52,6 +52,7 @@ class ArrayCache(Generic[Number]):
         *,
         decode: Callable[[str], ImageArray],
         what: str,
+        anew: Collection[str] = (),
     ) -> tuple[dict[str, npt.NDArray[Number]], int]:
         """Give the array of each picture, computing and keeping those that are not there.
 
@@ -61,6 +62,7 @@ class ArrayCache(Generic[Number]):
                 at once as there are cores, so it should itself keep to one.
             decode: Turns a digest into such a picture; called in the same threads.
             what: The work in a word, for the progress display.
+            anew: Pictures whose arrays are computed whatever is kept of them.
 
         Returns:
             The arrays by digest, and how many were computed.
@@ -69,7 +71,7 @@ class ArrayCache(Generic[Number]):
             WebcamMLError: The file can be neither read nor written.
         """
         with self._explaining_os_errors():
-            return self._compute_missing(digests, compute, decode=decode, what=what)
+            return self._compute_missing(digests, compute, decode=decode, what=what, anew=anew)
 
     def read(self, digests: Sequence[str]) -> dict[str, npt.NDArray[Number]]:
         """Give the arrays that are there and whole.
@@ -102,8 +104,10 @@ class ArrayCache(Generic[Number]):
         *,
         decode: Callable[[str], ImageArray],
         what: str,
+        anew: Collection[str],
     ) -> tuple[dict[str, npt.NDArray[Number]], int]:
-        known = self._read(digests)
+        kept = self._read(digests)
+        known = {digest: row for digest, row in kept.items() if digest not in anew}
         missing = [digest for digest in dict.fromkeys(digests) if digest not in known]
         if missing:
             with closing(self._connect()) as connection:
@@ -111,6 +115,13 @@ class ArrayCache(Generic[Number]):
                 computed = work_ahead(missing, lambda digest: compute(decode(digest)))
                 for digest, row in track(computed, total=len(missing), what=what, unit="pictures"):
                     known[digest] = row.astype(self._dtype, copy=False)
+                    if digest in kept and not np.array_equal(kept[digest], known[digest]):
+                        logger.warning(
+                            "what %s kept of %s is not what the picture gives: somebody wrote it, or "
+                            "it was computed by another version of a library",
+                            self.path,
+                            digest,
+                        )
                     unsaved.append((digest, known[digest]))
                     if len(unsaved) == ROWS_BETWEEN_COMMITS:
                         _save(connection, unsaved)

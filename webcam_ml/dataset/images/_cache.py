@@ -7,7 +7,7 @@ Below ``<root>/images``:
 * ``sources/<first two hex digits>/<sha256 of the source>.json`` says what a source held: digest,
   size, width, height, format. It is written after its image and only for images that decode, so
   what succeeded is neither fetched nor decoded again and what failed is tried again. A local file
-  is known by path, size and time of change, so that an edited one is noticed.
+  is read each time, and its note holds as long as the digest is that of the file.
 
 One small file for each source, rather than one database for all: no run waits for a lock, and
 damage costs one image, not the cache. Every file is written beside its place and moved there in
@@ -17,7 +17,6 @@ them is killed; what a killed run left half-written is removed an hour later.
 
 import hashlib
 import json
-import os
 import re
 import sys
 import time
@@ -40,19 +39,6 @@ class DamagedImageError(WebcamMLError):
 
 
 @dataclass(frozen=True)
-class FileStamp:
-    """The state of a local file: an edited one has another."""
-
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> "FileStamp":
-        """Take the state from what the operating system says."""
-        return cls(size=status.st_size, mtime_ns=status.st_mtime_ns)
-
-
-@dataclass(frozen=True)
 class ImageRecord:
     """What a source held: an image that was fetched and decoded once.
 
@@ -62,7 +48,6 @@ class ImageRecord:
         width: Columns, in pixels, after the EXIF orientation was applied.
         height: Rows, likewise.
         format: As in `webcam_ml.scoring.ImageInfo`.
-        stamp: The state of the local file; None for everything else.
     """
 
     sha256: str
@@ -70,7 +55,6 @@ class ImageRecord:
     width: int
     height: int
     format: str
-    stamp: FileStamp | None
 
 
 class ImageCache:
@@ -190,14 +174,12 @@ def _parse_note(text: bytes, source: str) -> ImageRecord | None:
     """Read a note; None for whatever is not one, because fetching again mends it."""
     try:
         note = json.loads(text)
-        stamp = note["stamp"]
         record = ImageRecord(
             sha256=note["sha256"],
             bytes=note["bytes"],
             width=note["width"],
             height=note["height"],
             format=note["format"],
-            stamp=None if stamp is None else FileStamp(stamp["size"], stamp["mtime_ns"]),
         )
         whole = (
             note["source"] == source

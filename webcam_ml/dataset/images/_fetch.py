@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from webcam_ml.dataset.images._cache import FileStamp
 from webcam_ml.dataset.images._failure import ImageFetchError
 from webcam_ml.dataset.images._settings import FetchSettings
 from webcam_ml.dataset.images._sources import (
@@ -53,15 +52,20 @@ def fetch_bytes(source: str | Path, settings: FetchSettings) -> bytes:
         WebcamMLError: The fsspec driver for the URL is not installed.
     """
     with Fetcher(settings) as fetcher:
-        return fetcher.fetch(str(source)).content
+        return fetcher.fetch(str(source))
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """Bytes and, for a local file, the state of the file that they were read from."""
+class FileStamp:
+    """The state of a local file: one that is being written has another a moment later."""
 
-    content: bytes
-    stamp: FileStamp | None = None
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileStamp":
+        """Take the state from what the operating system says."""
+        return cls(size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 class Fetcher:
@@ -90,7 +94,7 @@ class Fetcher:
         """Let pending fetches end at their next failure instead of pausing and trying again."""
         self._stopped.set()
 
-    def fetch(self, text: str) -> Fetched:
+    def fetch(self, text: str) -> bytes:
         """Return what a source holds, after as many attempts as the settings allow.
 
         Raises:
@@ -120,18 +124,16 @@ class Fetcher:
                 return fetched
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _fetch_once(self, text: str) -> Fetched:
+    def _fetch_once(self, text: str) -> bytes:
         source = parse_source(text)
         if isinstance(source, LocalFile):
             return _read_file(source.path, self._settings)
         if isinstance(source, StoredObject):
-            return Fetched(_read_object(source, self._settings))
-        return Fetched(
-            self._http_client().get(
-                source.url,
-                max_bytes=self._settings.max_bytes,
-                timeout_seconds=self._settings.timeout_seconds,
-            )
+            return _read_object(source, self._settings)
+        return self._http_client().get(
+            source.url,
+            max_bytes=self._settings.max_bytes,
+            timeout_seconds=self._settings.timeout_seconds,
         )
 
     def _http_client(self) -> "HttpClient":
@@ -167,14 +169,6 @@ def require_driver(scheme: str) -> None:
         raise ImageFetchError(
             "unsupported_source", f"{scheme}:// is no scheme that fsspec knows"
         ) from fault
-
-
-def stamp_of(path: Path) -> FileStamp | None:
-    """Return the state of a local file, None if it cannot be looked at."""
-    try:
-        return FileStamp.of(path.stat())
-    except (OSError, ValueError):
-        return None
 
 
 def _is_web(text: str) -> bool:
@@ -224,7 +218,7 @@ class _Reachability:
                 self._given_up[place] = failure
 
 
-def _read_file(path: Path, settings: FetchSettings) -> Fetched:
+def _read_file(path: Path, settings: FetchSettings) -> bytes:
     try:
         if settings.local_root is not None:
             path = _within(path, Path(settings.local_root))
@@ -251,7 +245,7 @@ def _read_file(path: Path, settings: FetchSettings) -> Fetched:
         raise ImageFetchError("unsupported_source", f"this is not a path ({fault})") from fault
     if before != after or len(content) != before.size:
         raise ImageFetchError("storage_error", "the file changed while it was read", temporary=True)
-    return Fetched(content, before)
+    return content
 
 
 def _within(path: Path, root: Path) -> Path:

@@ -68,19 +68,19 @@ class ImageIndex:
         """Return the rows whose image is there: what training and evaluation work on."""
         return self.frame.filter(pl.col("status") == "ok")
 
-    def without(self, digests: pl.Series, *, reason: str) -> Self:
-        """Leave out the rows that show some pictures.
+    def without(self, snapshots: pl.Series, *, reason: str) -> Self:
+        """Leave out some rows.
 
         Args:
-            digests: SHA-256 of these pictures.
+            snapshots: Their snapshot_id.
             reason: Why, in a word.
         """
-        shows = pl.col("sha256").is_in(digests.implode())
+        left_out = pl.col("snapshot_id").is_in(snapshots.implode())
         return replace(
             self,
             frame=self.frame.with_columns(
-                status=pl.when(shows).then(pl.lit("left_out")).otherwise("status"),
-                error=pl.when(shows).then(pl.lit(reason)).otherwise("error"),
+                status=pl.when(left_out).then(pl.lit("left_out")).otherwise("status"),
+                error=pl.when(left_out).then(pl.lit(reason)).otherwise("error"),
             ),
         )
 

@@ -1,14 +1,14 @@
 """From one source to its image in the cache: what is there and intact is not fetched again."""
 
+import hashlib
 import logging
 import threading
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from webcam_ml.dataset.images._cache import DamagedImageError, ImageCache, ImageRecord
 from webcam_ml.dataset.images._failure import ImageFetchError
-from webcam_ml.dataset.images._fetch import Fetcher, stamp_of
+from webcam_ml.dataset.images._fetch import Fetcher
 from webcam_ml.dataset.images._settings import FetchSettings
 from webcam_ml.dataset.images._sources import LocalFile, parse_source, shown
 from webcam_ml.limits import available_cores
@@ -62,19 +62,24 @@ class ImageReader:
             WebcamMLError: The driver for the URL is not installed, or the cache cannot be written.
         """
         source = parse_source(text)
-        path = source.path if isinstance(source, LocalFile) else None
-        # A relative path is the same source only in the same working folder.
-        key = text if path is None else str(path.absolute())
-        known = self._known(key, path)
+        content, key = None, text
+        if isinstance(source, LocalFile):
+            # A relative path is the same source only in the same working folder.
+            key = str(source.path.absolute())
+            # Read, not recalled: else whoever can write notes would choose what is shown.
+            content = self._fetcher.fetch(text)
+        known = self._known(key, content)
         if known is not None:
             self._require_within_limits(known)
             return known, False
-        return self._fetch(text, key), True
+        return self._keep(key, self._fetcher.fetch(text) if content is None else content), True
 
-    def _known(self, key: str, path: Path | None) -> ImageRecord | None:
-        """Return what an earlier run found, if that still holds and the image is intact."""
+    def _known(self, key: str, content: bytes | None) -> ImageRecord | None:
+        """Return what an earlier run found, if the image is intact, and that of `content` if given."""
         record = self._cache.recall(key)
-        if record is None or (path is not None and record.stamp != stamp_of(path)):
+        if record is None:
+            return None
+        if content is not None and hashlib.sha256(content).hexdigest() != record.sha256:
             return None
         try:
             self._cache.read(record.sha256)
@@ -83,17 +88,15 @@ class ImageReader:
             return None
         return record
 
-    def _fetch(self, text: str, key: str) -> ImageRecord:
-        fetched = self._fetcher.fetch(text)
+    def _keep(self, key: str, content: bytes) -> ImageRecord:
         with self._decoders:
-            _, info = decode_image_with_info(fetched.content, max_pixels=self._settings.max_pixels)
+            _, info = decode_image_with_info(content, max_pixels=self._settings.max_pixels)
         record = ImageRecord(
-            sha256=self._cache.store(fetched.content),
-            bytes=len(fetched.content),
+            sha256=self._cache.store(content),
+            bytes=len(content),
             width=info.width,
             height=info.height,
             format=info.format,
-            stamp=fetched.stamp,
         )
         self._cache.remember(key, record)
         return record
