@@ -230,6 +230,6 @@ def _match(
         matches = match_pictures(pictures, *kept)
         anew = matches.resembling - seen
         fresh = fingerprints(files, images=images, cache=cache, anew=anew)
-        if all(np.array_equal(one, other) for one, other in zip(kept, fresh, strict=True)):
+        if np.array_equal(kept[0], fresh[0]) and np.array_equal(kept[1], fresh[1]):
             return pictures, matches
         kept, seen = fresh, seen | anew
