@@ -199,7 +199,7 @@ def test_pictures_that_were_exchanged_since_the_live_model_are_counted_and_refus
     better, world = made["better"], made["better"].world
     test = world.rows("test").frame
     good = test.filter(pl.col("target_label") == 1)["sha256"][0]
-    rows = test.filter(pl.col("target_label") == 1)["snapshot_id"].head(6)
+    rows = test.filter(pl.col("target_label") == 1)["snapshot_id"].head(9)
     exchanged = replace(
         world.index,
         frame=world.index.frame.with_columns(
@@ -216,7 +216,7 @@ def test_pictures_that_were_exchanged_since_the_live_model_are_counted_and_refus
     assert rival is not None
     assert rival.known_pictures is not None
     both = sum(world.rows(part).frame.height for part in ("val", "test"))
-    assert (rival.known_pictures.rows, rival.known_pictures.changed) == (both, 5)
+    assert (rival.known_pictures.rows, rival.known_pictures.changed) == (both, 8)
     verdict = judge(result.comparison)["same_pictures"]
     assert not verdict.passed
     assert f"Of {both} snapshots" in verdict.reason
