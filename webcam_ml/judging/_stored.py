@@ -50,8 +50,9 @@ def measure_stored(
     )
     with RuntimeProcess(_file(newer, exported)) as runtime:
         rows = rows.with_scores(CANDIDATE, score_in_runtime(runtime, rows.digests, images=images))
+    pictures = pictured.frame.select("snapshot_id", "sha256")
     tested = CandidateUnderTest(
-        newer, exported, manifest_test.meta, rows, images, store, _count_nobody
+        newer, exported, manifest_test.meta, rows, pictures, images, store, _count_nobody
     )
     return measure_rival(WasLive(_file(older, before), older.data_version, None), tested)
 
