@@ -3,7 +3,7 @@
 Cameras of validation and test are judged on, so their frames are drawn at random, whatever the model
 thinks: a test split of pictures that a model is undecided about would make it look as good as a coin.
 Cameras of training are asked where the model is undecided and little of the camera is rated.
-``benchmarks/rating_queue.py`` measures what that is worth.
+What that was worth in a simulated world stands in ``docs/curating.md``.
 """
 
 from collections.abc import Mapping
