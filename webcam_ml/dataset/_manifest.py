@@ -13,6 +13,7 @@ from webcam_ml.contracts import (
     DETAILS_TABLE,
     EXTERNAL_DETAILS_TABLE,
     JUDGED_MANIFEST_TABLE,
+    JUDGEMENTS_TABLE,
     MANIFEST_TABLE,
     OF_A_WEBCAM,
     PEOPLE,
@@ -27,7 +28,7 @@ from webcam_ml.dataset._targets import TargetConfig
 from webcam_ml.dataset.duplicates import DuplicateWebcams
 from webcam_ml.dataset.judges import HeardJudges, hear_judges
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.labels import LABEL_SOURCES, LabelQuery, Labels
+from webcam_ml.labels import LABEL_SOURCES, SAID_FILE, LabelQuery, Labels
 
 META = Document("export_meta.json", made_by="manifest_full")
 DETAILS_FILE = "snapshot_details.csv"
@@ -120,6 +121,12 @@ class ExportMeta:
         """
         return META.read_as(folder, cls.from_dict)
 
+    def train_webcams(self, webcam_id: pl.Series) -> pl.Series:
+        """Name those of some webcams that are of the training split, also where no row is of them."""
+        groups = () if self.duplicate_webcams is None else self.duplicate_webcams.groups
+        splits = self.split_config.assign(webcam_id.drop_nulls().unique().to_list(), groups=groups)
+        return splits.filter(pl.col("split") == "train")["webcam_id"]
+
     def cameras(self, webcam_id: pl.Series) -> pl.Series:
         """Name the camera behind each webcam: the smallest id of those that are one camera."""
         if self.duplicate_webcams is None:
@@ -145,12 +152,15 @@ class Manifest:
             source, owner and licence of pictures from elsewhere, stored only where there may be some.
         meta: How the whole manifest was made; the same for all splits of one manifest.
         part: `full`, or the name of the split.
+        said: What people and judges said of the rows that people labelled, for reports; columns of
+            `JUDGEMENTS_TABLE`. None where the label source hears no judges.
     """
 
     frame: pl.DataFrame
     details: pl.DataFrame
     meta: ExportMeta
     part: str = "full"
+    said: pl.DataFrame | None = None
 
     @property
     def file_name(self) -> str:
@@ -170,8 +180,9 @@ class Manifest:
     def split(self, name: SplitName) -> Self:
         """Take the rows of one split."""
         frame = self.frame.filter(pl.col("split") == name)
-        details = self.details.join(frame.select("snapshot_id"), on="snapshot_id", how="semi")
-        return type(self)(frame=frame, details=details, meta=self.meta, part=name)
+        details = self.details.join(frame, on="snapshot_id", how="semi")
+        said = None if self.said is None else self.said.join(frame, on="snapshot_id", how="semi")
+        return type(self)(frame=frame, details=details, meta=self.meta, part=name, said=said)
 
     def webcams_in_two_splits(self) -> pl.DataFrame:
         """List webcams whose rows are in more than one split: `webcam_id` and `splits`.
@@ -197,10 +208,12 @@ class Manifest:
         return buffer.getvalue()
 
     def save(self, folder: Path) -> None:
-        """Write the manifest, its details and export_meta.json."""
+        """Write the manifest, its details, what judges said of it, and export_meta.json."""
         (folder / self.file_name).write_bytes(self.to_csv())
         table = EXTERNAL_DETAILS_TABLE if self.meta.query.external_images else DETAILS_TABLE
         table.write(self.details, folder / DETAILS_FILE)
+        if self.said is not None:
+            JUDGEMENTS_TABLE.write(self.said, folder / SAID_FILE)
         META.write(folder, self.meta.to_dict())
 
     @classmethod
@@ -222,11 +235,13 @@ class Manifest:
             TableError: A column that is needed is missing or of another type.
             DocumentError: export_meta.json cannot be read.
         """
+        folder, meta = path.parent, ExportMeta.load(path.parent)
         return cls(
             frame=JUDGED_MANIFEST_TABLE.read(path),
-            details=EXTERNAL_DETAILS_TABLE.read(path.parent / DETAILS_FILE),
-            meta=ExportMeta.load(path.parent),
+            details=EXTERNAL_DETAILS_TABLE.read(folder / DETAILS_FILE),
+            meta=meta,
             part=path.stem.removeprefix("manifest_"),
+            said=None if meta.heard is None else JUDGEMENTS_TABLE.read(folder / SAID_FILE),
         )
 
 
@@ -269,7 +284,7 @@ def build_manifest(
         )
         .sort("snapshot_id")
     )
-    frame, heard = people, None
+    frame, heard, said = people, None, None
     if labels.judged is not None:
         camera_of = duplicate_webcams.camera_of if duplicate_webcams else {}
         heard, rows = hear_judges(
@@ -281,6 +296,7 @@ def build_manifest(
             external_weight=labels.query.external_weight,
         )
         frame = pl.concat([people, rows]).sort("snapshot_id")
+        said = labels.judged.said.join(people, on="snapshot_id", how="semi")
     of_webcams = frame.filter(OF_A_WEBCAM)
     # A row without a webcam has no split.
     require_people_on_webcams(
@@ -306,6 +322,7 @@ def build_manifest(
         frame=frame.select(JUDGED_MANIFEST_TABLE.names),
         details=frame.select(EXTERNAL_DETAILS_TABLE.names),
         meta=meta,
+        said=said,
     )
     require_usable_targets(manifest)
     return manifest

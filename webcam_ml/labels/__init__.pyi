@@ -5,6 +5,7 @@ from ._growth import (
     MAX_ATTEMPTS,
     Decision,
     GrowthSettings,
+    JudgeGrowth,
     LabelGrowth,
     decide,
     label_growth,
@@ -17,21 +18,26 @@ from ._inferences import (
     read_inferences,
     record_inferences,
 )
-from ._judgements import Judgements
+from ._judgements import SAID_FILE, SCORE, Judgements, scores_of
 from ._labels import LabelCounts, Labels
 from ._query import LabelQuery
 from ._read import read_label_values, read_labels
 from ._sources import LABEL_SOURCES, LabelSource
 from ._unrated import Unrated, read_image_sources, read_unrated
 from ._values import LabelValues
+from ._votes import VOTE_KINDS
 
 __all__ = [
     "DEMO_MARK",
     "INFERENCE_SCHEMA",
     "LABEL_SOURCES",
     "MAX_ATTEMPTS",
+    "SAID_FILE",
+    "SCORE",
+    "VOTE_KINDS",
     "Decision",
     "GrowthSettings",
+    "JudgeGrowth",
     "Judgements",
     "LabelCounts",
     "LabelDatabase",
@@ -54,5 +60,6 @@ __all__ = [
     "read_labels",
     "read_unrated",
     "record_inferences",
+    "scores_of",
     "utc_minute",
 ]

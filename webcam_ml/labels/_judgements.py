@@ -100,9 +100,7 @@ class Judgements:
 
     def scores(self) -> pl.DataFrame:
         """Give what judges that are not people said: `snapshot_id`, `judge`, `score`."""
-        return self.said.filter(pl.col("kind") == SCORE).select(
-            "snapshot_id", "judge", score="value"
-        )
+        return scores_of(self.said)
 
     def gold_of_external(self) -> pl.DataFrame:
         """Give the curator's labels of pictures from elsewhere: `snapshot_id`, `label_value` (stars)."""
@@ -154,6 +152,11 @@ def _covered(
         "external_images_without_address": of_someone.height - covered.height,
         "gold_of_gone_external_images": gold_of_gone,
     }
+
+
+def scores_of(said: pl.DataFrame) -> pl.DataFrame:
+    """Take what judges that are not people said out of a table: `snapshot_id`, `judge`, `score`."""
+    return said.filter(pl.col("kind") == SCORE).select("snapshot_id", "judge", score="value")
 
 
 def _of_people(votes: Votes) -> pl.DataFrame:

@@ -163,11 +163,12 @@ def test_a_judge_is_learned_from_on_training_webcams_only(
         pl.col("webcam_id").map_elements(split.split_of, return_dtype=pl.String) != "train"
     )["snapshot_id"]
     turned = judged.judged.said.with_columns(
-        pl.when(pl.col("snapshot_id").is_in(reserved.implode()))
+        value=pl.when(pl.col("snapshot_id").is_in(reserved.implode()))
         .then(1 - pl.col("value"))
         .otherwise(pl.col("value"))
     )
     assert not turned.equals(judged.judged.said)
+    assert turned.columns == judged.judged.said.columns
     other = replace(judged, judged=replace(judged.judged, said=turned))
     again = world_of(tmp_path / "turned", other, target).train(cache).checkpoint
     assert again.weights == trained.weights

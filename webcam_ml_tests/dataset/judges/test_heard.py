@@ -18,7 +18,7 @@ from webcam_ml.dataset import (
     require_usable_targets,
 )
 from webcam_ml.dataset.judges import MIN_ROWS, calibrate_judge
-from webcam_ml.labels import Judgements, Labels
+from webcam_ml.labels import SAID_FILE, Judgements, Labels
 from webcam_ml.orchestration.presentation import of_manifest
 from webcam_ml_tests.dataset.judges.said import JUDGES, many_labels, with_judges
 from webcam_ml_tests.world import make_labels
@@ -109,17 +109,23 @@ def test_no_score_of_a_validation_or_test_webcam_changes_a_byte(
         pl.col("webcam_id").map_elements(SplitConfig().split_of, return_dtype=pl.String) != "train"
     )
     turned = said.with_columns(
-        pl.when(pl.col("snapshot_id").is_in(reserved["snapshot_id"].implode()))
+        value=pl.when(pl.col("snapshot_id").is_in(reserved["snapshot_id"].implode()))
         .then(1 - pl.col("value"))
         .otherwise(pl.col("value"))
     )
     assert not turned.equals(said)
+    assert turned.columns == said.columns
     other = replace(labels, judged=replace(judged_of(labels), said=turned))
-    made = [
-        files(build_manifest(one, target=target), tmp_path / str(number))
-        for number, one in enumerate((labels, other))
-    ]
-    assert made[0] == made[1]
+    manifests = [build_manifest(one, target=target) for one in (labels, other)]
+    for part in ("full", "train"):
+        made = [
+            files(one if part == "full" else one.split("train"), tmp_path / f"{part}-{number}")
+            for number, one in enumerate(manifests)
+        ]
+        if part == "full":
+            # All that was said is kept for reports, which no training reads.
+            assert made[0].pop(SAID_FILE) != made[1].pop(SAID_FILE)
+        assert made[0] == made[1]
 
 
 def test_only_where_judges_are_heard_a_manifest_has_two_columns_more(tmp_path: Path) -> None:
@@ -131,6 +137,7 @@ def test_only_where_judges_are_heard_a_manifest_has_two_columns_more(tmp_path: P
     assert heard.split(b"\n")[0] == columns + b",label_weight,label_origin"
     assert columns.endswith(b",rating_count")
     assert "judges" not in json.loads(alone["export_meta.json"])
+    assert set(alone) == {"manifest_full.csv", "snapshot_details.csv", "export_meta.json"}
 
 
 @BY_TYPE
@@ -145,6 +152,8 @@ def test_a_manifest_with_judges_is_read_back_as_it_was(
         again = Manifest.load(folder)
         assert_frame_equal(again.frame, part.frame)
         assert again.meta == part.meta
+        assert again.said is not None
+        assert_frame_equal(again.said, part.said)
 
 
 @pytest.mark.parametrize("name", ["noise", "constant", "inverted"])
