@@ -78,7 +78,7 @@ def _baseline(
         metrics[metric.name] = test.bootstrap.estimate(
             metric, test.target, on_test, threshold=threshold
         ).interval()
-    improvement, lower = _improvement(test, on_test)
+    improvement, lower = improvement_over(test, on_test)
     return Baseline(
         name=name,
         description=test.asked.constants.get(name, CHANNEL_MEANS),
@@ -90,8 +90,12 @@ def _baseline(
     )
 
 
-def _improvement(test: SplitRows, baseline: FloatArray) -> tuple[Interval, float | None]:
-    """The model's primary metric against a baseline's: its interval and one-sided lower bound."""
+def improvement_over(test: SplitRows, baseline: FloatArray) -> tuple[Interval, float | None]:
+    """Measure the model's primary metric against that of another scorer of the same rows.
+
+    Returns:
+        The interval of the difference, positive where the model is better, and its one-sided bound.
+    """
     metric = test.primary_metric
     if metric.name == "roc_auc" and np.ptp(baseline) == 0.0:
         # A constant has an AUC of one half on any rows: only the model's own is uncertain, and its

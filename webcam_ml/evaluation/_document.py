@@ -6,7 +6,7 @@ Only plain data. Keys and their order are a contract; whoever reads an older fil
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from webcam_ml.contracts import TargetType
 from webcam_ml.metrics import Interval
@@ -93,6 +93,31 @@ class Raters(_Part):
     webcams: int
     one_person: Interval
     model: Interval
+
+
+class JudgeRaters(Raters):
+    """The same where a judge has a score, and how well it does on these ratings."""
+
+    judge: Interval
+
+
+class JudgeOnTest(_Part):
+    """A judge that is no person, as a scorer of the test rows that it scored, beside the model on them.
+
+    ``silent_because`` says why its scores make no labels, and is None if they do. What is measured is
+    the order of its scores, or for regression the stars that they mean. ``improvement`` is as of a
+    `Baseline`.
+    """
+
+    name: str
+    silent_because: str | None
+    rows: int
+    webcams: int
+    positives: int
+    judge: Interval
+    model: Interval
+    improvement: Interval
+    raters: JudgeRaters
 
 
 class Slice(_Part):
@@ -204,3 +229,5 @@ class EvalDocument(_Part):
     threshold_table: ThresholdTable | None
     by_star: list[StarError]
     webcams_with_most_error: list[WebcamError]
+    # Only where the label source hears judges: reports of the others keep their bytes.
+    judges: list[JudgeOnTest] | None = Field(default=None, exclude_if=lambda judges: judges is None)

@@ -8,6 +8,7 @@ import polars as pl
 
 from webcam_ml.dataset import Manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
+from webcam_ml.evaluation._judges import judges_of
 from webcam_ml.evaluation._report import EvalReport, build_eval_report
 from webcam_ml.training import Checkpoint, predict
 
@@ -80,6 +81,7 @@ def evaluate_checkpoint(
         left_out={name: part.left_out for name, part in parts.items()},
         webcam_label_counts=dict(counted.iter_rows()),
         checkpoint=hashlib.sha256(checkpoint.weights).hexdigest(),
+        judges=judges_of(manifest_test),
         bootstrap_samples=bootstrap_samples,
         random_state=random_state,
     )

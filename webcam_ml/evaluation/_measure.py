@@ -1,6 +1,6 @@
 """What eval_report.json says, measured from the rows of validation and test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from webcam_ml.evaluation._document import (
     TestSplit,
     WebcamError,
 )
+from webcam_ml.evaluation._judges import JudgeScores, measure_judges
 from webcam_ml.evaluation._raters import rater_agreement
 from webcam_ml.evaluation._rows import SplitRows
 from webcam_ml.evaluation._slices import slices
@@ -51,6 +52,7 @@ def measure_splits(
     left_out: Mapping[str, Mapping[str, int]],
     webcam_label_counts: Mapping[int, int],
     checkpoint: str,
+    judges: Sequence[JudgeScores] | None = None,
 ) -> EvalDocument:
     """Measure all that a report says.
 
@@ -64,6 +66,7 @@ def measure_splits(
         left_out: Split → reason → rows.
         webcam_label_counts: Webcam → labelled pictures.
         checkpoint: Identity of the checkpoint.
+        judges: What judges said of the rows.
     """
     summaries = {
         split: _summary(rows, left_out.get(split, {}), binary_threshold)
@@ -110,6 +113,9 @@ def measure_splits(
         ),
         by_star=_by_star(test),
         webcams_with_most_error=_webcams_with_most_error(test),
+        judges=None
+        if judges is None
+        else measure_judges(test, judges, binary_threshold=binary_threshold),
     )
 
 

@@ -1,6 +1,6 @@
 """eval_report: the evidence in one document, with the plots that show it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -10,6 +10,7 @@ import polars as pl
 from webcam_ml.contracts import EVALUATED_TABLE, Document, TargetType, target_of
 from webcam_ml.evaluation._baselines import require_baselines
 from webcam_ml.evaluation._document import SCHEMA_VERSION, EvalDocument
+from webcam_ml.evaluation._judges import JudgeScores
 from webcam_ml.evaluation._measure import measure_splits
 from webcam_ml.evaluation._plots import draw_plots
 from webcam_ml.evaluation._rows import split_rows
@@ -75,6 +76,7 @@ def build_eval_report(
     left_out: Mapping[str, Mapping[str, int]],
     webcam_label_counts: Mapping[int, int],
     checkpoint: str,
+    judges: Sequence[JudgeScores] | None = None,
     bootstrap_samples: int = 2000,
     random_state: int = 0,
 ) -> EvalReport:
@@ -95,6 +97,7 @@ def build_eval_report(
         left_out: Split → reason → how many rows of the manifest are not in ``predictions``.
         webcam_label_counts: Webcam → labelled pictures in all splits.
         checkpoint: Identity of the checkpoint that made the predictions.
+        judges: Judges that are no people, with their scores; None where the labels hear none.
         bootstrap_samples: Resamples of the webcams for each interval.
         random_state: Seed of the resamples.
 
@@ -135,6 +138,7 @@ def build_eval_report(
         left_out=left_out,
         webcam_label_counts=webcam_label_counts,
         checkpoint=checkpoint,
+        judges=judges,
     )
     measured = pl.concat([test.frame, validation.frame]).select(
         pl.col(name).cast(kind) for name, kind in EVALUATED_TABLE.schema.items()

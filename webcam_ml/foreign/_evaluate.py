@@ -18,6 +18,7 @@ from webcam_ml.evaluation import (
     build_eval_report,
     calibrated,
     enough_test_data,
+    judges_of,
     no_weak_slice,
 )
 from webcam_ml.foreign._predictions import ForeignPredictions
@@ -147,6 +148,7 @@ def evaluate_predictions(
         left_out=left_out,
         webcam_label_counts=dict(counted.iter_rows()),
         checkpoint=f"{FOREIGN}{predictions.sha256}",
+        judges=judges_of(parts["test"]),
         bootstrap_samples=bootstrap_samples,
         random_state=random_state,
     )

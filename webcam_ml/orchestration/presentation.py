@@ -245,6 +245,31 @@ def of_evaluation(report: "EvalReport") -> Metadata:
     shown["test rows"] = split.rows
     shown["test webcams"] = split.webcams
     shown["effective test webcams"] = _rounded(split.effective_webcams)
+    if document.judges is not None:
+        shown["judges beside the model"] = table(
+            [
+                {
+                    "judge": one.name,
+                    "rows": one.rows,
+                    document.primary_metric: _with_interval(one.judge),
+                    "of the model": _with_interval(one.model),
+                    "model better by": _with_interval(one.improvement),
+                }
+                for one in document.judges
+            ]
+        )
+        shown["judges beside one person"] = table(
+            [
+                {
+                    "judge": one.name,
+                    "ratings": one.raters.ratings,
+                    document.primary_metric: _with_interval(one.raters.judge),
+                    "of one person": _with_interval(one.raters.one_person),
+                    "of the model": _with_interval(one.raters.model),
+                }
+                for one in document.judges
+            ]
+        )
     for name, png in report.plots.items():
         shown[name.removesuffix(".png").replace("_", " ")] = picture(png)
     return shown

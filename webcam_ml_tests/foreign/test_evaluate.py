@@ -19,6 +19,7 @@ from webcam_ml.judging import Comparison, compare_with_champion
 from webcam_ml.judging._evidence import eval_report_sha256
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
 from webcam_ml.live import PromotionRefused, candidate_counter, live_on_test, promote, were_live
+from webcam_ml_tests.dataset.judges.said import JUDGES, many_labels
 from webcam_ml_tests.label_schema import create_schema, insert_rows, plain_rows
 from webcam_ml_tests.live.fixtures import Live, bytes_below
 from webcam_ml_tests.live.models import RESAMPLES, Made
@@ -326,3 +327,18 @@ def test_nothing_that_promotes_can_take_the_report_for_a_candidates(
     with pytest.raises(PromotionRefused, match="there is no evidence"):
         promote(candidate["onnx_model"], stored, store=live.store, run_id="run")
     assert "checkpoint" not in {path.name for path in (live.store.root / "production").iterdir()}
+
+
+def test_where_judges_are_heard_only_peoples_labels_are_asked_and_judges_stand_beside(
+    write: Write,
+) -> None:
+    labels = many_labels({"good": JUDGES["good"]})
+    manifest = build_manifest(labels)
+    assert manifest.frame["target_label"].n_unique() > 2
+    people = manifest.frame.filter(pl.col("label_origin") == "people")
+    scores = people.select("snapshot_id", raw_score=(pl.col("label_value") - 1) / 4)
+    found = evaluate(write(csv_of(scores)), manifest).report.document
+    prior = people.filter(pl.col("split") == "train")["target_label"].mean()
+    assert found.baselines[0].constant == pytest.approx(prior, abs=1e-6)
+    assert found.judges is not None
+    assert [(one.name, one.rows) for one in found.judges] == [("good", found.test_split.rows)]

@@ -4,9 +4,11 @@ from ._calibration import (
     MIN_ROWS,
     MIN_WEBCAMS,
     Calibration,
+    Overlap,
     calibrate_judge,
     population_stability,
 )
+from ._compare import JudgeComparison, compare_judges
 from ._external import ExternalRows
 from ._heard import HeardJudge, HeardJudges, hear_judges
 from ._monotone import MonotoneMap, fit_mean, fit_median
@@ -20,8 +22,11 @@ __all__ = [
     "ExternalRows",
     "HeardJudge",
     "HeardJudges",
+    "JudgeComparison",
     "MonotoneMap",
+    "Overlap",
     "calibrate_judge",
+    "compare_judges",
     "fit_mean",
     "fit_median",
     "hear_judges",
