@@ -4,6 +4,7 @@ Nothing here knows who starts a retrain, or where the labels of the last trainin
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from webcam_ml.contracts import Settings, Why
+from webcam_ml.printable import printable
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from webcam_ml.labels._values import LabelValues
 
 # How often a retrain of the same labels is tried before somebody has to look.
@@ -39,11 +43,28 @@ class GrowthSettings(Settings):
         default=timedelta(hours=1), ge=timedelta(0)
     )
 
-    def needed(self, labels_before: int) -> int:
-        """Say how many new or changed labels are enough, given how many there were."""
+    def needed(self, labels_before: float) -> int:
+        """Say how many new or changed labels are enough, given how many there were, by weight."""
         # Exact, from the decimal as written: in floats, 0.07 of 100 labels is a little more than 7.
-        share = Fraction(str(self.growth_fraction)) * labels_before
+        share = Fraction(str(self.growth_fraction)) * Fraction(str(labels_before))
         return max(self.min_new_labels, math.ceil(share))
+
+
+@dataclass(frozen=True)
+class JudgeGrowth:
+    """How the labels of one judge have changed: of snapshots that no person voted on.
+
+    Attributes:
+        judge: Its name.
+        weight: What one of them counts, where one of a person counts 1.
+        before: How many the training had.
+        grown: How many are new, or have another score.
+    """
+
+    judge: str
+    weight: float
+    before: int
+    grown: int
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,7 @@ class LabelGrowth:
         new_webcams: Webcams with a label now that had none.
         new_positives: Snapshots at or above the threshold now that were not; None where the target
             has no threshold.
+        judges: What judges added to all that, which are people's labels.
     """
 
     before: int
@@ -68,11 +90,23 @@ class LabelGrowth:
     gone: int
     new_webcams: int
     new_positives: int | None
+    judges: tuple[JudgeGrowth, ...] = ()
 
     @property
-    def grown(self) -> int:
-        """New plus changed labels: what a retrain could learn from."""
-        return self.new + self.changed
+    def grown(self) -> float:
+        """New plus changed labels, by weight: what a retrain could learn from."""
+        return self._with_judges(self.new + self.changed, [one.grown for one in self.judges])
+
+    @property
+    def before_by_weight(self) -> float:
+        """Labels that the training had, by weight."""
+        return self._with_judges(self.before, [one.before for one in self.judges])
+
+    def _with_judges(self, of_people: int, numbers: list[int]) -> float:
+        weights = [one.weight for one in self.judges]
+        added = sum(weight * number for weight, number in zip(weights, numbers, strict=True))
+        # Weights have six decimals; what a sum of floats adds behind them decides nothing.
+        return of_people + round(added, 6)
 
     def details(self) -> str:
         """Say what the growth consists of, in a few words; empty if there is nothing to say."""
@@ -82,12 +116,21 @@ class LabelGrowth:
             (self.new_positives, "new positive" if self.new_positives == 1 else "new positives"),
             (self.gone, "gone"),
         )
-        told = ", ".join(f"{number:,} {what}" for number, what in counts if number)
-        return f" ({told})" if told else ""
+        told = [f"{number:,} {what}" for number, what in counts if number]
+        told += [
+            f"{one.grown:,} by {printable(one.judge)} that weigh {one.weight:.3g} each"
+            for one in self.judges
+            if one.grown
+        ]
+        return f" ({', '.join(told)})" if told else ""
 
 
 def label_growth(
-    before: "LabelValues", now: "LabelValues", *, positive_from: float | None
+    before: "LabelValues",
+    now: "LabelValues",
+    *,
+    positive_from: float | None,
+    weights: Mapping[str, float] | None = None,
 ) -> LabelGrowth:
     """Compare labels with those of a training, snapshot by snapshot.
 
@@ -95,6 +138,7 @@ def label_growth(
         before: What the training had.
         now: What there is.
         positive_from: Labels of at least so many stars are positive; None if that means nothing.
+        weights: Judge → what one of its labels counts; one without a weight counts nothing.
     """
     import polars as pl
 
@@ -125,6 +169,21 @@ def label_growth(
         .join(before.frame, on="webcam_id", how="anti")
         .height,
         new_positives=new_positives,
+        judges=_growth_of_judges(before.judged, now.judged, weights or {}),
+    )
+
+
+def _growth_of_judges(
+    before: "pl.DataFrame | None", now: "pl.DataFrame | None", weights: Mapping[str, float]
+) -> tuple[JudgeGrowth, ...]:
+    if now is None:
+        return ()
+    had = now.clear() if before is None else before
+    grown = now.join(had, on=["snapshot_id", "judge", "score"], how="anti")
+    then, new = (dict(one.group_by("judge").len().iter_rows()) for one in (had, grown))
+    return tuple(
+        JudgeGrowth(name, weights.get(name, 0.0), before=then.get(name, 0), grown=new.get(name, 0))
+        for name in sorted({*then, *new})
     )
 
 
@@ -160,8 +219,12 @@ def decide(
         failed: How many retrains of exactly these labels have failed.
         done: Whether a retrain of exactly these labels has come to its end.
     """
-    needed = settings.needed(growth.before)
-    counted = f"{growth.grown:,} of {needed:,} new labels {_occasion(since)}{growth.details()}"
+    needed = settings.needed(growth.before_by_weight)
+    by_weight = "by weight " if growth.judges else ""
+    counted = (
+        f"{_shown(growth.grown)} of {needed:,} new labels {by_weight}{_occasion(since)}"
+        f"{growth.details()}"
+    )
     if growth.grown < needed:
         return Decision(False, f"{counted}.")
     if done:
@@ -174,6 +237,12 @@ def decide(
         )
     again = f", attempt {failed + 1} of {MAX_ATTEMPTS}" if failed else ""
     return Decision(True, f"{counted}: retrain{again}.", attempt=failed + 1)
+
+
+def _shown(number: float) -> str:
+    """Write a count; cut off and never rounded up, so that less than enough looks like less."""
+    tenths = math.floor(number * 10)
+    return f"{tenths // 10:,}" if tenths % 10 == 0 else f"{tenths / 10:,.1f}"
 
 
 def _occasion(since: datetime | None) -> str:

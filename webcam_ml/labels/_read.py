@@ -36,7 +36,7 @@ from webcam_ml.labels._sessions import require_known_sessions
 from webcam_ml.labels._sources import mean
 from webcam_ml.labels._stream import fetch
 from webcam_ml.labels._tables import RATINGS, SNAPSHOTS, WEBCAMS, stripped
-from webcam_ml.labels._values import VALUE_COLUMNS, LabelValues
+from webcam_ml.labels._values import VALUE_COLUMNS, LabelValues, judged_values
 from webcam_ml.labels._votes import STARS_KIND, read_votes
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,20 @@ REPEATED_SNAPSHOTS = "Each would become several labels"
 REPEATED_RATINGS = (
     "One person rates a snapshot once: more ratings would seem to be behind a label than there are"
 )
+
+
+# Of a snapshot, what decides beside ratings whether it has a label, and which.
+DECIDING_COLUMNS = (
+    SNAPSHOTS.c.webcam_id,
+    # Only whether there is an image matters, so one character is enough.
+    sa.func.substr(stripped(SNAPSHOTS.c.firebase_url), 1, 1),
+    SNAPSHOTS.c.calculated_rating,
+)
+DECIDING_SCHEMA: dict[str, type[pl.DataType]] = {
+    "webcam_id": pl.Int64,
+    "image_path_or_url": pl.String,
+    "cached_rating": pl.Float64,
+}
 
 
 def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
@@ -157,16 +171,17 @@ def read_label_values(database: LabelDatabase, query: LabelQuery) -> LabelValues
             time stamps) are not looked at.
         TooFewLabelsError: As `read_labels`.
     """
-    if query.hears_judges:
-        # Votes stand in several tables then, and are put together in one place only.
-        return LabelValues.of(read_labels(database, query))
     with database.reading() as connection:
         database.require_columns(
             connection, {table.name: table.columns.keys() for table in (SNAPSHOTS, RATINGS)}
         )
         _require_keys(connection)
         require_known_sessions(connection, query, database=database)
-        rows = _read_narrow(connection, query)
+        rows, judged = (
+            _read_heard(connection, database, query)
+            if query.hears_judges
+            else (_read_narrow(connection, query), None)
+        )
     require_stars(rows, table=RATINGS.name)
     rated = rows.unique("snapshot_id").join(
         _per_snapshot(rows, query), on="snapshot_id", how="left"
@@ -174,7 +189,7 @@ def read_label_values(database: LabelDatabase, query: LabelQuery) -> LabelValues
     labelled = _with_label_and_drop_reason(rated, query).filter(pl.col("drop").is_null())
     _require_labels_on_scale(labelled, query)
     if are_enough(labelled):
-        return LabelValues(labelled.select(VALUE_COLUMNS).sort("snapshot_id"))
+        return LabelValues(labelled.select(VALUE_COLUMNS).sort("snapshot_id"), judged)
     # Too few: reading them in full raises the error of labels_raw, with the reasons and counts.
     return LabelValues.of(read_labels(database, query))
 
@@ -214,21 +229,28 @@ def _read_narrow(connection: sa.Connection, query: LabelQuery) -> pl.DataFrame:
     statement = _ratings(query).join(SNAPSHOTS, SNAPSHOTS.c.id == RATINGS.c.snapshot_id)
     return fetch(
         connection,
-        statement.add_columns(
-            SNAPSHOTS.c.webcam_id,
-            # Only whether there is an image matters, so one character is enough.
-            sa.func.substr(stripped(SNAPSHOTS.c.firebase_url), 1, 1),
-            SNAPSHOTS.c.calculated_rating,
-        ),
-        {
-            **_ratings_schema(query),
-            "webcam_id": pl.Int64,
-            "image_path_or_url": pl.String,
-            "cached_rating": pl.Float64,
-        },
+        statement.add_columns(*DECIDING_COLUMNS),
+        {**_ratings_schema(query), **DECIDING_SCHEMA},
         total=0,
         what=SNAPSHOTS.name,
     )
+
+
+def _read_heard(
+    connection: sa.Connection, database: LabelDatabase, query: LabelQuery
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The same of every vote of people, and what judges said where there is none."""
+    stars = _read_ratings(connection, query, total=0)
+    require_stars(stars, table=RATINGS.name)
+    scores = read_scores(connection, database, query.judges).frame
+    votes = read_votes(connection, database, stars).frame
+    statement = sa.select(SNAPSHOTS.c.id, *DECIDING_COLUMNS)
+    schema: dict[str, type[pl.DataType]] = {"snapshot_id": pl.Int64, **DECIDING_SCHEMA}
+    snapshots = fetch(connection, statement, schema, total=0, what=SNAPSHOTS.name)
+    alone = snapshots.join(votes, on="snapshot_id", how="anti").drop_nulls(
+        ["webcam_id", "image_path_or_url"]
+    )
+    return votes.join(snapshots, on="snapshot_id"), judged_values(alone, scores)
 
 
 def _read_ratings(connection: sa.Connection, query: LabelQuery, *, total: int) -> pl.DataFrame:

@@ -1,16 +1,18 @@
 """Labels reduced to what a training uses: which snapshot of which webcam has which label."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import polars as pl
 
-from webcam_ml.contracts import LABELS_TABLE
+from webcam_ml.contracts import JUDGED_SNAPSHOTS_TABLE, JUDGEMENTS_TABLE, LABELS_TABLE
+from webcam_ml.labels._judgements import SAID_FILE, SNAPSHOTS_FILE, scores_of
 from webcam_ml.labels._labels import LABELS_FILE, Labels
 
 VALUE_COLUMNS = ("snapshot_id", "webcam_id", "label_value")
+JUDGED_COLUMNS = ("snapshot_id", "webcam_id", "judge", "score")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,14 +25,19 @@ class LabelValues:
     Attributes:
         frame: One row per labelled snapshot, ordered by `snapshot_id`, with the columns of
             `VALUE_COLUMNS`; `label_value` is in stars.
+        judged: What judges said of snapshots that no person voted on, ordered by `snapshot_id`, with
+            the columns of `JUDGED_COLUMNS`; None where the label source hears people alone.
     """
 
     frame: pl.DataFrame
+    judged: pl.DataFrame | None = None
 
     @classmethod
     def of(cls, labels: Labels) -> Self:
         """Take the values out of labels."""
-        return cls(labels.frame.select(VALUE_COLUMNS))
+        said = labels.judged
+        judged = None if said is None else judged_values(said.snapshots, said.scores())
+        return cls(labels.frame.select(VALUE_COLUMNS), judged)
 
     @classmethod
     def none(cls) -> Self:
@@ -44,13 +51,35 @@ class LabelValues:
         Raises:
             TableError: One of the columns is missing or of another type.
         """
-        return cls(LABELS_TABLE.read(folder / LABELS_FILE, *VALUE_COLUMNS))
+        frame = LABELS_TABLE.read(folder / LABELS_FILE, *VALUE_COLUMNS)
+        if not (folder / SNAPSHOTS_FILE).is_file():
+            return cls(frame)
+        snapshots = JUDGED_SNAPSHOTS_TABLE.read(folder / SNAPSHOTS_FILE, "snapshot_id", "webcam_id")
+        scores = scores_of(JUDGEMENTS_TABLE.read(folder / SAID_FILE))
+        return cls(frame, judged_values(snapshots, scores))
+
+    def judged_on(self, webcams: pl.Series) -> Self:
+        """Keep what judges said of these webcams alone."""
+        if self.judged is None:
+            return self
+        judged = self.judged.filter(pl.col("webcam_id").is_in(webcams.implode()))
+        return replace(self, judged=judged)
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the values: equal exactly where no label differs."""
+        """SHA-256 over the values: equal exactly where no label of people differs.
+
+        What judges say does not count: they score every picture, so it would differ with each.
+        """
         digest = hashlib.sha256()
         for name in VALUE_COLUMNS:
             values = self.frame[name].to_numpy()
             digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
         return digest.hexdigest()
+
+
+def judged_values(snapshots: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """Put together what judges said of some snapshots, with the columns of `JUDGED_COLUMNS`."""
+    return (
+        snapshots.join(scores, on="snapshot_id").select(JUDGED_COLUMNS).sort("snapshot_id", "judge")
+    )

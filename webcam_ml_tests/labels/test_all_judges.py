@@ -10,6 +10,7 @@ from webcam_ml.labels import (
     LabelDatabaseError,
     LabelQuery,
     Labels,
+    LabelValues,
     TooFewLabelsError,
     read_label_values,
     read_labels,
@@ -181,8 +182,20 @@ def test_both_databases_give_equal_bytes_that_are_read_back(
     assert files(again, tmp_path / "again") == stored[0]
     assert again.judged is not None
     assert again.query == ALL
-    values = read_label_values(postgres.database, ALL)
-    assert values.frame.equals(read[1].frame.select(values.frame.columns))
+    # What is read often is less, and says the same of labels and of what only judges know.
+    for values in (
+        read_label_values(sqlite.database, ALL),
+        read_label_values(postgres.database, ALL),
+        LabelValues.load(tmp_path / "0"),
+    ):
+        assert values.frame.equals(read[0].frame.select(values.frame.columns))
+        assert values.judged is not None
+        expected = LabelValues.of(read[0]).judged
+        assert expected is not None
+        assert values.judged.equals(expected)
+        assert set(values.judged["snapshot_id"]) == set(
+            read[0].judged.snapshots["snapshot_id"]  # type: ignore[union-attr]
+        )
 
 
 @pytest.mark.parametrize("source", ["manual_only", "public_aggregate"])

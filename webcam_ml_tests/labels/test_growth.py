@@ -1,6 +1,7 @@
 """Growth of labels against a comparison in plain Python, and the decision on every side of a bound."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from webcam_ml.contracts import SettingsError
 from webcam_ml.labels import (
     GrowthSettings,
+    JudgeGrowth,
     LabelGrowth,
     LabelValues,
     decide,
@@ -73,8 +75,14 @@ def test_needed_is_the_larger_of_count_and_fraction(
     assert settings.needed(before) == needed
 
 
-def growth(new: int = 0, changed: int = 0, **counts: int) -> LabelGrowth:
-    defaults = {"before": 1000, "now": 1000 + new, "gone": 0, "new_webcams": 0, "new_positives": 0}
+def growth(new: int = 0, changed: int = 0, **counts: Any) -> LabelGrowth:
+    defaults: dict[str, Any] = {
+        "before": 1000,
+        "now": 1000 + new,
+        "gone": 0,
+        "new_webcams": 0,
+        "new_positives": 0,
+    }
     return LabelGrowth(new=new, changed=changed, **{**defaults, **counts})
 
 
@@ -159,3 +167,76 @@ def test_nonsense_is_refused_with_the_name_of_the_setting(
 ) -> None:
     with pytest.raises(SettingsError, match=reason):
         GrowthSettings(**settings)
+
+
+def judged(*said: tuple[int, str, float]) -> pl.DataFrame:
+    rows = [(snapshot, 1, judge, score) for snapshot, judge, score in said]
+    schema = {
+        "snapshot_id": pl.Int64,
+        "webcam_id": pl.Int64,
+        "judge": pl.String,
+        "score": pl.Float64,
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def with_judged(labels: LabelValues, *said: tuple[int, str, float]) -> LabelValues:
+    return LabelValues(labels.frame, judged(*said))
+
+
+def test_labels_of_judges_grow_by_their_weight() -> None:
+    people = values({id: (id % 3, 4.0) for id in range(1, 61)})
+    before = with_judged(people, (100, "one", 0.2), (101, "one", 0.4), (102, "two", 0.4))
+    now = with_judged(
+        values({id: (id % 3, 4.0) for id in range(1, 63)}),
+        (100, "one", 0.2), (101, "one", 0.45), (102, "one", 0.4), (103, "new", 0.1),
+        *((id, "one", 0.3) for id in range(200, 210)),
+    )  # fmt: skip
+    growth = label_growth(before, now, positive_from=None, weights={"one": 0.16, "two": 0.2})
+    assert growth.judges == (
+        JudgeGrowth("new", 0.0, before=0, grown=1),
+        JudgeGrowth("one", 0.16, before=2, grown=12),
+        JudgeGrowth("two", 0.2, before=1, grown=0),
+    )
+    assert (growth.new, growth.changed) == (2, 0)
+    assert growth.grown == pytest.approx(2 + 12 * 0.16)
+    assert growth.before_by_weight == pytest.approx(60 + 2 * 0.16 + 0.2)
+    decision = decide(growth, since=SINCE, settings=GrowthSettings())
+    assert decision.reason == (
+        "3.9 of 50 new labels by weight since 2026-02-12 10:15 UTC "
+        "(1 by new that weigh 0 each, 12 by one that weigh 0.16 each)."
+    )
+    assert people.digest == before.digest != now.digest
+
+
+@pytest.mark.parametrize(
+    ("number", "weight", "retrain"),
+    [(10_000, 0.0, False), (10_000, 0.0049, False), (10_000, 0.005, True), (313, 0.16, True)],
+)
+def test_any_number_of_judged_labels_counts_what_it_weighs_and_no_more(
+    number: int, weight: float, retrain: bool
+) -> None:
+    people = values({id: (id % 3, 4.0) for id in range(1, 61)})
+    before = with_judged(people)
+    now = with_judged(people, *((id, "one", 0.3) for id in range(1000, 1000 + number)))
+    growth = label_growth(before, now, positive_from=None, weights={"one": weight})
+    assert decide(growth, since=SINCE, settings=GrowthSettings()).retrain is retrain
+
+
+def test_less_than_enough_never_looks_like_enough() -> None:
+    almost = growth(49, judges=(JudgeGrowth("one", 0.099, before=0, grown=10),))
+    decision = decide(almost, since=None, settings=GrowthSettings())
+    assert not decision.retrain
+    assert decision.reason.startswith("49.9 of 50 new labels by weight for a first training")
+    sure = growth(49, judges=(JudgeGrowth("one", 0.1, before=0, grown=10),))
+    assert decide(sure, since=None, settings=GrowthSettings()).retrain
+
+
+def test_only_webcams_that_are_learned_from_are_kept_where_one_asks() -> None:
+    frame = values({1: (1, 4.0)})
+    said = judged((5, "one", 0.1), (6, "one", 0.1)).with_columns(webcam_id=pl.Series([1, 2]))
+    kept = LabelValues(frame.frame, said)
+    kept = kept.judged_on(pl.Series([2, 3]))
+    assert kept.judged is not None
+    assert kept.judged["snapshot_id"].to_list() == [6]
+    assert frame.judged_on(pl.Series([2])).judged is None

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import polars as pl
 
-from webcam_ml.contracts import OF_A_WEBCAM, STAR_COLUMNS
+from webcam_ml.contracts import OF_A_WEBCAM, STAR_COLUMNS, document_sha256
 from webcam_ml.dataset._targets import TargetConfig
 from webcam_ml.dataset.judges._calibration import (
     DRIFT,
@@ -65,6 +65,21 @@ class HeardJudges:
     def speaking(self) -> tuple[str, ...]:
         """The names of the judges whose scores become labels."""
         return tuple(one.calibration.name for one in self.judges if one.calibration.speaks)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """What one label of each judge that speaks counts in training."""
+        judges = (one.calibration for one in self.judges)
+        return {one.name: one.weight for one in judges if one.speaks}
+
+    @property
+    def calibration_sha256(self) -> str:
+        """Digest of all that labels of judges are made by: who speaks, both maps and the weight."""
+        makes_labels = ("name", "knots", "target_knots", "weight")
+        speaking = [one.calibration.to_dict() for one in self.judges if one.calibration.speaks]
+        return document_sha256(
+            {"judges": [{key: one[key] for key in makes_labels} for one in speaking]}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Give the entries of export_meta.json."""

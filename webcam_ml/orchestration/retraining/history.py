@@ -52,11 +52,13 @@ class Training:
     Attributes:
         checkpoint: What it made.
         labels: The labels_raw that it was made from.
+        meta: How its manifest was made.
         at: When it was stored.
     """
 
     checkpoint: StoredArtifact
     labels: StoredArtifact
+    meta: "ExportMeta"
     at: datetime
 
 
@@ -78,7 +80,7 @@ def last_training(
         if meta.target_type != target.target_type or meta.query != query:
             continue
         if _has_ended(instance, event.run_id):
-            return Training(checkpoint=checkpoint, labels=labels, at=event.at)
+            return Training(checkpoint=checkpoint, labels=labels, meta=meta, at=event.at)
     return None
 
 

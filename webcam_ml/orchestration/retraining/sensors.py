@@ -6,7 +6,7 @@ reads the annotations.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -193,17 +193,23 @@ def _look(
     now = read_label_values(label_database.connect(), retrain.query)
     digest = now.digest[:DIGEST_CHARACTERS]
     training = last_training(instance, store, query=retrain.query, target=retrain.target)
+    weights: Mapping[str, float] = {}
     if training is None:
         before, baseline = LabelValues.none(), NO_BASELINE
     else:
         training.labels.verify()
         before = LabelValues.load(training.labels.folder)
         baseline = training.checkpoint.data_version[:DIGEST_CHARACTERS]
+        if training.meta.heard is not None and now.judged is not None:
+            weights = training.meta.heard.weights
+            # Of validation and test webcams no label of a judge is learned from.
+            learned = training.meta.train_webcams(now.judged["webcam_id"])
+            before, now = before.judged_on(learned), now.judged_on(learned)
     tags = {TARGET_TAG: target, LABELS_TAG: digest, BASELINE_TAG: baseline}
     # No run that contains checkpoint is at work: those that are still called running have crashed.
     ended = [is_done(instance, record.dagster_run) for record in runs_with_tags(instance, tags)]
     decision = decide(
-        label_growth(before, now, positive_from=retrain.target.positive_from),
+        label_growth(before, now, positive_from=retrain.target.positive_from, weights=weights),
         since=None if training is None else training.at,
         settings=retrain.growth,
         failed=len(ended) - sum(ended),

@@ -5,6 +5,7 @@ note, or fails. The daemon's part, making a run of what a tick asks for, is play
 """
 
 import itertools
+import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 
-from webcam_ml.dataset import Manifest
+from webcam_ml.dataset import ExportMeta, Manifest, SplitConfig
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.orchestration.assets import ASSETS, labels_raw, manifest_full
 from webcam_ml.orchestration.build import build_definitions
@@ -349,6 +350,66 @@ def test_labels_change_and_each_tick_says_why_it_fires_or_not(
         result = house.tick()
         assert said(result) == sentence, f"step {number}"
         assert bool(result.run_requests) is fires, f"step {number}"
+
+
+def judge_alone(house: House, number: int, split: str) -> None:
+    """Let a judge score new snapshots that nobody rates, of one webcam of a split."""
+    webcam_id = next(id for id in range(500, 600) if SplitConfig().split_of(id) == split)
+    ids = list(itertools.islice(house._ids, number))
+    engine = sa.create_engine(house.url, poolclass=sa.NullPool)
+    insert_rows(engine, Rows((), tuple(snapshot(id, webcam_id) for id in ids), ()))
+    house.sql(
+        "UPDATE webcam_snapshots SET llm_quality = 0.4, llm_model = 'one' "
+        f"WHERE id BETWEEN {ids[0]} AND {ids[-1]}"
+    )
+
+
+def test_labels_of_a_judge_count_by_the_weight_that_the_last_training_gave_them(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.retrain_with(
+        {"ops": {"labels_raw": {"config": {"label_source": "all_judges"}}}}, monkeypatch
+    )
+    house.sql(
+        "ALTER TABLE webcam_snapshots ADD COLUMN llm_quality real",
+        "ALTER TABLE webcam_snapshots ADD COLUMN llm_model text",
+    )
+    draw = random.Random(0)
+    stars = {id: draw.choice((1, 1, 1, 2, 3, 4, 5)) for id in range(10_000, 10_600)}
+    insert_rows(
+        sa.create_engine(house.url, poolclass=sa.NullPool),
+        Rows(
+            tuple(webcam(id) for id in range(500, 600)),
+            tuple(snapshot(id, 500 + id % 100) for id in stars),
+            tuple(rating(id, given) for id, given in stars.items()),
+        ),
+    )
+    house.sql(
+        *(
+            f"UPDATE webcam_snapshots SET llm_model = 'one', "
+            f"llm_quality = {(given + draw.random() * 2) / 8} WHERE id = {id}"
+            for id, given in stars.items()
+        )
+    )
+    # Before a training has heard it, a judge's labels count nothing.
+    judge_alone(house, 300, "train")
+    assert said(house.tick()).startswith("720 of 50 new labels by weight for a first training")
+    house.run(house.asked)
+    meta = ExportMeta.load(house.workspace.store.latest("manifest_full").folder)
+    assert meta.heard is not None
+    weight = meta.heard.weights["one"]
+    needed = 50  # one label in twenty would be fewer
+    enough = int(needed / weight) + 1
+    judge_alone(house, enough - 2, "train")
+    judge_alone(house, 500, "test")
+    before = house.tick()
+    assert not before.run_requests
+    assert f"({enough - 2:,} by one that weigh {weight:.3g} each)" in said(before)
+    assert f" of {needed} new labels by weight since THEN" in said(before)
+    judge_alone(house, 2, "train")
+    assert house.tick().run_requests
+    house.run(house.asked)
+    assert said(house.tick()).startswith("0 of ")
 
 
 def holds_back(house: House, job: str, status: str) -> bool:
