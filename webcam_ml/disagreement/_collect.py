@@ -1,7 +1,7 @@
 """From stored artifacts to the report, and the candidate's scores into the label database."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import polars as pl
@@ -15,12 +15,16 @@ from webcam_ml.disagreement._predictions import (
     without_gone_pictures,
 )
 from webcam_ml.disagreement._report import DisagreementReport, build_disagreement_report
+from webcam_ml.disagreement._said import SaidOfRows
 from webcam_ml.disagreement._settings import DisagreementSettings
 from webcam_ml.export import ExportedModel, score_pictures
 from webcam_ml.labels import INFERENCE_SCHEMA, LabelDatabase, Recorded, record_inferences
 from webcam_ml.scoring import Score
 from webcam_ml.store import ArtifactStore, StoredArtifact
 from webcam_ml.training import Checkpoint
+
+# What only a judge knows has no side of people to compare a model with.
+LABEL_OF_JUDGE = "label_of_a_judge"
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +65,6 @@ def report_disagreement(
         ValueError: The checkpoint was trained on other rows.
     """
     exported = onnx_model.load(ExportedModel)
-    # People and model are compared; what only a judge knows has no side of people.
     pictured = rows_with_pictures(manifest_full.of_people, image_index)
     labelled = manifest_full.of_people.frame.join(
         pictured.frame.select("snapshot_id", "sha256"), on="snapshot_id", how="left"
@@ -84,7 +87,8 @@ def report_disagreement(
         model_version=predictions.meta.model_version,
         target_type=predictions.meta.target_type,
         decision_threshold=predictions.meta.decision_threshold,
-        left_out=predictions.left_out,
+        left_out=_with_judged(predictions.left_out, manifest_full),
+        said=SaidOfRows.in_manifest(manifest_full),
         thumbnail=images.decode,
         settings=settings,
         asked=asked_before(
@@ -103,6 +107,11 @@ def report_disagreement(
         if gone:
             logger.warning("%d rows are not recorded, for their pictures are gone", gone)
     return report
+
+
+def _with_judged(left_out: Mapping[str, int], manifest: Manifest) -> Mapping[str, int]:
+    judged = manifest.frame.filter(pl.col("label_origin") != PEOPLE).height
+    return {**left_out, LABEL_OF_JUDGE: judged} if judged else left_out
 
 
 def record_candidate(

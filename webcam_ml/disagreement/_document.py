@@ -6,7 +6,7 @@ Only plain data. Keys and their order are a contract; whoever reads an older fil
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from webcam_ml.contracts import Document, TargetType
 from webcam_ml.disagreement._files import REPORT_FILE
@@ -109,6 +109,29 @@ class NearThreshold(_Part):
     count: int
 
 
+class JudgeSaid(_Part):
+    """The score of a judge that is no person, and the stars that it means, where that is known.
+
+    ``speaks`` says whether its scores make labels where no person voted.
+    """
+
+    judge: str
+    score: float
+    stars: float | None
+    speaks: bool
+
+
+class Said(_Part):
+    """What people's label is made of, and what judges said beside it.
+
+    ``votes`` counts people's by kind: ``stars``, ``no_sunset`` (N, one star), ``gold`` and
+    ``gold_no_sunset`` (of the curator).
+    """
+
+    votes: dict[str, int]
+    judges: list[JudgeSaid]
+
+
 class ReportRow(_Part):
     """One listed row; ``sha256`` is None if the picture is gone."""
 
@@ -140,6 +163,8 @@ class ReportRow(_Part):
     expected_correction: float
     image_path_or_url: str | None
     sha256: str | None
+    # Only where the label source hears judges.
+    said: Said | None = Field(default=None, exclude_if=lambda said: said is None)
 
 
 class DisagreementDocument(_Part):

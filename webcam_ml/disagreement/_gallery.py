@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from webcam_ml.contracts import STARS
 from webcam_ml.disagreement._asked_before import AskedBefore
-from webcam_ml.disagreement._document import DisagreementDocument, Group, ReportRow
+from webcam_ml.disagreement._document import DisagreementDocument, Group, JudgeSaid, ReportRow, Said
 from webcam_ml.disagreement._rows import RECORDED_KINDS
 from webcam_ml.pages import (
     data_uri,
@@ -30,6 +30,12 @@ KINDS = {
     "model": "model",
     "recorded": "recorded",
     "recorded_known_webcam": "recorded, known webcam",
+}
+VOTES = {
+    "stars": ("rating in stars", "ratings in stars"),
+    "no_sunset": ("N (no sunset: one star)", "N (no sunset: one star each)"),
+    "gold": ("gold label", "gold labels"),
+    "gold_no_sunset": ("gold label N (one star)", "gold labels N (one star each)"),
 }
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -52,6 +58,8 @@ class Card:
     source: str
     link: str | None
     votes: str
+    made_of: str
+    judges: tuple[str, ...]
 
 
 def render_gallery(
@@ -124,6 +132,8 @@ def _card(
         source=shortened(source),
         link=source if is_web_address(source) else None,
         votes=_votes(row),
+        made_of=_made_of(row.said),
+        judges=tuple(_judge(one) for one in row.said.judges) if row.said else (),
     )
 
 
@@ -144,3 +154,20 @@ def _summary_tables(document: DisagreementDocument) -> list[tuple[str, list[Grou
 def _votes(row: ReportRow) -> str:
     counts = {star: getattr(row, f"stars_{star}") for star in reversed(STARS)}
     return ", ".join(f"{count} × {star} ★" for star, count in counts.items() if count) or "none"
+
+
+def _made_of(said: Said | None) -> str:
+    """Say which votes people's label is made of; empty where only stars can be among them."""
+    votes = {} if said is None else said.votes
+    return ", ".join(
+        f"{votes[kind]} {one if votes[kind] == 1 else many}"
+        for kind, (one, many) in VOTES.items()
+        if kind in votes
+    )
+
+
+def _judge(said: JudgeSaid) -> str:
+    text = f"{shortened(said.judge)}: {said.score:g}"
+    if said.stars is not None:
+        text += f" means {said.stars:.1f} ★"
+    return text if said.speaks else f"{text}, does not speak"

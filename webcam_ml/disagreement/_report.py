@@ -25,6 +25,7 @@ from webcam_ml.disagreement._files import GALLERY_FILE, QUEUE_FILE, TABLE_FILE
 from webcam_ml.disagreement._gallery import LARGEST_GALLERY, gallery_rows, render_gallery
 from webcam_ml.disagreement._ranking import RatingGivenScore
 from webcam_ml.disagreement._rows import checked_rows, with_differences
+from webcam_ml.disagreement._said import SaidOfRows
 from webcam_ml.disagreement._settings import DisagreementSettings
 from webcam_ml.disagreement._summary import CONFIDENCE, INTERVAL_METHOD, summarise
 from webcam_ml.disagreement._tables import relabel_queue, report_csv
@@ -81,6 +82,7 @@ def build_disagreement_report(
     thumbnail: Callable[[str], RgbArray],
     settings: DisagreementSettings,
     asked: AskedBefore | None = None,
+    said: SaidOfRows | None = None,
 ) -> DisagreementReport:
     """Compare people's ratings with the model's, and list the labels most worth a second look.
 
@@ -102,6 +104,7 @@ def build_disagreement_report(
             from it shows the row without a picture.
         settings: Length and order of the list, and how summaries are measured.
         asked: What earlier reports asked to be rated again; nothing if None.
+        said: What people and judges said of the rows; None where the labels hear no judges.
 
     Raises:
         WebcamMLError: There is no row, or ratings or scores are off their scale.
@@ -125,13 +128,14 @@ def build_disagreement_report(
     # Equal ranks are common (votes are whole stars), hence the order among them.
     ranked = frame.sort(settings.ranking, "abs_diff", "snapshot_id", descending=[True, True, False])
     ranked = ranked.with_row_index("rank", offset=1)
-    worst = _report_rows(ranked.head(settings.limit), model_version)
+    worst = _report_rows(ranked.head(settings.limit), model_version, said)
     queue = relabel_queue(
         ranked, by=settings.ranking, limit=min(settings.limit, LARGEST_GALLERY), asked=asked
     )
     queued = _report_rows(
         queue.select("snapshot_id").join(ranked, on="snapshot_id", maintain_order="left"),
         model_version,
+        said,
     )
     pictures = dict(_pictures(gallery_rows(worst, queued), thumbnail))
     summary = summarise(frame, settings)
@@ -172,10 +176,13 @@ def build_disagreement_report(
     return DisagreementReport(document, queue, gallery)
 
 
-def _report_rows(ranked: pl.DataFrame, model_version: str) -> list[ReportRow]:
-    fields = [name for name in ReportRow.model_fields if name != "model_version"]
+def _report_rows(
+    ranked: pl.DataFrame, model_version: str, said: SaidOfRows | None
+) -> list[ReportRow]:
+    fields = [name for name in ReportRow.model_fields if name not in ("model_version", "said")]
+    told = {} if said is None else said.of(ranked["snapshot_id"].to_list())
     return [
-        ReportRow(model_version=model_version, **row)
+        ReportRow(model_version=model_version, said=told.get(row["snapshot_id"]), **row)
         for row in ranked.select(fields).iter_rows(named=True)
     ]
 

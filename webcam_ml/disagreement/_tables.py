@@ -1,12 +1,16 @@
 """The two CSV files, for spreadsheets and for whoever rates again."""
 
 import io
+from dataclasses import replace
 
 import polars as pl
 
 from webcam_ml.contracts import RELABEL_QUEUE_TABLE, Column, Table
 from webcam_ml.disagreement._asked_before import AskedBefore
-from webcam_ml.disagreement._document import ReportRow
+from webcam_ml.disagreement._document import ReportRow, Said
+from webcam_ml.labels import VOTE_KINDS
+
+VOTE_COLUMNS = {f"votes_{kind}": kind for kind in VOTE_KINDS}
 
 
 def relabel_queue(ranked: pl.DataFrame, *, by: str, limit: int, asked: AskedBefore) -> pl.DataFrame:
@@ -47,13 +51,33 @@ def relabel_queue(ranked: pl.DataFrame, *, by: str, limit: int, asked: AskedBefo
 
 
 def report_csv(rows: list[ReportRow]) -> bytes:
-    """Serialise the listed rows for a spreadsheet or a notebook."""
+    """Serialise the listed rows for a spreadsheet or a notebook.
+
+    Where judges are heard, the columns of people's votes by kind follow, and two for each judge.
+    """
+    told = [_told(row.said) for row in rows if row.said is not None]
+    judges = sorted({name for one in told for name in one if name not in VOTE_COLUMNS})
+    added = [Column(name, pl.Int64) for name in VOTE_COLUMNS] if told else []
+    added += [Column(name, pl.Float64) for name in judges]
+    table = replace(REPORT_TABLE, columns=(*REPORT_TABLE.columns, *added))
+    plain = (row.model_dump(exclude={"said"}) for row in rows)
     frame = pl.DataFrame(
-        [row.model_dump() for row in rows], schema=REPORT_TABLE.schema, orient="row"
+        [{**row, **said} for row, said in zip(plain, told or [{}] * len(rows), strict=True)],
+        schema=table.schema,
+        orient="row",
     )
     buffer = io.BytesIO()
-    REPORT_TABLE.write(frame, buffer)
+    table.write(frame, buffer)
     return buffer.getvalue()
+
+
+def _told(said: Said) -> dict[str, int | float | None]:
+    """Give what was said of a row by the names of columns."""
+    judges: dict[str, int | float | None] = {}
+    for one in said.judges:
+        judges[f"judge:{one.judge} score"] = one.score
+        judges[f"judge:{one.judge} stars"] = one.stars
+    return {name: said.votes.get(kind, 0) for name, kind in VOTE_COLUMNS.items()} | judges
 
 
 def _column_type(annotation: object) -> type[pl.DataType]:
@@ -66,6 +90,7 @@ REPORT_TABLE = Table(
     tuple(
         Column(name, _column_type(field.annotation))
         for name, field in ReportRow.model_fields.items()
+        if name != "said"
     ),
     made_by="disagreement_report",
     quote_style="non_numeric",

@@ -1,6 +1,6 @@
 """What a person sees of each artifact in the Dagster page: counts, previews, numbers over time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from webcam_ml.dataset import Manifest
     from webcam_ml.dataset.duplicates import ComparedImages, NearDuplicates
     from webcam_ml.dataset.images import ImageCache
-    from webcam_ml.dataset.judges import ExternalRows, HeardJudge
-    from webcam_ml.disagreement import DisagreementReport
+    from webcam_ml.dataset.judges import ExternalRows, HeardJudge, JudgeComparison
+    from webcam_ml.disagreement import DisagreementReport, ReportRow
     from webcam_ml.evaluation import EvalReport, Verdict
     from webcam_ml.export import ExportedModel
     from webcam_ml.judging import Comparison, ComparisonResult, Judged
@@ -135,6 +135,23 @@ def _of_judge(heard: "HeardJudge") -> dict[str, Any]:
         "stars off": None if judge.mae is None else judge.mae.value,
         "drift": heard.drift,
     }
+
+
+def judge_table(judges: Sequence["JudgeComparison"]) -> MarkdownMetadataValue:
+    """Show what judges say beside what they said when the live model was trained."""
+    return table(
+        [
+            {
+                "judge": one.judge,
+                "apart": one.apart,
+                "by chance": one.apart_by_chance,
+                "weight": f"{one.weight_before:.3f} → {one.weight_now:.3f}",
+                "weight by chance": one.weight_by_chance,
+                "cut": f"{one.cut_before} → {one.cut_now}",
+            }
+            for one in judges
+        ]
+    )
 
 
 def of_images(images: "ComparedImages") -> Metadata:
@@ -310,6 +327,7 @@ def of_disagreement(report: "DisagreementReport", *, images: "ImageCache") -> Me
                     "picture": pictures.get(row.snapshot_id, "gone"),
                     "people": row.human_rating,
                     "model": row.ai_rating,
+                    **_judges_of(row),
                     "may move": round(row.expected_correction, 2),
                     "webcam": row.webcam_title or row.webcam_id,
                     "snapshot": row.snapshot_id,
@@ -362,6 +380,17 @@ def of_rating_queue(result: "QueueResult", *, images: "ImageCache") -> Metadata:
     if meta.shortfall is not None:
         shown["shorter than asked for"] = MetadataValue.text(meta.shortfall)
     return shown
+
+
+def _judges_of(row: "ReportRow") -> Metadata:
+    """What judges said, in a column of its own where any is heard."""
+    if row.said is None:
+        return {}
+    judges = (
+        f"{one.judge} {one.score:g}" + ("" if one.stars is None else f" = {one.stars:g} stars")
+        for one in row.said.judges
+    )
+    return {"judges": ", ".join(judges)}
 
 
 def of_comparison(result: "ComparisonResult") -> Metadata:
