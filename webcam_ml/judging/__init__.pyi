@@ -1,5 +1,11 @@
 from ._beside_live import pair_within_margin
-from ._changes import changes_between, from_demo, training_facts
+from ._changes import (
+    changes_between,
+    compare_judges_of,
+    from_demo,
+    labels_of,
+    training_facts,
+)
 from ._compare import ComparisonResult, compare_with_champion
 from ._evidence import (
     ASSET,
@@ -53,10 +59,12 @@ __all__ = [
     "allowed_error",
     "as_judged",
     "changes_between",
+    "compare_judges_of",
     "compare_with_champion",
     "from_demo",
     "is_reason",
     "judge",
+    "labels_of",
     "measure_pair",
     "measure_stored",
     "pair_within_margin",

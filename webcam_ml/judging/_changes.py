@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 from webcam_ml.dataset import SPLIT_NAMES, ExportMeta
+from webcam_ml.dataset.judges import JudgeComparison, compare_judges
 from webcam_ml.judging._evidence import Change, ChangeKind
 from webcam_ml.store import ArtifactStore, StoredArtifact
 from webcam_ml.training import TRAIN_SUMMARY
@@ -24,12 +25,21 @@ def changes_between(
         meta: How the candidate's labels were made.
         store: Where the ancestors of both are.
     """
-    sides = _facts_of_labels(_meta_of(live, store)), _facts_of_labels(meta)
+    of_live = labels_of(live, store)
+    sides = _facts_of_labels(of_live), _facts_of_labels(meta)
     for (kind, what), old in sides[0].items():
         # Not every label source has every setting.
         new = sides[1].get((kind, what))
         if old != new:
             yield Change(kind=kind, what=what, champion=old, candidate=new)
+    for judge in compare_judges_of(of_live, meta):
+        if judge.moved:
+            yield Change(
+                kind="definition",
+                what=f"what scores of {judge.judge} mean",
+                champion=f"weight {judge.weight_before:g}, cut {judge.cut_before:g}",
+                candidate=f"weight {judge.weight_now:g}, cut {judge.cut_now:g}",
+            )
     trainings = training_facts(live, store), training_facts(candidate, store)
     for what, old in trainings[0].items():
         if old != trainings[1][what]:
@@ -41,8 +51,20 @@ def from_demo(stored: StoredArtifact) -> bool:
     return bool((stored.lineage.database or {}).get("demo", False))
 
 
-def _meta_of(model: StoredArtifact, store: ArtifactStore) -> ExportMeta:
-    """Read how the labels of a stored model were made."""
+def compare_judges_of(before: ExportMeta, now: ExportMeta) -> list[JudgeComparison]:
+    """Compare the judges of two manifests of one target type."""
+    return compare_judges(
+        before.heard, now.heard, same_target=before.binary_threshold == now.binary_threshold
+    )
+
+
+def labels_of(model: StoredArtifact, store: ArtifactStore) -> ExportMeta:
+    """Read how the labels of a stored version of onnx_model were made.
+
+    Raises:
+        ArtifactMissingError: The manifest is not in the store any more.
+        ArtifactDamagedError: It is not what was written.
+    """
     manifest = store.find("manifest_full", model.lineage.ancestors["manifest_full"])
     manifest.verify()
     return ExportMeta.load(manifest.folder)
@@ -79,6 +101,7 @@ def _facts_of_labels(meta: ExportMeta) -> dict[tuple[ChangeKind, str], float | i
         if meta.duplicate_webcams
         else 0,
         ("data", "labels"): meta.labels_sha256,
+        ("data", "calibration of judges"): meta.heard.calibration_sha256 if meta.heard else None,
     }
 
 

@@ -1,6 +1,7 @@
 from ._chain import LedgerDamagedError
 from ._commands import add_release_commands
 from ._judged import Refusal, read_refusals
+from ._judges import JudgesBesideLive, judges_beside_live
 from ._layout import production_folder
 from ._ledger import Ledger, LedgerEntry
 from ._lineage_tree import lineage_tree
@@ -17,6 +18,7 @@ from ._stored import stored_models, stored_versions
 from ._verify import Problem, verify
 
 __all__ = [
+    "JudgesBesideLive",
     "Ledger",
     "LedgerDamagedError",
     "LedgerEntry",
@@ -29,6 +31,7 @@ __all__ = [
     "Refusal",
     "add_release_commands",
     "candidate_counter",
+    "judges_beside_live",
     "lineage_tree",
     "live_on_test",
     "live_version",

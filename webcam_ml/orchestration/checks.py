@@ -132,6 +132,20 @@ def targets_usable(manifest_full: Manifest) -> AssetCheckResult:
     return _result(Verdict(True, "Every split can be learned from or judged on.", counts))
 
 
+@asset_check(asset="manifest_full")
+@failing_with_a_sentence
+def judges_agree(workspace: Workspace, manifest_full: Manifest) -> AssetCheckResult:
+    """Judges say what they said when the live model was trained."""
+    from webcam_ml.live import judges_beside_live
+
+    found = judges_beside_live(manifest_full.meta, workspace.store)
+    return _result(
+        found.verdict,
+        severity=AssetCheckSeverity.WARN,
+        examples=presentation.judge_table(found.judges),
+    )
+
+
 @asset_check(asset="image_index", blocking=True)
 @failing_with_a_sentence
 def images_readable(image_index: ImageIndex) -> AssetCheckResult:
@@ -320,6 +334,7 @@ CHECKS: list[AssetChecksDefinition] = [
     no_webcam_in_two_splits,
     no_device_in_two_splits,
     targets_usable,
+    judges_agree,
     images_readable,
     one_file_for_one_snapshot,
     no_near_duplicates_across_splits,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from webcam_ml.dataset._targets import TargetConfig
+from webcam_ml.dataset.judges._chance import chance_of, skill, typical_scores
 from webcam_ml.dataset.judges._monotone import DECIMALS, MonotoneMap, fit_mean, fit_median
 from webcam_ml.metrics import Interval, webcam_estimate, webcam_interval
 
@@ -75,6 +76,10 @@ class Calibration:
         mae: Mean distance of people's stars from the map, in stars, on webcams that it has not seen.
         weight: What one of its labels counts in training, where a person's counts 1: half of the skill,
             which is 1 − (squared error of the target on unseen webcams) / (that of the mean).
+        typical_scores: Scores of which each stands for an equal part of the common snapshots.
+        target_error: How far the map `target` may be off by chance, as a root mean square over the
+            typical scores: 975 of 1,000 maps of webcams drawn anew are nearer to it.
+        weight_error: The same of the weight.
     """
 
     name: str
@@ -88,6 +93,9 @@ class Calibration:
     spearman: Interval | None = None
     mae: Interval | None = None
     weight: float = 0.0
+    typical_scores: tuple[float, ...] = ()
+    target_error: float | None = None
+    weight_error: float | None = None
 
     @property
     def speaks(self) -> bool:
@@ -106,6 +114,9 @@ class Calibration:
             "spread": self.spread,
             "cut": self.cut,
             "weight": self.weight,
+            "typical_scores": list(self.typical_scores),
+            "target_error": self.target_error,
+            "weight_error": self.weight_error,
             "auc": _interval(self.auc),
             "spearman": _interval(self.spearman),
             "mae": _interval(self.mae),
@@ -123,6 +134,9 @@ class Calibration:
             spread=values["spread"],
             cut=values["cut"],
             weight=values["weight"],
+            typical_scores=tuple(values["typical_scores"]),
+            target_error=values["target_error"],
+            weight_error=values["weight_error"],
             auc=values["auc"] and Interval(**values["auc"]),
             spearman=values["spearman"] and Interval(**values["spearman"]),
             mae=values["mae"] and Interval(**values["mae"]),
@@ -160,18 +174,24 @@ def calibrate_judge(name: str, common: pl.DataFrame, *, target: TargetConfig) ->
     unseen_stars = _out_of_fold(score, stars, cameras, fit=fit_median)
     means = fit_mean(score, targets)
     unseen_targets = _out_of_fold(score, targets, cameras, fit=fit_mean)
+    learned = means if target.asked.has_classes else _spread_out(means, score, targets)
+    typical = typical_scores(score)
+    chance = chance_of(score, targets, unseen_targets, cameras, typical=typical)
     return Calibration(
         name,
         _no_relation(auc.lower_bound(CONFIDENCE), auc.reason, target),
         overlap,
         stars=fit_median(score, stars),
-        target=means if target.asked.has_classes else _spread_out(means, score, targets),
+        target=learned,
         spread=round(float(np.sqrt(np.mean((stars - unseen_stars) ** 2))), DECIMALS),
         cut=_best_cut(score, positive),
         auc=auc.interval(),
         spearman=webcam_interval("spearman", stars[measured], score[measured], **resampling),
         mae=webcam_interval("mae", stars[measured], unseen_stars[measured], **resampling),
-        weight=round(WEIGHT_OF_SKILL * _skill(targets, unseen_targets), DECIMALS),
+        weight=round(WEIGHT_OF_SKILL * skill(targets, unseen_targets), DECIMALS),
+        typical_scores=tuple(typical.tolist()),
+        target_error=round(_stretch(means, learned) * chance.target, DECIMALS),
+        weight_error=round(WEIGHT_OF_SKILL * chance.skill, DECIMALS),
     )
 
 
@@ -258,12 +278,10 @@ def _spread_out(means: MonotoneMap, score: Array, target: Array) -> MonotoneMap:
     )
 
 
-def _skill(target: Array, predicted: Array) -> float:
-    """1 − squared error / variance, and 0 where that is below or nothing varies."""
-    variance = float(target.var())
-    if variance == 0:
-        return 0.0
-    return max(0.0, 1.0 - float(np.mean((target - predicted) ** 2)) / variance)
+def _stretch(means: MonotoneMap, target: MonotoneMap) -> float:
+    """By how much a map of targets is wider than that of means."""
+    widths = [one.knots[-1][1] - one.knots[0][1] for one in (target, means)]
+    return widths[0] / widths[1] if widths[1] else 1.0
 
 
 def _best_cut(score: Array, positive: Array) -> float:

@@ -49,11 +49,24 @@ def fit_mean(score: Array, value: Array) -> MonotoneMap:
         score: [rows], at least one.
         value: [rows] what it should be on average.
     """
+    at, code, counts = np.unique(score, return_inverse=True, return_counts=True)
+    return fit_sums(
+        at, counts.astype(np.float64), np.bincount(code, weights=value).astype(np.float64)
+    )
+
+
+def fit_sums(at: Array, weight: Array, total: Array) -> MonotoneMap:
+    """Fit the map of `fit_mean` to what is known of each score.
+
+    Args:
+        at: [scores] different scores, in ascending order.
+        weight: [scores] the weight of its rows together; those without any are left out.
+        total: [scores] the weighted sum of their values.
+    """
     from scipy.optimize import isotonic_regression
 
-    at, code, counts = np.unique(score, return_inverse=True, return_counts=True)
-    means = np.bincount(code, weights=value) / counts
-    return _as_map(at, isotonic_regression(means, weights=counts).x)
+    has = weight > 0
+    return _as_map(at[has], isotonic_regression(total[has] / weight[has], weights=weight[has]).x)
 
 
 def fit_median(score: Array, value: Array) -> MonotoneMap:
