@@ -69,7 +69,7 @@ def main() -> None:
     keep(
         "onnx_model",
         export_candidate(
-            checkpoint, report, index, query=full.meta.query, images=images, cache=cache
+            checkpoint, report, index, labels=full.meta, images=images, cache=cache
         ),
         "checkpoint", "eval_report", "manifest_train", "image_index",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-from ._meta import META_FILE, ModelMeta
+from ._meta import META_FILE, JudgesMeta, ModelMeta
 from ._model_file import MODEL_FILE, ExportedModel, export_candidate
 from ._parity import (
     MAX_DIFFERENCE,
@@ -14,6 +14,7 @@ __all__ = [
     "META_FILE",
     "MODEL_FILE",
     "ExportedModel",
+    "JudgesMeta",
     "ModelMeta",
     "Parity",
     "differences_from_torch",

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from webcam_ml.contracts import RATING_SCALE, Document, TargetType
+from webcam_ml.dataset import ExportMeta
 from webcam_ml.features import OPSET
-from webcam_ml.labels import LabelQuery
 from webcam_ml.training import TrainedModel
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -50,6 +50,40 @@ class DigestsMeta(_Record):
     labels: str
 
 
+class SpeakingJudge(_Record):
+    """A judge whose scores were learned from, in so many rows, each with this weight."""
+
+    name: str
+    weight: float
+    rows: int
+
+
+class JudgesMeta(_Record):
+    """The judges that were learned from beside people.
+
+    `calibration_sha256` is the digest of what their labels were made by: both maps and the weight.
+    """
+
+    speaking: tuple[SpeakingJudge, ...]
+    calibration_sha256: str
+
+    @classmethod
+    def of(cls, labels: ExportMeta) -> Self | None:
+        """Take the judges that speak out of a manifest; None if its label source hears none."""
+        if labels.heard is None:
+            return None
+        return cls(
+            speaking=tuple(
+                SpeakingJudge(
+                    name=one.calibration.name, weight=one.calibration.weight, rows=one.rows
+                )
+                for one in labels.heard.judges
+                if one.calibration.speaks
+            ),
+            calibration_sha256=labels.heard.calibration_sha256,
+        )
+
+
 class ModelMeta(_Record):
     """The content of model.meta.json; nothing in it varies between equal runs."""
 
@@ -72,6 +106,8 @@ class ModelMeta(_Record):
     label_query: dict[str, Any] | None = None
     oldest_runtimes: dict[str, str] | None = None
     weights_licence: str | None = None
+    # Only where the label source hears judges.
+    judges: JudgesMeta | None = Field(default=None, exclude_if=lambda judges: judges is None)
 
     def save(self, folder: Path) -> None:
         """Write model.meta.json."""
@@ -95,10 +131,10 @@ class ModelMeta(_Record):
         data: bytes,
         metrics: Mapping[str, Any],
         digests: Mapping[str, str],
-        query: LabelQuery,
+        labels: ExportMeta,
         weights_licence: str | None,
     ) -> Self:
-        """Describe the exported bytes of a trained model."""
+        """Describe the exported bytes of a model that was trained on these labels."""
         calibration = model.calibration
         return cls(
             schema_version=SCHEMA_VERSION,
@@ -140,7 +176,8 @@ class ModelMeta(_Record):
             ),
             metrics=dict(metrics),
             digests=DigestsMeta(**digests),
-            label_query=query.to_dict(),
+            label_query=labels.query.to_dict(),
             oldest_runtimes=OLDEST_RUNTIMES,
             weights_licence=weights_licence,
+            judges=JudgesMeta.of(labels),
         )

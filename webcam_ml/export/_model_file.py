@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from webcam_ml.contracts import LOWEST_RATING, RATING_SPAN
+from webcam_ml.dataset import ExportMeta
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.evaluation import EvalReport
 from webcam_ml.export._meta import ModelMeta
 from webcam_ml.export._parity import Parity, measure_parity, parity_pictures
 from webcam_ml.features import OPSET, BackboneGraph, licence_of, restore_backbone, serialise
-from webcam_ml.labels import LabelQuery
 from webcam_ml.training import Checkpoint
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def export_candidate(
     report: EvalReport,
     image_index: ImageIndex,
     *,
-    query: LabelQuery,
+    labels: ExportMeta,
     images: ImageCache,
     cache: Path,
 ) -> ExportedModel:
@@ -77,7 +77,7 @@ def export_candidate(
         checkpoint: The trained model.
         report: What was measured of it, for model.meta.json.
         image_index: Pictures of the labels; a few of them are scored in both engines.
-        query: Which labels it was trained on, for model.meta.json.
+        labels: How the labels that it was trained on were made, for model.meta.json.
         images: Where the pictures are.
         cache: Root of the caches, where the backbone's graph is.
 
@@ -124,7 +124,7 @@ def export_candidate(
             "test_split": report.document.test_split.sha256,
             "labels": checkpoint.summary["labels_sha256"],
         },
-        query=query,
+        labels=labels,
         weights_licence=licence_of(model.model_name, checkpoint.summary["weights"]),
     )
     batches = parity_pictures() | {

@@ -155,6 +155,8 @@ def compare_with_champion(
             }
             if tested.was_measured
             else {},
+            label_source=labels.query.label_source,
+            judges=meta.judges,
         ),
         test_split=TestRows(
             sha256=document.test_split.sha256,

@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from webcam_ml.contracts import Document, DocumentError, TargetType, document_sha256
 from webcam_ml.dataset.duplicates import PLACEHOLDER
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import EvalDocument, EvalReport, Verdict
+from webcam_ml.export import JudgesMeta
 from webcam_ml.judging._files import WHAT_CHANGED_FILE
 from webcam_ml.judging._settings import ComparisonSettings
 from webcam_ml.metrics import Interval
@@ -54,6 +55,7 @@ class Candidate(Part):
     """The model that is to go live, and what it scores on all test rows with a picture.
 
     `onnx_model` is the data_version in the store; `metrics` is empty if the runtime refused it.
+    `label_source` is None in evidence from before it was kept, `judges` also where none are heard.
     """
 
     model_version: str
@@ -64,6 +66,8 @@ class Candidate(Part):
     labels_sha256: str
     from_demo: bool
     metrics: dict[str, Interval]
+    label_source: str | None = None
+    judges: JudgesMeta | None = Field(default=None, exclude_if=lambda judges: judges is None)
 
 
 class ParityEvidence(Part):

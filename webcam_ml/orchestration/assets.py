@@ -233,7 +233,7 @@ def onnx_model(
         checkpoint,
         eval_report,
         image_index,
-        query=manifest_train.meta.query,
+        labels=manifest_train.meta,
         images=workspace.images,
         cache=workspace.cache_folder,
     )

@@ -51,7 +51,7 @@ class Candidate:
             self.checkpoint,
             report,
             world.index,
-            query=world.labels.query,
+            labels=world.manifest.meta,
             images=world.images,
             cache=cache,
         )
@@ -253,7 +253,7 @@ def test_a_report_of_another_checkpoint_is_refused(candidates: dict[str, Candida
     with pytest.raises(ValueError, match="the report is of checkpoint"):
         export_candidate(
             binary.checkpoint, report, binary.world.index,
-            query=world.labels.query, images=binary.world.images, cache=binary.cache,
+            labels=binary.world.manifest.meta, images=binary.world.images, cache=binary.cache,
         )  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def make(world: World) -> Made:
             checkpoint,
             report,
             world.index,
-            query=world.labels.query,
+            labels=world.manifest.meta,
             images=world.images,
             cache=world.cache,
         )

@@ -197,7 +197,7 @@ def make_candidate(earlier: EarlierStore) -> dict[str, StoredArtifact]:
     ).report  # fmt: skip
     keep("eval_report", report, "checkpoint", "manifest_val", "manifest_test", "image_index")
     exported = export_candidate(
-        checkpoint, report, index, query=full.meta.query, images=images, cache=cache
+        checkpoint, report, index, labels=full.meta, images=images, cache=cache
     )
     keep("onnx_model", exported, "checkpoint", "eval_report", "manifest_train", "image_index")
     return found

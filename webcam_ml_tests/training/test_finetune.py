@@ -365,7 +365,7 @@ def test_a_fine_tuned_network_goes_through_all_that_follows_like_any_other(
         checkpoint,
         report,
         world.index,
-        query=world.labels.query,
+        labels=world.manifest.meta,
         images=world.images,
         cache=world.cache,
     )
