@@ -99,7 +99,7 @@ def carried(
         checkpoint,
         report,
         world.index,
-        query=world.labels.query,
+        labels=world.manifest.meta,
         images=world.images,
         cache=world.cache,
     )
