@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from webcam_ml.contracts import PEOPLE
 from webcam_ml.dataset import Manifest, rows_with_pictures
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.disagreement._asked_before import asked_before
