@@ -10,6 +10,7 @@ from webcam_ml.store import STORE_VARIABLE, ArtifactMissingError, ArtifactStore
 
 if TYPE_CHECKING:
     from webcam_ml.dataset import Manifest
+    from webcam_ml.dataset.images import ImageIndex
     from webcam_ml.foreign._evaluate import ForeignReport
 
 
@@ -66,7 +67,10 @@ def _run(arguments: argparse.Namespace) -> int:
     predictions = ForeignPredictions.read(path)
     manifest, where = _manifest(arguments.manifest, store)
     found = evaluate_predictions(
-        predictions, manifest, live=live_on_test(store, manifest.meta.target_type)
+        predictions,
+        manifest,
+        index=_index(store),
+        live=live_on_test(store, manifest.meta.target_type),
     )
     found.save(folder)
     print(f"Foreign model: {path}, on the labels of {where}")
@@ -74,6 +78,15 @@ def _run(arguments: argparse.Namespace) -> int:
         print(line)
     print(f"Report and plots: {folder}")
     return 0
+
+
+def _index(store: ArtifactStore) -> "ImageIndex | None":
+    from webcam_ml.dataset.images import ImageIndex
+
+    try:
+        return store.latest("image_index").load(ImageIndex)
+    except ArtifactMissingError:
+        return None
 
 
 def _manifest(given: Path | None, store: ArtifactStore) -> "tuple[Manifest, str]":

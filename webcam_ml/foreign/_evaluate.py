@@ -10,6 +10,8 @@ import polars as pl
 
 from webcam_ml.contracts import PEOPLE, TARGETS, Document, Target, target_of
 from webcam_ml.dataset import Manifest, require_people_on_webcams
+from webcam_ml.dataset.duplicates import PLACEHOLDER
+from webcam_ml.dataset.images import ImageIndex
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.evaluation import (
     EvalReport,
@@ -87,6 +89,7 @@ def evaluate_predictions(
     predictions: ForeignPredictions,
     manifest: Manifest,
     *,
+    index: ImageIndex | None = None,
     live: LiveOnTest | None = None,
     settings: ComparisonSettings | None = None,
     bootstrap_samples: int = 2000,
@@ -101,6 +104,7 @@ def evaluate_predictions(
     Args:
         predictions: Scores by snapshot.
         manifest: Webcam, split and label of all snapshots.
+        index: Which snapshots show a placeholder: nothing is judged on them. None if that is not known.
         live: The live model's scores; None if there is nothing to compare with.
         settings: Floors and margins; the defaults if None.
         bootstrap_samples: Resamples of the webcams behind each interval.
@@ -115,15 +119,25 @@ def evaluate_predictions(
     parts = {name: manifest.split(name) for name in ("val", "test")}
     for name, part in parts.items():
         require_people_on_webcams(part.frame, name)
+    cards = _placeholders(manifest, index)
     known = manifest.frame.select("snapshot_id", "split")
-    placed = predictions.frame.join(known, on="snapshot_id", how="left")
+    placed = predictions.frame.join(cards, on="snapshot_id", how="anti").join(
+        known, on="snapshot_id", how="left"
+    )
     counts = {name: int((placed["split"] == name).sum()) for name in ("train", "val", "test")} | {
         "unknown": placed["split"].null_count()
     }
-    rows = pl.concat([part.frame for part in parts.values()]).join(
-        predictions.frame.rename({"score": "raw_score"}), on="snapshot_id", how="left"
+    rows = (
+        pl.concat([part.frame for part in parts.values()])
+        .join(cards, on="snapshot_id", how="anti")
+        .join(predictions.frame.rename({"score": "raw_score"}), on="snapshot_id", how="left")
     )
-    left_out = {name: _without_score(rows, name, counts) for name in parts}
+    shown = {name: cards.filter(pl.col("split") == name).height for name in parts}
+    left_out = {
+        name: ({PLACEHOLDER: shown[name]} if shown[name] else {})
+        | _without_score(rows, name, counts)
+        for name in parts
+    }
     scored = (
         rows.drop_nulls("raw_score")
         .join(manifest.details, on="snapshot_id", how="left")
@@ -201,6 +215,15 @@ def _asked(manifest: Manifest) -> Target:
     return asked
 
 
+def _placeholders(manifest: Manifest, index: ImageIndex | None) -> pl.DataFrame:
+    """Give `snapshot_id` and `split` of rows whose address, by the index, leads to a placeholder."""
+    rows = manifest.frame.select("snapshot_id", "split", source="image_path_or_url")
+    if index is None:
+        return rows.select("snapshot_id", "split").head(0)
+    cards = index.left_out().select("snapshot_id", "source")
+    return rows.join(cards, on=["snapshot_id", "source"], how="semi").drop("source")
+
+
 def _without_score(rows: pl.DataFrame, split: str, counts: Mapping[str, int]) -> dict[str, int]:
     part = rows.filter(pl.col("split") == split)
     if part.is_empty():
@@ -244,7 +267,7 @@ def _quality_floor(report: EvalReport, settings: ComparisonSettings) -> Verdict:
 
 def _enough_scored(report: EvalReport, settings: ComparisonSettings) -> Verdict:
     split = report.document.test_split
-    missing = sum(split.left_out.values())
+    missing = split.left_out.get(NO_SCORE, 0)
     share = missing / (missing + split.rows)
     found = f"Of {missing + split.rows} test rows {missing} have no score"
     allowed = settings.max_test_rows_missing

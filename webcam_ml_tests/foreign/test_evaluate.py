@@ -137,6 +137,28 @@ def test_regression_is_measured_in_stars(
     assert found.decision_threshold is None
 
 
+def test_nobody_is_asked_for_scores_of_placeholders(
+    write: Write, scores: pl.DataFrame, manifest: Manifest, made: dict[str, Made]
+) -> None:
+    """Four of 152 test rows of the demo show a card: too many rows without a score, it said."""
+    cards = scores.filter(pl.col("split") == "test")["snapshot_id"].head(9)
+    index = made["better"].world.index.without(cards, reason="placeholder")
+    kept = scores.filter(~pl.col("snapshot_id").is_in(cards.implode()))
+    found = evaluate(write(csv_of(kept)), manifest, index=index)
+    assert found.report.document.test_split.left_out == {"placeholder": 9}
+    assert found.verdicts["no_test_rows_left_out"].passed
+    # A score that is there all the same counts for nothing.
+    again = evaluate(write(csv_of(scores)), manifest, index=index)
+    assert again.report.document.metrics == found.report.document.metrics
+    # Another database has other pictures under the same ids.
+    elsewhere = replace(index, frame=index.frame.with_columns(source=pl.lit("elsewhere")))
+    assert (
+        not evaluate(write(csv_of(kept)), manifest, index=elsewhere)
+        .verdicts["no_test_rows_left_out"]
+        .passed
+    )
+
+
 def test_rows_without_a_score_and_scores_without_a_row_are_counted(
     write: Write, scores: pl.DataFrame, manifest: Manifest
 ) -> None:
