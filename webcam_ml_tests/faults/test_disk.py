@@ -26,6 +26,7 @@ from webcam_ml.features import BackboneSpec, prepare_backbone
 from webcam_ml.judging import Comparison
 from webcam_ml.labels import Labels
 from webcam_ml.live import LiveModel
+from webcam_ml.rating_queue import RatingQueue
 from webcam_ml.store import Artifact, ArtifactStore, Provenance, StoredArtifact
 from webcam_ml.training import Checkpoint
 from webcam_ml_tests.faults.conftest import Undisturbed
@@ -45,6 +46,7 @@ TYPES: dict[str, type[Artifact]] = {
     "eval_report": EvalReport,
     "onnx_model": ExportedModel,
     "disagreement_report": DisagreementReport,
+    "rating_queue": RatingQueue,
     "champion_comparison": Comparison,
     "production_model": LiveModel,
 }
