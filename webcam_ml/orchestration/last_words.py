@@ -8,6 +8,8 @@ from types import TracebackType
 # Commands of dagster that run a graph in the process that the person waits for.
 ONE_SHOT = {"materialize", "execute"}
 
+_to_say: list[str] = []
+
 
 def say_last(text: str) -> None:
     """Print a text when the process ends, if it is one that somebody started to run the graph once.
@@ -15,8 +17,17 @@ def say_last(text: str) -> None:
     Dagster still logs after the last step, so the text has to wait for the end of the process. A
     process that outlives the run, like a server, prints nothing: nobody waits for it there.
     """
-    if ONE_SHOT & set(sys.argv):
-        atexit.register(print, f"\n{text}", file=sys.stderr)
+    if not ONE_SHOT & set(sys.argv):
+        return
+    if not _to_say:
+        atexit.register(_say)
+    _to_say.append(text)
+
+
+def _say() -> None:
+    # In the order of the steps, so that the verdict, which is the last of them, is read last.
+    for text in _to_say:
+        print(f"\n{text}", file=sys.stderr)
 
 
 def end_with_a_sentence(sentence_of: Callable[[BaseException], str | None]) -> None:

@@ -39,9 +39,12 @@ def test_a_judge_with_another_name_is_another_definition(live: Live, made: dict[
     assert same.world.manifest.meta.heard.speaking == ("good",)
     meta = other.world.manifest.meta
     changes = list(changes_between(champion, candidate, meta, live.store))
-    assert [(one.kind, one.what, one.champion, one.candidate) for one in changes] == [
-        ("definition", "judges that speak", "good", "gemini-3")
-    ]
+    named, *others = changes
+    assert (named.kind, named.what, named.champion, named.candidate) == (
+        "definition", "judges that speak", "good", "gemini-3",
+    )  # fmt: skip
+    # The calibration names whom it is of.
+    assert [(one.kind, one.what) for one in others] == [("data", "calibration of judges")]
     comparison = live.evidence["better"].load(Comparison)
     evidence = comparison.evidence.model_copy(update={"changes": changes})
     verdict = judge(replace(comparison, evidence=evidence))["same_definition"]

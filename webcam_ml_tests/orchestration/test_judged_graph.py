@@ -198,7 +198,7 @@ def test_both_databases_give_equal_bytes(
     assert plain["sqlite"] == plain["postgresql"]
 
     (tmp_path / "read").mkdir()
-    for name in ("manifest_full.csv", "snapshot_details.csv", "export_meta.json"):
+    for name in ("manifest_full.csv", "snapshot_details.csv", "judgements.csv", "export_meta.json"):
         (tmp_path / "read" / name).write_bytes(made["sqlite"][f"manifest_full/{name}"])
     manifest = Manifest.load(tmp_path / "read")
     origins = {"people"} | ({"judge:gemini-2.5"} if "scores" in PARTS[parts] else set())

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import polars as pl
 import pytest
 from dagster import AssetMaterialization, DagsterInstance
 
@@ -75,8 +76,14 @@ VARIANTS: Mapping[str, Edit | None] = {
 }
 
 # The first says since which labels a model was trained on and what reads it, the second by which
-# settings and on which pair it was judged.
-GROWN = ("model.meta.json", "champion_comparison.json")
+# settings and on which pair it was judged, the others what was rated again and who said what.
+GROWN = (
+    "model.meta.json",
+    "champion_comparison.json",
+    "disagreement_report.json",
+    "disagreement_report.csv",
+    "relabel_queue.csv",
+)
 
 
 @pytest.fixture(params=VARIANTS)
@@ -122,6 +129,18 @@ def test_what_is_read_is_written_again_to_the_same_bytes(
                 assert path.read_bytes() == (stored.folder / path.name).read_bytes(), path
             if path.name == "champion_comparison.json":
                 assert Comparison.load(folder) == stored.load(Comparison)
+            if path.name == "disagreement_report.json":
+                again, before = (
+                    json.loads((one / path.name).read_bytes()) for one in (folder, stored.folder)
+                )
+                assert again["counts"].pop("rated_again") == 0
+                assert again == before
+            if path.suffix == ".csv" and path.name in GROWN:
+                again, before = (
+                    pl.read_csv(one / path.name, infer_schema=False)
+                    for one in (folder, stored.folder)
+                )
+                assert again.select(before.columns).equals(before), path
 
 
 def test_rows_that_are_read_lack_nothing_but_what_is_not_there(earlier: EarlierStore) -> None:
@@ -239,9 +258,11 @@ def test_an_earlier_candidate_is_compared_with_the_champion_of_its_day(
     assert champion is not None
     assert champion.pair is not None
     # What the version of that day did not measure yet.
-    later = {"pair": None, "judged_by": None, "on_live_labels": None}
+    later = {"pair": None, "judged_by": None, "on_live_labels": None, "known_pictures": None}
     assert champion.model_copy(update=later) == before.champion
-    assert comparison.evidence.candidate == before.candidate
+    candidate = comparison.evidence.candidate
+    assert candidate.label_source == "public_aggregate"
+    assert candidate.model_copy(update={"label_source": None}) == before.candidate
 
 
 @pytest.mark.parametrize("predictions", ["model", "database"])
