@@ -16,7 +16,7 @@ from webcam_ml.review._journal import CHANGED, GONE, SAVED, Cast, Journal, Outco
 from webcam_ml.review._votes import RUBRIC, Vote
 from webcam_ml.review._votes_file import FileVotes, read_votes
 from webcam_ml_tests.labels.conftest import Store
-from webcam_ml_tests.review.conftest import add_gold, fill, gold, is_postgres, rate, ratings, rows
+from webcam_ml_tests.review.conftest import add_gold, fill, gold, rate, ratings, rows
 
 AT = "2026-02-12T10:15:00.000+00:00"
 numbers = itertools.count(1)
@@ -256,11 +256,11 @@ def locked(store: Store) -> Iterator[None]:
         transaction.commit()
 
 
+# SQLite has one writer at a time.
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
 def test_an_update_of_the_application_that_comes_first_is_seen(
     store: Store, tmp_path: Path
 ) -> None:
-    if not is_postgres(store):
-        pytest.skip("SQLite has one writer at a time")
     fill(store, tmp_path / "pictures")
     rate(store, (1, 1, "anna"))
     impatient = LabelDatabase(f"{store.url}&options=-clock_timeout%3D100")
