@@ -11,8 +11,9 @@ import math
 import pickle
 import struct
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -71,16 +72,13 @@ CALIBRATION_BATCH = 16
 
 
 @dataclass(frozen=True)
-class Backbone:
-    """A torchvision architecture.
+class Backbone(ABC):
+    """An architecture.
 
     Attributes:
-        name: Its name in torchvision and in `model_name`.
-        weights_enum: Name of torchvision's enumeration of trained weights.
-        head: Path of the final Linear, whose input are the features.
+        name: Its name in `model_name`.
         features: Number of features.
         image_size: Side in pixels of the pictures that its weights were trained on; the default.
-        takes_one_size: Whether it can read pictures of that size only.
         mean: Of the three channels, on the scale 0–1, that its weights were trained with.
         std: Likewise, the standard deviation.
         interpolation: How pictures are resized.
@@ -89,11 +87,9 @@ class Backbone:
     """
 
     name: str
-    weights_enum: str
-    head: str
+    _: KW_ONLY
     features: int
     image_size: int = 224
-    takes_one_size: bool = False
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: Interpolation = "bilinear"
@@ -101,7 +97,7 @@ class Backbone:
     libraries: tuple[str, ...] = EXPORTING_LIBRARIES
 
     def build(self, image_size: int, *, random_state: int = 0) -> "torch.nn.Module":
-        """Make the network with its final Linear replaced by nothing: images → features.
+        """Make the network without its classifier: images → features.
 
         Its weights are drawn by seed; the caller's random stream is left alone.
         """
@@ -111,12 +107,52 @@ class Backbone:
             torch.manual_seed(random_state)
             return self.draw(image_size).eval()
 
+    @abstractmethod
     def require_size(self, image_size: int) -> None:
         """Check that the network takes pictures of a size.
 
         Raises:
             WebcamMLError: It does not.
         """
+
+    @abstractmethod
+    def draw(self, image_size: int) -> "torch.nn.Module":
+        """Make the network from torch's random stream."""
+
+    @abstractmethod
+    def with_published_weights(self, image_size: int) -> "torch.nn.Module":
+        """Make the network with the weights that its publisher trained, fetched once.
+
+        Raises:
+            WebcamMLError: They cannot be fetched, or fit no network of that size.
+        """
+
+    @abstractmethod
+    def with_weights_of(self, path: Path, image_size: int) -> "torch.nn.Module":
+        """Make the network with the weights of a file, with or without those of the classifier.
+
+        Raises:
+            WebcamMLError: The file is missing, unsafe, damaged or of another network.
+        """
+
+
+@dataclass(frozen=True)
+class TorchvisionBackbone(Backbone):
+    """An architecture of torchvision, by its name there.
+
+    Attributes:
+        weights_enum: Name of torchvision's enumeration of trained weights.
+        head: Path of the final Linear, whose input are the features.
+        takes_one_size: Whether it can read pictures of `image_size` only.
+    """
+
+    _: KW_ONLY
+    weights_enum: str
+    head: str
+    takes_one_size: bool = False
+
+    def require_size(self, image_size: int) -> None:
+        """Check that the network takes pictures of a size; see `Backbone`."""
         if self.takes_one_size and image_size != self.image_size:
             raise WebcamMLError(
                 f"image_size is {image_size}, and {self.name} takes {self.image_size} only. Leave "
@@ -124,7 +160,7 @@ class Backbone:
             )
 
     def draw(self, image_size: int) -> "torch.nn.Module":
-        """Make the network from torch's random stream."""
+        """Make the network from torch's random stream; its final Linear is replaced by nothing."""
         import torch
         from torchvision import models
 
@@ -134,19 +170,11 @@ class Backbone:
         return network
 
     def with_published_weights(self, image_size: int) -> "torch.nn.Module":
-        """Make the network with the weights that its publisher trained, fetched once.
-
-        Raises:
-            WebcamMLError: They cannot be fetched.
-        """
+        """Make the network with ImageNet's weights; see `Backbone`."""
         return self._with(_downloaded(self), WEIGHTS_IMAGENET, image_size)
 
     def with_weights_of(self, path: Path, image_size: int) -> "torch.nn.Module":
-        """Make the network with the weights of a state dict, with or without the final Linear.
-
-        Raises:
-            WebcamMLError: The file is missing, unsafe or of another network.
-        """
+        """Make the network with the weights of a file; see `Backbone`."""
         return self._with(read_state_dict(path), str(path), image_size)
 
     def _with(self, state: StateDict, weights: str, image_size: int) -> "torch.nn.Module":
@@ -157,22 +185,39 @@ class Backbone:
         return network
 
 
-BACKBONES = by_name(
+BACKBONES: dict[str, Backbone] = by_name(
     "backbones",
     (
-        Backbone("resnet18", "ResNet18_Weights", head="fc", features=512),
-        Backbone(
-            "mobilenet_v3_small", "MobileNet_V3_Small_Weights", head="classifier.3", features=1024
+        TorchvisionBackbone("resnet18", features=512, weights_enum="ResNet18_Weights", head="fc"),
+        TorchvisionBackbone(
+            "mobilenet_v3_small",
+            features=1024,
+            weights_enum="MobileNet_V3_Small_Weights",
+            head="classifier.3",
         ),
-        Backbone(
-            "mobilenet_v3_large", "MobileNet_V3_Large_Weights", head="classifier.3", features=1280
+        TorchvisionBackbone(
+            "mobilenet_v3_large",
+            features=1280,
+            weights_enum="MobileNet_V3_Large_Weights",
+            head="classifier.3",
         ),
-        Backbone("resnet50", "ResNet50_Weights", head="fc", features=2048),
-        Backbone("efficientnet_b0", "EfficientNet_B0_Weights", head="classifier.1", features=1280),
-        Backbone("convnext_tiny", "ConvNeXt_Tiny_Weights", head="classifier.2", features=768),
-        Backbone("swin_t", "Swin_T_Weights", head="head", features=768),
-        Backbone(
-            "vit_b_16", "ViT_B_16_Weights", head="heads.head", features=768, takes_one_size=True
+        TorchvisionBackbone("resnet50", features=2048, weights_enum="ResNet50_Weights", head="fc"),
+        TorchvisionBackbone(
+            "efficientnet_b0",
+            features=1280,
+            weights_enum="EfficientNet_B0_Weights",
+            head="classifier.1",
+        ),
+        TorchvisionBackbone(
+            "convnext_tiny", features=768, weights_enum="ConvNeXt_Tiny_Weights", head="classifier.2"
+        ),
+        TorchvisionBackbone("swin_t", features=768, weights_enum="Swin_T_Weights", head="head"),
+        TorchvisionBackbone(
+            "vit_b_16",
+            features=768,
+            weights_enum="ViT_B_16_Weights",
+            head="heads.head",
+            takes_one_size=True,
         ),
     ),
 )
@@ -314,7 +359,7 @@ def _existing_file(weights: str) -> Path:
     return path
 
 
-def _downloaded(backbone: Backbone) -> dict[str, "torch.Tensor"]:
+def _downloaded(backbone: TorchvisionBackbone) -> dict[str, "torch.Tensor"]:
     import torch
     from torchvision import models
 

@@ -5,7 +5,7 @@ timm is an extra (`webcam-ml[timm]`) and imported where one of its networks is n
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -29,34 +29,27 @@ SUGGESTIONS = 3
 
 @dataclass(frozen=True)
 class TimmBackbone(Backbone):
-    """A network of timm without its classifier; `takes_one_size` here means that size is built in.
+    """A network of timm.
 
-    Such a network is made for the size that is asked for, and its trained places of patches are
-    interpolated.
+    Attributes:
+        is_made_for_a_size: Whether the size is built in, as into most vision transformers. Such a
+            network is made for the size that is asked for, and its trained places of patches are
+            interpolated.
     """
 
-    def require_size(self, image_size: int) -> None:
-        """Check that the network takes pictures of a size.
+    _: KW_ONLY
+    is_made_for_a_size: bool
 
-        Raises:
-            WebcamMLError: It does not.
-        """
+    def require_size(self, image_size: int) -> None:
+        """Check that the network takes pictures of a size; see `Backbone`."""
         _count_features(self, image_size)
 
     def draw(self, image_size: int) -> "torch.nn.Module":
-        """Make the network from torch's random stream.
-
-        Raises:
-            WebcamMLError: It cannot be made for pictures of that size.
-        """
+        """Make the network from torch's random stream."""
         return self._make(image_size, pretrained=False)
 
     def with_published_weights(self, image_size: int) -> "torch.nn.Module":
-        """Make the network with the weights that its name stands for, fetched once.
-
-        Raises:
-            WebcamMLError: They cannot be fetched, or fit no network of that size.
-        """
+        """Make the network with the weights that its name stands for; see `Backbone`."""
         try:
             return self._make(image_size, pretrained=True).eval()
         except OSError as error:  # the hub's own errors are of this kind, too
@@ -73,11 +66,7 @@ class TimmBackbone(Backbone):
             ) from error
 
     def with_weights_of(self, path: Path, image_size: int) -> "torch.nn.Module":
-        """Make the network with the weights of a file, as timm or the network's publisher names them.
-
-        Raises:
-            WebcamMLError: The file is unsafe, damaged or of another network.
-        """
+        """Make the network with the weights of a file, as timm or its publisher names them."""
         source = {"state_dict": read_state_dict(path), "custom_load": False}
         try:
             return self._make(image_size, pretrained=True, pretrained_cfg_overlay=source).eval()
@@ -90,7 +79,7 @@ class TimmBackbone(Backbone):
     def _make(self, image_size: int, **options: Any) -> "torch.nn.Module":
         import timm
 
-        if self.takes_one_size:
+        if self.is_made_for_a_size:
             options["img_size"] = image_size
         with _quiet():
             network: torch.nn.Module = timm.create_model(
@@ -128,11 +117,9 @@ def timm_backbone(name: str) -> TimmBackbone:
     size = config.input_size[-1]
     draft = TimmBackbone(
         name,
-        weights_enum="",
-        head="",
         features=0,
         image_size=size,
-        takes_one_size=bool(config.fixed_input_size),
+        is_made_for_a_size=bool(config.fixed_input_size),
         mean=config.mean,
         std=config.std,
         interpolation="bicubic" if config.interpolation == "bicubic" else "bilinear",

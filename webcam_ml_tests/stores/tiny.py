@@ -11,7 +11,7 @@ import torch
 from torchvision.models import _api as registry
 
 from webcam_ml.features import BACKBONES
-from webcam_ml.features._backbones import Backbone
+from webcam_ml.features._backbones import TorchvisionBackbone
 
 TINY = "tiny"
 WIDTH = 16
@@ -40,7 +40,7 @@ def tiny_backbone() -> Iterator[None]:
     """Let `model_name: tiny` be a backbone as long as this lasts."""
     if TINY not in registry.BUILTIN_MODELS:
         registry.register_model(TINY)(_build)
-    BACKBONES[TINY] = Backbone(TINY, weights_enum="", head="fc", features=WIDTH)
+    BACKBONES[TINY] = TorchvisionBackbone(TINY, features=WIDTH, weights_enum="", head="fc")
     try:
         yield
     finally:
