@@ -23,9 +23,11 @@ from webcam_ml.dataset import (
     rows_with_pictures,
 )
 from webcam_ml.dataset.images import ImageCache, ImageIndex, ImageSettings, build_image_index
+from webcam_ml.evaluation import evaluate_checkpoint
+from webcam_ml.export import ExportedModel, export_candidate
 from webcam_ml.features import BackboneSpec, prepare_backbone
 from webcam_ml.labels import LabelCounts, LabelQuery, Labels
-from webcam_ml.training import TrainingResult, TrainingSettings, train
+from webcam_ml.training import Checkpoint, TrainingResult, TrainingSettings, train
 
 # The smallest network at a small size: what is proved does not depend on either.
 SPEC = BackboneSpec(model_name="mobilenet_v3_small", weights="none", image_size=64)
@@ -128,6 +130,28 @@ class World:
             settings=TrainingSettings(**spec.model_dump(), **settings),
             decode=self.images.decode,
             cache=cache or self.cache,
+        )
+
+    def export(
+        self, checkpoint: Checkpoint, cache: Path | None = None, bootstrap_samples: int = 200
+    ) -> ExportedModel:
+        cache = cache or self.cache
+        report = evaluate_checkpoint(
+            checkpoint,
+            self.manifest.split("val"),
+            self.manifest.split("test"),
+            self.index,
+            images=self.images,
+            cache=cache,
+            bootstrap_samples=bootstrap_samples,
+        ).report
+        return export_candidate(
+            checkpoint,
+            report,
+            self.index,
+            labels=self.manifest.meta,
+            images=self.images,
+            cache=cache,
         )
 
 

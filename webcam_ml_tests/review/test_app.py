@@ -44,7 +44,7 @@ def client(stranger: TestClient) -> TestClient:
 
 
 def send(client: TestClient, *wishes: dict[str, object], **changed: object) -> int:
-    headers = {"Origin": OWN, "Content-Type": "application/json"} | changed.pop("headers", {})  # type: ignore[operator]
+    headers = {"Origin": OWN, "Content-Type": "application/json"} | changed.pop("headers", {})
     body = {"sitting": "abc", "wishes": wishes} | changed
     return client.post("/votes", content=json.dumps(body), headers=headers).status_code
 

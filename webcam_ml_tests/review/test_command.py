@@ -36,7 +36,7 @@ def review(folder: Path, **changed: object) -> Review:
         "port": 0,
         "journal": folder / "journal",
     }
-    return Review(**(asked | changed))  # type: ignore[arg-type]
+    return Review(**(asked | changed))
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ ABOUT = {"curator": "anna"}
 
 
 def cast(name: str, snapshot_id: int = 1, vote: str = "4", at: str = AT) -> Cast:
-    return Cast(name, at, snapshot_id, vote)  # type: ignore[arg-type]
+    return Cast(name, at, snapshot_id, vote)
 
 
 def opened(path: Path) -> Journal:

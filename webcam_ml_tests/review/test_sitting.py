@@ -68,7 +68,7 @@ class Room:
 
     def vote(self, snapshot_id: int, vote: str = "4") -> str:
         name = f"vote-{len(self.journal.entries())}"
-        self.sitting.accept([Wish(name, snapshot_id=snapshot_id, vote=vote)])  # type: ignore[arg-type]
+        self.sitting.accept([Wish(name, snapshot_id=snapshot_id, vote=vote)])
         return name
 
     def write(self) -> None:
@@ -80,7 +80,7 @@ class Room:
 
 @contextmanager
 def room(store: Store, folder: Path, wanted: Wanted, **options: object) -> Iterator[Room]:
-    made = Room(store, folder, wanted, **options)  # type: ignore[arg-type]
+    made = Room(store, folder, wanted, **options)
     with made.pictures:
         yield made
     made.journal.close()
@@ -97,7 +97,7 @@ def test_frames_come_in_the_order_of_the_list_a_few_at_a_time(store: Store, tmp_
         assert made.shown(after) == [9, 1, 5]
         assert made.sitting.ahead(5, 2) == ([], 5)
         assert set(frames[0]) == {"place", "snapshot_id", "title", "phase", "captured_at"}
-        content, media_type = made.sitting.picture(7)  # type: ignore[misc]
+        content, media_type = made.sitting.picture(7)
         assert (content, media_type) == (
             (tmp_path / "pictures" / "7.png").read_bytes(),
             "image/png",

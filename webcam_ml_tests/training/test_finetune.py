@@ -19,8 +19,6 @@ from webcam_ml.contracts import target_of
 from webcam_ml.dataset import TargetConfig, rows_with_pictures
 from webcam_ml.disagreement._predictions import candidate_predictions
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.evaluation import evaluate_checkpoint
-from webcam_ml.export import export_candidate
 from webcam_ml.features import adopt_backbone, extract_features, prepare_backbone
 from webcam_ml.metrics import WebcamEstimate, paired_difference
 from webcam_ml.metrics._scales import IDENTITY
@@ -357,18 +355,7 @@ def test_a_fine_tuned_network_goes_through_all_that_follows_like_any_other(
     ]
     assert graphs[0].model == graphs[1].model
     assert graphs[0].key == model.backbone_key
-    report = evaluate_checkpoint(
-        checkpoint, world.manifest.split("val"), world.manifest.split("test"), world.index,
-        images=world.images, cache=world.cache, bootstrap_samples=200,
-    ).report  # fmt: skip
-    exported = export_candidate(
-        checkpoint,
-        report,
-        world.index,
-        labels=world.manifest.meta,
-        images=world.images,
-        cache=world.cache,
-    )
+    exported = world.export(checkpoint)
     assert exported.parity.at_most <= 1e-4
     compared = candidate_predictions(
         exported,

@@ -54,7 +54,7 @@ def with_judges(
             "votes": 1,
             "spread": None,
         }
-    ).cast(JUDGEMENTS_TABLE.schema)  # type: ignore[arg-type]
+    ).cast(JUDGEMENTS_TABLE.schema)
     people = frame.filter(pl.Series(kept))
     common = said.filter(pl.Series(kept))
     number = dict(said.group_by("judge").len().iter_rows())
@@ -123,7 +123,7 @@ def with_external(
         }
     )
     schema = JUDGEMENTS_TABLE.schema
-    said = [one.cast(schema) for one in (scored, labelled)]  # type: ignore[arg-type]
+    said = [one.cast(schema) for one in (scored, labelled)]
     external = pl.DataFrame(
         {
             "snapshot_id": ids,

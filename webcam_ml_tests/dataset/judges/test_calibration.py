@@ -119,8 +119,10 @@ def test_an_increasing_distortion_of_all_scores_changes_no_value(target: TargetC
     frame = common(distorted)
     bent = frame.with_columns(_bend(pl.col("score")))
     one, two = (calibrate_judge("one", rows, target=target) for rows in (frame, bent))
-    assert one.stars is not None and two.stars is not None  # noqa: PT018
-    assert one.target is not None and two.target is not None  # noqa: PT018
+    assert one.stars is not None
+    assert two.stars is not None
+    assert one.target is not None
+    assert two.target is not None
     seen = frame["score"].unique().sort()
     new = pl.concat([seen, seen + 0.02, seen - 0.89])
     for before, after in ((one.stars, two.stars), (one.target, two.target)):
