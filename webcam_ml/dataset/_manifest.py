@@ -146,8 +146,9 @@ class Manifest:
     Attributes:
         frame: The contract's ten columns; `target_label` is 0 or 1 (binary) or 1–5 (regression).
             And `label_weight` and `label_origin`: 1 and `people`, or those of a judge, whose target is
-            a share (binary) or stars; stored only where the label source hears judges. A picture from
-            elsewhere has keys below zero, see `EXTERNAL_IMAGES_TABLE`, and is a training row.
+            a share (binary) or stars, which may lie beyond 1 and 5; stored only where the label source
+            hears judges. A picture from elsewhere has keys below zero, see `EXTERNAL_IMAGES_TABLE`, and
+            is a training row.
         details: What reports want beside them: webcam title and source, stars given, by snapshot_id;
             source, owner and licence of pictures from elsewhere, stored only where there may be some.
         meta: How the whole manifest was made; the same for all splits of one manifest.
