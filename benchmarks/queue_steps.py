@@ -162,6 +162,7 @@ def queue(at: str) -> None:
         store.latest("checkpoint"),
         store.latest("manifest_full").load(Manifest),
         store.latest("image_index").load(ComparedImages),
+        judged=None,
         settings=RatingQueueSettings(pool=1_000_000),
         database=lambda: LabelDatabase(f"sqlite:///{folder / 'labels.sqlite'}"),
         images=ImageCache(cache),

@@ -206,6 +206,23 @@ RATING_QUEUE_TABLE = Table(
         SPLIT,
         Column("picked_by", pl.String),
         Column("reason", pl.String, needed=False),
+        Column("image_path_or_url", pl.String, needed=False),
+    ),
+    made_by="rating_queue",
+)
+
+JUDGE_CONFLICTS_TABLE = Table(
+    (
+        SNAPSHOT_ID,
+        WEBCAM_ID,
+        SPLIT,
+        Column("lowest", pl.String),
+        Column("lowest_stars", pl.Float64),
+        Column("highest", pl.String),
+        Column("highest_stars", pl.Float64),
+        Column("difference", pl.Float64),
+        Column("reason", pl.String, needed=False),
+        Column("image_path_or_url", pl.String, needed=False),
     ),
     made_by="rating_queue",
 )

@@ -288,6 +288,7 @@ def rating_queue(
     workspace: Workspace,
     label_database: LabelDatabaseResource,
     checkpoint: StoredArtifact,
+    labels_raw: Labels,
     manifest_full: Manifest,
     image_index: ComparedImages,
 ) -> MaterializeResult[RatingQueue]:
@@ -298,6 +299,7 @@ def rating_queue(
         checkpoint,
         manifest_full,
         image_index,
+        judged=labels_raw.judged,
         settings=settings_of(context, RatingQueueSettings),
         database=label_database.connect,
         images=workspace.images,

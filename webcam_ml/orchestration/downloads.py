@@ -14,11 +14,11 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from webcam_ml.disagreement import GALLERY_FILE, QUEUE_FILE
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging import WHAT_CHANGED_FILE
-from webcam_ml.rating_queue import RATING_QUEUE_FILE
+from webcam_ml.rating_queue import JUDGE_CONFLICTS_FILE, RATING_QUEUE_FILE
 from webcam_ml.store import StoredArtifact, write_atomically
 
 # What people take from the page; everything else is read by the next step.
-OFFERED = (GALLERY_FILE, QUEUE_FILE, RATING_QUEUE_FILE, WHAT_CHANGED_FILE)
+OFFERED = (GALLERY_FILE, QUEUE_FILE, RATING_QUEUE_FILE, JUDGE_CONFLICTS_FILE, WHAT_CHANGED_FILE)
 
 
 def offer(stored: StoredArtifact, name: str, *, instance: DagsterInstance) -> MarkdownMetadataValue:

@@ -1,5 +1,5 @@
 from ._build import QueueResult, build_rating_queue
-from ._files import RATING_QUEUE_FILE
+from ._files import JUDGE_CONFLICTS_FILE, RATING_QUEUE_FILE
 from ._queue import QueueMeta, RatingQueue, Share
 from ._rule import (
     RANDOM,
@@ -15,6 +15,7 @@ from ._rule import (
 from ._settings import RatingQueueSettings
 
 __all__ = [
+    "JUDGE_CONFLICTS_FILE",
     "RANDOM",
     "RATING_QUEUE_FILE",
     "UNCERTAIN",

@@ -12,8 +12,9 @@ from webcam_ml.contracts import RATING_QUEUE_TABLE
 from webcam_ml.dataset import Manifest
 from webcam_ml.dataset.duplicates import ComparedImages, groups_of
 from webcam_ml.dataset.images import ImageCache
-from webcam_ml.labels import LabelDatabase, Unrated, read_unrated
+from webcam_ml.labels import Judgements, LabelDatabase, Unrated, read_image_sources, read_unrated
 from webcam_ml.progress import track
+from webcam_ml.rating_queue._conflicts import judge_conflicts
 from webcam_ml.rating_queue._pictures import Pictures
 from webcam_ml.rating_queue._queue import QueueMeta, RatingQueue, Share
 from webcam_ml.rating_queue._rule import (
@@ -62,6 +63,7 @@ def build_rating_queue(
     manifest_full: Manifest,
     compared_images: ComparedImages,
     *,
+    judged: Judgements | None,
     settings: RatingQueueSettings,
     database: Callable[[], LabelDatabase],
     images: ImageCache,
@@ -76,6 +78,7 @@ def build_rating_queue(
         checkpoint: The newest model, whose doubts are asked about.
         manifest_full: How webcams are divided, and which are one camera.
         compared_images: Pictures of its rows, and known placeholders.
+        judged: What each judge said; None where the labels hear none.
         settings: Length and shares of the queue.
         database: Opens the label database.
         images: Where pictures are kept.
@@ -122,8 +125,16 @@ def build_rating_queue(
         pictures,
     )
     labelled = manifest_full.frame.filter(pl.col("rating_count") > 0)
+    conflicts = None
+    if judged is not None:
+        conflicts = judge_conflicts(
+            judged, manifest_full, rated=unrated.rated["snapshot_id"], index=index
+        )
+    addresses = read_image_sources(source, picks["snapshot_id"].to_list())
     queue = RatingQueue(
-        frame=picks.with_columns(reason=_reason()).select(RATING_QUEUE_TABLE.names),
+        frame=picks.with_columns(reason=_reason())
+        .join(addresses, on="snapshot_id", how="left", maintain_order="left")
+        .select(RATING_QUEUE_TABLE.names),
         meta=QueueMeta(
             size=settings.size,
             pool=settings.pool,
@@ -137,7 +148,9 @@ def build_rating_queue(
             shares=_found(shares, picks),
             not_shown={**unrated.left_out, **pictures.counts()},
             unreadable=pictures.failures(),
+            conflicts=None if conflicts is None else conflicts.height,
         ),
+        conflicts=None if conflicts is None else conflicts.head(settings.size),
     )
     if queue.meta.shortfall is not None:
         logger.warning("%s", queue.meta.shortfall)

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import polars as pl
 
-from webcam_ml.contracts import RATING_QUEUE_TABLE, Document
-from webcam_ml.rating_queue._files import META_FILE, RATING_QUEUE_FILE
+from webcam_ml.contracts import JUDGE_CONFLICTS_TABLE, RATING_QUEUE_TABLE, Document
+from webcam_ml.rating_queue._files import JUDGE_CONFLICTS_FILE, META_FILE, RATING_QUEUE_FILE
 
 META = Document(META_FILE, made_by="rating_queue")
 
@@ -45,6 +45,8 @@ class QueueMeta:
         not_shown: Reason → unrated snapshots that were not chosen because of it; of pictures, among
             those that were looked at.
         unreadable: Why pictures could not be read → how many.
+        conflicts: Snapshots on which people and judges differ by a star or more, of which the list has
+            the first `size`; None where the labels hear no judges.
     """
 
     size: int
@@ -57,6 +59,7 @@ class QueueMeta:
     shares: tuple[Share, ...]
     not_shown: Mapping[str, int]
     unreadable: Mapping[str, int]
+    conflicts: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain values for JSON."""
@@ -103,14 +106,22 @@ class RatingQueue:
     Attributes:
         frame: The columns of `RATING_QUEUE_TABLE`, in the order in which to rate.
         meta: What it was made of.
+        conflicts: Where people and judges differ most, the columns of `JUDGE_CONFLICTS_TABLE`; None
+            where the labels hear no judges.
     """
 
     frame: pl.DataFrame
     meta: QueueMeta
+    conflicts: pl.DataFrame | None = None
 
     def save(self, folder: Path) -> None:
-        """Write rating_queue.csv and rating_queue.json; equal queues give equal bytes."""
+        """Write rating_queue.csv, rating_queue.json and, where judges are heard, judge_conflicts.csv.
+
+        Equal queues give equal bytes.
+        """
         RATING_QUEUE_TABLE.write(self.frame, folder / RATING_QUEUE_FILE)
+        if self.conflicts is not None:
+            JUDGE_CONFLICTS_TABLE.write(self.conflicts, folder / JUDGE_CONFLICTS_FILE)
         META.write(folder, self.meta.to_dict())
 
     @classmethod
@@ -118,10 +129,12 @@ class RatingQueue:
         """Read what `save` wrote, in this version or an earlier one.
 
         Raises:
-            TableError: rating_queue.csv lacks a column that is needed.
+            TableError: A table lacks a column that is needed.
             DocumentError: rating_queue.json cannot be read.
         """
+        conflicts = folder / JUDGE_CONFLICTS_FILE
         return cls(
             frame=RATING_QUEUE_TABLE.read(folder / RATING_QUEUE_FILE),
             meta=META.read_as(folder, QueueMeta.from_dict),
+            conflicts=JUDGE_CONFLICTS_TABLE.read(conflicts) if conflicts.exists() else None,
         )

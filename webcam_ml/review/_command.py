@@ -48,6 +48,11 @@ def add_review_commands(subparsers: "argparse._SubParsersAction[argparse.Argumen
         help="rate the relabel queue of the newest disagreement_report again",
     )
     review.add_argument(
+        "--conflicts",
+        action="store_true",
+        help="rate where people and judges differ most, as the newest rating_queue lists it",
+    )
+    review.add_argument(
         "--webcam", type=int, metavar="ID", help="rate all snapshots of a webcam, the newest first"
     )
     review.add_argument("--ids", type=int, nargs="+", metavar="ID", help="rate these snapshots")
@@ -121,9 +126,17 @@ def _review(arguments: argparse.Namespace) -> int:
             "--gold is not said with --export, but where the file is imported: "
             "webcam-ml import-votes FILE --gold"
         )
-    lists = [arguments.file, arguments.relabel, arguments.webcam, arguments.ids]
+    lists = [
+        arguments.file,
+        arguments.relabel,
+        arguments.conflicts,
+        arguments.webcam,
+        arguments.ids,
+    ]
     if sum(one is not None and one is not False for one in lists) > 1:
-        raise WebcamMLError("name one list to rate: a FILE, --relabel, --webcam or --ids")
+        raise WebcamMLError(
+            "name one list to rate: a FILE, --relabel, --conflicts, --webcam or --ids"
+        )
     curator = arguments.curator or getpass.getuser()
     database = _database(arguments.export)
     store = ArtifactStore.from_env()
@@ -171,6 +184,8 @@ def _wanted(
         wanted = lists.from_file(arguments.file, curator=curator)
     elif arguments.relabel:
         wanted = lists.from_relabel_queue(store)
+    elif arguments.conflicts:
+        wanted = lists.from_judge_conflicts(store)
     else:
         wanted = lists.from_rating_queue(store)
     if database is None and not wanted.images:

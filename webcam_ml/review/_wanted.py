@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from webcam_ml.disagreement import QUEUE_FILE
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import LabelDatabase
+from webcam_ml.rating_queue import JUDGE_CONFLICTS_FILE, RATING_QUEUE_FILE
 from webcam_ml.review._csv import Line, read_lines, whole_number
 from webcam_ml.store import ArtifactStore, StoredArtifact
 
-RATING_QUEUE, RATING_QUEUE_FILE = "rating_queue", "rating_queue.csv"
+RATING_QUEUE = "rating_queue"
 RELABEL_QUEUE = "disagreement_report"
 
 
@@ -79,9 +80,26 @@ def from_relabel_queue(store: ArtifactStore) -> Wanted:
         ArtifactDamagedError: It is not what was stored.
     """
     stored = store.latest(RELABEL_QUEUE)
-    made = datetime.fromisoformat(stored.lineage.created_at)
-    rule = ByAnybody(since=f"{made:%Y-%m-%d %H:%M:%S}")
-    return _from_store(stored, QUEUE_FILE, f"relabel queue {stored.version}", rule)
+    return _from_store(stored, QUEUE_FILE, f"relabel queue {stored.version}", _since_made(stored))
+
+
+def from_judge_conflicts(store: ArtifactStore) -> Wanted:
+    """Take where people and judges differ most, by the newest rating queue; not what was rated since.
+
+    Raises:
+        ArtifactMissingError: There is no queue.
+        ArtifactDamagedError: It is not what was stored.
+        WebcamMLError: It was made of labels that hear no judges.
+    """
+    stored = store.latest(RATING_QUEUE)
+    if not (stored.folder / JUDGE_CONFLICTS_FILE).exists():
+        raise WebcamMLError(
+            f"rating queue {stored.version} has no list of conflicts ({JUDGE_CONFLICTS_FILE}): its labels "
+            "hear no judges. Set label_source: all_judges for labels_raw and materialize rating_queue "
+            "and what it is made of"
+        )
+    what = f"judges' conflicts of {stored.version}"
+    return _from_store(stored, JUDGE_CONFLICTS_FILE, what, _since_made(stored))
 
 
 def from_file(path: Path, *, curator: str) -> Wanted:
@@ -119,6 +137,11 @@ def from_webcam(database: LabelDatabase, webcam_id: int, *, curator: str) -> Wan
     if not ids:
         raise WebcamMLError(f"{database} has no snapshot of a webcam {webcam_id}")
     return Wanted(f"webcam {webcam_id}", ids, ByCurator(curator))
+
+
+def _since_made(stored: StoredArtifact) -> ByAnybody:
+    made = datetime.fromisoformat(stored.lineage.created_at)
+    return ByAnybody(since=f"{made:%Y-%m-%d %H:%M:%S}")
 
 
 def _from_store(stored: StoredArtifact, name: str, what: str, rule: AnsweredRule) -> Wanted:

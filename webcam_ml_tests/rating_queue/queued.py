@@ -147,6 +147,7 @@ class Queued:
             self.store.latest("checkpoint"),
             self.manifest,
             self.compared,
+            judged=None,
             settings=RatingQueueSettings(**settings),
             database=lambda: LabelDatabase(url or self.url),
             images=world.images,

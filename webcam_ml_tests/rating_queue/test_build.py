@@ -76,7 +76,9 @@ def test_a_queue_has_unrated_frames_of_every_split_and_says_why_each_is_in_it(
 ) -> None:
     result = queued.queue(size=20, random_share=0.25)
     frame, meta = result.queue.frame, result.queue.meta
-    assert frame.columns == ["snapshot_id", "webcam_id", "split", "picked_by", "reason"]
+    assert frame.columns == [
+        "snapshot_id", "webcam_id", "split", "picked_by", "reason", "image_path_or_url",
+    ]  # fmt: skip
     assert set(frame["snapshot_id"]) <= {row["id"] for row in unrated(queued.made)}
     assert frame["webcam_id"].is_unique().all()
     assert [(one.split, one.picked_by, one.wanted, one.found) for one in meta.shares] == [
@@ -131,6 +133,18 @@ def test_the_same_queue_follows_from_the_same_database_without_a_forward_pass(
     assert saved(first.queue, tmp_path / "a") == saved(again.queue, tmp_path / "b")
     assert again.features_computed == 0
     assert again.features_reused == first.queue.meta.scored > 0
+
+
+def test_each_frame_says_where_its_picture_is(queued: Queued) -> None:
+    frame = queued.queue(size=20).queue.frame
+    folder = queued.made.folder / "pictures"
+    expected = [str(folder / f"{id}.jpg") for id in frame["snapshot_id"]]
+    assert frame["image_path_or_url"].to_list() == expected
+
+
+def test_labels_that_hear_no_judges_have_no_conflicts(queued: Queued, tmp_path: Path) -> None:
+    files = saved(queued.queue(size=5).queue, tmp_path / "a")
+    assert sorted(files) == ["rating_queue.csv", "rating_queue.json"]
 
 
 def test_what_is_cached_decides_nothing(queued: Queued, tmp_path: Path) -> None:

@@ -259,10 +259,25 @@ def test_the_relabel_queue_is_rated_again_from_the_time_of_its_report_on(tmp_pat
     assert wanted.rule.since == made[:19].replace("T", " ")
 
 
+def test_conflicts_of_judges_are_rated_from_the_time_of_their_queue_on(tmp_path: Path) -> None:
+    text = 'snapshot_id,webcam_id,reason\n9,4,"people say 1.0, good says 4.0"\n2,5,\n'
+    files = {"rating_queue.csv": b"snapshot_id\n", "judge_conflicts.csv": text.encode()}
+    store = store_queue(tmp_path, "rating_queue", files)
+    wanted = _wanted.from_judge_conflicts(store)
+    assert wanted.snapshot_ids == [9, 2]
+    assert wanted.notes == {9: "people say 1.0, good says 4.0"}
+    made = store.latest("rating_queue").lineage.created_at
+    assert wanted.rule == ByAnybody(since=made[:19].replace("T", " "))
+    alone = store_queue(tmp_path / "b", "rating_queue", {"rating_queue.csv": b"snapshot_id\n"})
+    with pytest.raises(WebcamMLError, match=r"hear no judges\. Set label_source: all_judges"):
+        _wanted.from_judge_conflicts(alone)
+
+
 @pytest.mark.parametrize(
     ("arguments", "refusal"),
     [
         (["--relabel", "--webcam", "3"], "name one list"),
+        (["--relabel", "--conflicts"], "name one list"),
         (["list.csv", "--ids", "3"], "name one list"),
         (["--gold", "--export", "votes.csv"], "where the file is imported"),
         (["--export", "votes.csv", "--ids", "3"], "need DATABASE_URL"),

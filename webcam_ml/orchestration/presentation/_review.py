@@ -8,6 +8,7 @@ from dagster import MetadataValue
 from webcam_ml.orchestration.markdown import (
     counts_table,
     picture,
+    preview,
     table,
 )
 from webcam_ml.orchestration.presentation._cells import (
@@ -86,6 +87,10 @@ def of_rating_queue(result: "QueueResult", *, images: "ImageCache") -> Metadata:
         "features computed": result.features_computed,
         "features reused": result.features_reused,
     }
+    if queue.conflicts is not None:
+        shown["people and judges differ by a star or more"] = meta.conflicts
+        columns = ("snapshot_id", "webcam_id", "difference", "reason")
+        shown["where they differ most"] = preview(queue.conflicts, columns)
     if meta.shortfall is not None:
         shown["shorter than asked for"] = MetadataValue.text(meta.shortfall)
     return shown
