@@ -1,3 +1,4 @@
+from ._announce import announce
 from ._chain import LedgerDamagedError
 from ._commands import add_release_commands
 from ._judged import Refusal, read_refusals
@@ -30,6 +31,7 @@ __all__ = [
     "Pruned",
     "Refusal",
     "add_release_commands",
+    "announce",
     "candidate_counter",
     "judges_beside_live",
     "lineage_tree",

@@ -165,25 +165,31 @@ def _lines_of_refusal(refusal: "Refusal") -> Iterator[str]:
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
+    from webcam_ml.live._announce import announce
     from webcam_ml.live._promotion import rollback
 
+    store = _store()
     entry = rollback(
-        _store(), to=arguments.to, target_type=arguments.target_type, reason=arguments.reason
+        store, to=arguments.to, target_type=arguments.target_type, reason=arguments.reason
     )
     print(f"{entry.version} is live again, instead of {entry.replaces}")
+    announce(entry, store)
     return 0
 
 
 def _promote(arguments: argparse.Namespace) -> int:
+    from webcam_ml.live._announce import announce
     from webcam_ml.live._promotion import promote_override
 
-    entry = promote_override(_store(), arguments.version, reason=arguments.override)
+    store = _store()
+    entry = promote_override(store, arguments.version, reason=arguments.override)
     print(f"{entry.version} is live by override; the ledger says why")
     for name, verdict in entry.verdicts.items():
         if not verdict.passed:
             print(f"against {name}: {verdict.reason}")
     if not entry.verdicts:
         print("no evidence compares it with what was live, so nothing was recorded of the gates")
+    announce(entry, store)
     return 0
 
 

@@ -362,7 +362,7 @@ def production_model(
 
     A candidate that is judged and refused is a result, not a failed run: what is live stays so.
     """
-    from webcam_ml.live import LiveModel, PromotionRefused, promote
+    from webcam_ml.live import LiveModel, PromotionRefused, announce, promote
 
     try:
         promotion = promote(
@@ -373,10 +373,13 @@ def production_model(
             raise
         context.log.warning(str(no))
         say_last(str(no))
+        announce(no.refusal, workspace.store)
         live = LiveModel.after_refusal(no.refusal, workspace.store)
         return MaterializeResult(value=live, metadata=presentation.of_refusal(live, no.refusal))
     entry = promotion.entry
     say_last(f"{entry.version} {'is live' if promotion.is_new else 'was live already'}.")
+    if promotion.is_new:
+        announce(entry, workspace.store)
     return MaterializeResult(
         value=LiveModel.of(promotion), metadata=presentation.of_promotion(promotion)
     )

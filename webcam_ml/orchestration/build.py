@@ -8,6 +8,7 @@ from dagster import DagsterInvalidSubsetError, Definitions, in_process_executor
 
 from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.checks import CHECKS
+from webcam_ml.orchestration.failed_runs import build_failed_runs_sensor
 from webcam_ml.orchestration.guard import sentences_about
 from webcam_ml.orchestration.io_manager import ArtifactIOManager
 from webcam_ml.orchestration.jobs import build_jobs
@@ -41,6 +42,7 @@ def build_definitions(
         sensors=[
             *build_sensors(names, seconds_between_ticks=seconds_between_ticks),
             build_live_events_sensor(seconds_between_ticks),
+            build_failed_runs_sensor(seconds_between_ticks),
         ],
         resources={
             "workspace": workspace,

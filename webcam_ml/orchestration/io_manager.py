@@ -22,6 +22,7 @@ from dagster import (
 import webcam_ml
 from webcam_ml.orchestration.config import SETTINGS_BY_ASSET
 from webcam_ml.orchestration.downloads import OFFERED, offer
+from webcam_ml.orchestration.failed_runs import announce_if_a_step_failed
 from webcam_ml.orchestration.failures import as_dagster_failure
 from webcam_ml.orchestration.guard import as_written, config_of, judge_run_config
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
@@ -60,12 +61,14 @@ class ArtifactIOManager(ConfigurableIOManager):
 
     @contextmanager
     def yield_for_execution(self, context: InitResourceContext) -> Generator[Self, None, None]:
-        """Serve a run, and hold its mark of presence in the store as long as this process works."""
+        """Serve a run, hold its mark of presence in the store meanwhile, and tell if a step failed."""
         with ExitStack() as presence, super().yield_for_execution(context) as manager:
             if context.run is not None:
                 with as_dagster_failure():
                     presence.enter_context(at_work(self.workspace.store, run_id=context.run.run_id))
             yield manager
+        if context.run is not None and context.instance is not None:
+            announce_if_a_step_failed(context.run, context.instance, self.workspace.store)
 
     def setup_for_execution(self, context: InitResourceContext) -> None:
         """Judge the run config; warn of entries without effect."""

@@ -22,6 +22,7 @@ from dagster import (
 )
 
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.notify import deliver
 from webcam_ml.orchestration.resources import Workspace
 from webcam_ml.store import ArtifactStore
 
@@ -40,9 +41,11 @@ def build_live_events_sensor(seconds_between_ticks: int) -> SensorDefinition:
         minimum_interval_seconds=seconds_between_ticks,
         default_status=DefaultSensorStatus.RUNNING,
         description="Shows on production_model what was promoted, rolled back or refused outside "
-        "of the runs that this page knows. Starts nothing.",
+        "of the runs that this page knows, and sends again what a webhook (WEBCAM_ML_NOTIFY_URL) did "
+        "not take. Starts nothing.",
     )
     def live_events_sensor(context: SensorEvaluationContext, workspace: Workspace) -> SensorResult:
+        deliver(workspace.store)
         return tick(context.cursor, instance=context.instance, store=workspace.store)
 
     return live_events_sensor
