@@ -5,9 +5,16 @@ functions are imported where they run, and the classes of values by `values`: lo
 definitions must stay cheap. No `from __future__ import annotations` here: Dagster reads them.
 """
 
+from datetime import timedelta
 from typing import Any
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
+from dagster import (
+    AssetExecutionContext,
+    AssetsDefinition,
+    FreshnessPolicy,
+    MaterializeResult,
+    asset,
+)
 
 from webcam_ml.dataset import SPLIT_NAMES, SplitConfig, SplitName, TargetConfig
 from webcam_ml.disagreement import DisagreementSettings
@@ -51,12 +58,23 @@ READS_PICTURE_HOSTS = {"reads": "picture-hosts"}
 READS_TEST_SPLIT = {"reads": "test-split"}
 CHANGES_WHAT_IS_LIVE = {"changes": "live-model"}
 
+# When the page calls an asset stale. A retrain waits until labels have grown, so that a month without
+# one is a quiet month, and two are a sensor that is off, or raters who have stopped. What is live is
+# judged anew by each retrain, also where the answer is no.
+STALE_LABELS = FreshnessPolicy.time_window(
+    warn_window=timedelta(days=30), fail_window=timedelta(days=60)
+)
+STALE_MODEL = FreshnessPolicy.time_window(
+    warn_window=timedelta(days=60), fail_window=timedelta(days=120)
+)
+
 
 @asset(
     group_name=LABELS,
     owners=OWNERS,
     kinds={"sql", "csv"},
     tags=READS_DATABASE,
+    freshness_policy=STALE_LABELS,
     config_schema=config_schema(LabelQuery),
 )
 @failing_with_a_sentence
@@ -350,7 +368,13 @@ def champion_comparison(
     return MaterializeResult(value=comparison, metadata=presentation.of_comparison(result))
 
 
-@asset(group_name=RELEASE, owners=OWNERS, kinds={"onnx"}, tags=CHANGES_WHAT_IS_LIVE)
+@asset(
+    group_name=RELEASE,
+    owners=OWNERS,
+    kinds={"onnx"},
+    tags=CHANGES_WHAT_IS_LIVE,
+    freshness_policy=STALE_MODEL,
+)
 @failing_with_a_sentence
 def production_model(
     context: AssetExecutionContext,
