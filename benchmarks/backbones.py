@@ -38,6 +38,7 @@ def row(name: str, cache: Path) -> str:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(graph.model, options)
+    features = session.get_outputs()[0].shape[1]
     picture = np.random.default_rng(0).integers(0, 256, (1, 480, 640, 3), dtype=np.uint8)
     times = []
     for _ in range(WARM_UP + PICTURES):
@@ -47,7 +48,7 @@ def row(name: str, cache: Path) -> str:
     rate = 1 / float(np.median(times[WARM_UP:]))
     megabytes = len(graph.model) / 1e6
     return (
-        f"| `{name}` | {size} | {backbone.features} | {rate:.1f} | {megabytes:.0f} MB | "
+        f"| `{name}` | {size} | {spec.feature_stages} | {features} | {rate:.1f} | {megabytes:.0f} MB | "
         f"{backbone.licence} | {backbone.interpolation} |"
     )
 
@@ -56,8 +57,8 @@ def main() -> None:
     """Write the table into the page that the command line names."""
     page = Path(sys.argv[1])
     rows = [
-        "| `model_name` | pixels | features | pictures a second | file | licence of the weights | resized |",
-        "|---|---|---|---|---|---|---|",
+        "| `model_name` | pixels | stages | features | pictures a second | file | licence | resized |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name in (*BACKBONES, *OF_TIMM):
         with tempfile.TemporaryDirectory() as folder:

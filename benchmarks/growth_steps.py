@@ -27,7 +27,7 @@ from webcam_ml.features import BackboneSpec, prepare_backbone
 from webcam_ml.labels import Labels
 from webcam_ml.training import TrainingSettings, train
 
-FEATURES = 512  # of a resnet18
+FEATURES = 896  # of the last three stages of a resnet18
 MODEL = "binary-resnet18-drawn"
 
 

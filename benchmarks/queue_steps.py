@@ -27,7 +27,6 @@ from webcam_ml.dataset.images import ArrayCache, ImageCache, ImageSettings, buil
 from webcam_ml.dataset.images._cache import ImageRecord
 from webcam_ml.dataset.images._fetch import stamp_of
 from webcam_ml.demo._schema import METADATA, RATINGS, SNAPSHOTS, WEBCAMS
-from webcam_ml.features import restore_backbone
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
 from webcam_ml.rating_queue import RatingQueueSettings, build_rating_queue
 from webcam_ml.store import ArtifactStore, Provenance
@@ -35,7 +34,7 @@ from webcam_ml.training import TrainingSettings, train
 
 CAMERAS = 600
 RATED = 3_000
-FEATURES = 512  # of a resnet18
+FEATURES = 896  # of the last three stages of a resnet18
 # A picture of the application, 640 pixels wide, has about so many bytes.
 PICTURE_BYTES = 20_000
 FIRST = datetime(2025, 2, 12, 6)
@@ -118,14 +117,7 @@ def prepare(at: str, unrated: str) -> None:
         ("checkpoint", checkpoint),
     ):
         store.write(name, artifact, inputs={}, provenance=provenance)
-    model = checkpoint.model
-    graph = restore_backbone(
-        key=model.backbone_key,
-        model_name=model.model_name,
-        image_size=model.image_size,
-        state=model.backbone,
-        cache=cache,
-    )
+    graph = checkpoint.model.restore_graph(cache)
     digests = []
     for path in paths[RATED:]:
         content = path.read_bytes()

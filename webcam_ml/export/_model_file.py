@@ -15,7 +15,7 @@ from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.evaluation import EvalReport
 from webcam_ml.export._meta import ModelMeta
 from webcam_ml.export._parity import Parity, measure_parity, parity_pictures
-from webcam_ml.features import OPSET, BackboneGraph, licence_of, restore_backbone, serialise
+from webcam_ml.features import OPSET, BackboneGraph, licence_of, serialise
 from webcam_ml.training import Checkpoint
 
 if TYPE_CHECKING:
@@ -87,13 +87,7 @@ def export_candidate(
     import onnx
 
     model = checkpoint.model
-    graph = restore_backbone(
-        key=model.backbone_key,
-        model_name=model.model_name,
-        image_size=model.image_size,
-        state=model.backbone,
-        cache=cache,
-    )
+    graph = model.restore_graph(cache)
     checkpoint_sha256 = hashlib.sha256(checkpoint.weights).hexdigest()
     if report.document.checkpoint != checkpoint_sha256:
         raise ValueError(f"the report is of checkpoint {report.document.checkpoint}")

@@ -12,12 +12,12 @@ from ._backbone_graph import (
 )
 from ._backbones import (
     BACKBONES,
-    UNREADABLE,
     get_backbone,
     licence_of,
     weights_identity,
 )
 from ._features import Features, extract_features
+from ._weights_files import UNREADABLE
 
 __all__ = [
     "BACKBONES",

@@ -31,6 +31,7 @@ from webcam_ml.features._backbones import (
     require_weights_file,
     weights_identity,
 )
+from webcam_ml.features._stages import DEFAULT_STAGES
 
 if TYPE_CHECKING:
     import onnx
@@ -52,6 +53,11 @@ MAX_IMAGE_SIZE = 1024
 def _image_size(earlier: Mapping[str, Any]) -> int:
     """Give the default of `image_size`: that of the backbone which the fields before it name."""
     return get_backbone(earlier["model_name"]).image_size
+
+
+def _feature_stages(earlier: Mapping[str, Any]) -> int:
+    """Give the default of `feature_stages`: of a backbone that has fewer, all."""
+    return min(DEFAULT_STAGES, 1 + len(get_backbone(earlier["model_name"]).stages))
 
 
 class BackboneSpec(Settings):
@@ -79,6 +85,12 @@ class BackboneSpec(Settings):
         description="Side in pixels of the square that pictures are resized to; without it, what the "
         "backbone's weights were trained at: "
         + ", ".join(f"{one.name} {one.image_size}" for one in BACKBONES.values()),
+    )
+    feature_stages: int = Field(
+        default_factory=_feature_stages,
+        ge=1,
+        description="Of how many of the backbone's last stages (its parts of one resolution each) features "
+        f"are made; without it {DEFAULT_STAGES}, or all where it has fewer, as vision transformers do",
     )
     random_state: int = Field(
         default=0, description="Seed of the folds, of weights: none, and of fine-tuning"
@@ -126,6 +138,7 @@ def require_weights(spec: BackboneSpec) -> None:
     """
     backbone = get_backbone(spec.model_name)
     backbone.require_size(spec.image_size)
+    backbone.require_stages(spec.feature_stages)
     if spec.weights == WEIGHTS_IMAGENET and backbone.licence in NONCOMMERCIAL_LICENCES:
         if not spec.allow_noncommercial_weights:
             raise WebcamMLError(
@@ -145,13 +158,17 @@ def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
     """
     identity = weights_identity(spec.weights, random_state=spec.random_state)
     backbone = get_backbone(spec.model_name)
-    key = _key(backbone, spec.image_size, identity)
+    key = _key(backbone, spec.image_size, spec.feature_stages, identity)
     cached = _read_cached(cache, key)
     if cached is not None:
         return cached
     logger.info("exporting %s (weights %s, %d px)", spec.model_name, identity, spec.image_size)
     network = load_weights(
-        backbone, spec.weights, image_size=spec.image_size, random_state=spec.random_state
+        backbone,
+        spec.weights,
+        image_size=spec.image_size,
+        random_state=spec.random_state,
+        feature_stages=spec.feature_stages,
     )
     return _export_into(cache, key, network, preprocessing(backbone, spec.image_size))
 
@@ -161,6 +178,7 @@ def restore_backbone(
     key: str,
     model_name: str,
     image_size: int,
+    feature_stages: int,
     state: "Mapping[str, torch.Tensor]",
     cache: Path,
 ) -> BackboneGraph:
@@ -170,29 +188,34 @@ def restore_backbone(
         return cached
     logger.info("the cache has no graph of this %s: exporting it", model_name)
     backbone = get_backbone(model_name)
-    network = backbone.build(image_size)
+    network = backbone.build(image_size, feature_stages=feature_stages)
     network.load_state_dict(dict(state))
     return _export_into(cache, key, network, preprocessing(backbone, image_size))
 
 
 def adopt_backbone(
-    state: "Mapping[str, torch.Tensor]", *, model_name: str, image_size: int, cache: Path
+    state: "Mapping[str, torch.Tensor]", *, spec: BackboneSpec, cache: Path
 ) -> BackboneGraph:
     """Turn a state dict that was trained here into a graph that computes features.
 
     Args:
         state: Its state dict; equal tensors give an equal graph.
-        model_name: One of `BACKBONES`.
-        image_size: Side of the square that it was trained at.
+        spec: What it was trained from.
         cache: Root of the caches; the graph is exported once and kept there.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
-    key = _key(get_backbone(model_name), image_size, f"tuned:{digest.hexdigest()}")
+    backbone = get_backbone(spec.model_name)
+    key = _key(backbone, spec.image_size, spec.feature_stages, f"tuned:{digest.hexdigest()}")
     return restore_backbone(
-        key=key, model_name=model_name, image_size=image_size, state=state, cache=cache
+        key=key,
+        model_name=spec.model_name,
+        image_size=spec.image_size,
+        feature_stages=spec.feature_stages,
+        state=state,
+        cache=cache,
     )
 
 
@@ -205,15 +228,18 @@ def preprocessing(backbone: Backbone, image_size: int) -> "Preprocess":
     return kind(image_size, backbone.mean, backbone.std)
 
 
-def _key(backbone: Backbone, image_size: int, identity: str) -> str:
+def _key(backbone: Backbone, image_size: int, feature_stages: int, identity: str) -> str:
     # The exported code is part of the key: a changed preprocessing must not use old features.
     code = hashlib.sha256(Path(__file__).with_name("_network.py").read_bytes())
     if backbone.interpolation == "bicubic":
         code.update(Path(__file__).with_name("_cubic.py").read_bytes())
+    if feature_stages > 1:
+        code.update(Path(__file__).with_name("_stages.py").read_bytes())
     content = {
         "model_name": backbone.name,
         "weights": identity,
         "image_size": image_size,
+        "stages": [feature_stages, backbone.stages, backbone.channels_last],
         "mean": backbone.mean,
         "std": backbone.std,
         "opset": OPSET,

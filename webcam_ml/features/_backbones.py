@@ -8,11 +8,7 @@ numpy, torch and torchvision are imported inside the functions: naming a backbon
 import hashlib
 import logging
 import math
-import pickle
-import struct
-import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from pathlib import Path
@@ -20,14 +16,19 @@ from typing import TYPE_CHECKING, Literal
 
 from webcam_ml.contracts import by_name
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.features._stages import join_stages
+from webcam_ml.features._weights_files import (
+    StateDict,
+    first_line,
+    read_state_dict,
+    require_same_architecture,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
 logger = logging.getLogger(__name__)
-
-StateDict = Mapping[str, "torch.Tensor"]
 
 # What torchvision's ImageNet weights were trained with; seeded weights use the same scale.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -53,19 +54,6 @@ NONCOMMERCIAL_LICENCES = {
 WEIGHTS_IMAGENET = "imagenet"
 WEIGHTS_NONE = "none"
 
-# What torch.load raises for bytes that torch.save did not write: it does not check its input.
-UNREADABLE = (
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-)
-
 CALIBRATION_PICTURES = 64
 CALIBRATION_SIZE = 224
 CALIBRATION_BATCH = 16
@@ -77,7 +65,10 @@ class Backbone(ABC):
 
     Attributes:
         name: Its name in `model_name`.
-        features: Number of features.
+        features: Number of features of the last stage, which are the network's own.
+        stages: Modules that the earlier stages end with, first to last; see `_stages`. None of a network
+            that works at one resolution, as plain vision transformers do.
+        channels_last: Whether these give channels last.
         image_size: Side in pixels of the pictures that its weights were trained on; the default.
         mean: Of the three channels, on the scale 0–1, that its weights were trained with.
         std: Likewise, the standard deviation.
@@ -89,6 +80,8 @@ class Backbone(ABC):
     name: str
     _: KW_ONLY
     features: int
+    stages: tuple[str, ...] = ()
+    channels_last: bool = False
     image_size: int = 224
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -96,8 +89,10 @@ class Backbone(ABC):
     licence: str = "BSD-3-Clause"
     libraries: tuple[str, ...] = EXPORTING_LIBRARIES
 
-    def build(self, image_size: int, *, random_state: int = 0) -> "torch.nn.Module":
-        """Make the network without its classifier: images → features.
+    def build(
+        self, image_size: int, *, feature_stages: int = 1, random_state: int = 0
+    ) -> "torch.nn.Module":
+        """Make the network without its classifier: images → features of so many of the last stages.
 
         Its weights are drawn by seed; the caller's random stream is left alone.
         """
@@ -105,7 +100,31 @@ class Backbone(ABC):
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
-            return self.draw(image_size).eval()
+            network = self.draw(image_size).eval()
+        return self.give_stages(network, feature_stages)
+
+    def give_stages(self, network: "torch.nn.Module", feature_stages: int) -> "torch.nn.Module":
+        """Let a network of this architecture, as yet of one stage, give features of more.
+
+        Those of the last stage keep their place at the end, and their bits.
+        """
+        earlier = self.stages[len(self.stages) - (feature_stages - 1) :]
+        join_stages(network, earlier, channels_last=self.channels_last)
+        return network
+
+    def require_stages(self, feature_stages: int) -> None:
+        """Check that the network has so many stages.
+
+        Raises:
+            WebcamMLError: It has fewer.
+        """
+        available = 1 + len(self.stages)
+        if feature_stages > available:
+            has = f"has {available}" if self.stages else "works at one resolution: one stage"
+            raise WebcamMLError(
+                f"feature_stages is {feature_stages}, and {self.name} {has}. Leave feature_stages out, "
+                f"or set it to {available}{' or less' if self.stages else ''}"
+            )
 
     @abstractmethod
     def require_size(self, image_size: int) -> None:
@@ -188,30 +207,56 @@ class TorchvisionBackbone(Backbone):
 BACKBONES: dict[str, Backbone] = by_name(
     "backbones",
     (
-        TorchvisionBackbone("resnet18", features=512, weights_enum="ResNet18_Weights", head="fc"),
+        TorchvisionBackbone(
+            "resnet18",
+            features=512,
+            weights_enum="ResNet18_Weights",
+            head="fc",
+            stages=("layer1", "layer2", "layer3"),
+        ),
         TorchvisionBackbone(
             "mobilenet_v3_small",
             features=1024,
             weights_enum="MobileNet_V3_Small_Weights",
             head="classifier.3",
+            stages=("features.0", "features.1", "features.3", "features.8"),
         ),
         TorchvisionBackbone(
             "mobilenet_v3_large",
             features=1280,
             weights_enum="MobileNet_V3_Large_Weights",
             head="classifier.3",
+            stages=("features.1", "features.3", "features.6", "features.12"),
         ),
-        TorchvisionBackbone("resnet50", features=2048, weights_enum="ResNet50_Weights", head="fc"),
+        TorchvisionBackbone(
+            "resnet50",
+            features=2048,
+            weights_enum="ResNet50_Weights",
+            head="fc",
+            stages=("layer1", "layer2", "layer3"),
+        ),
         TorchvisionBackbone(
             "efficientnet_b0",
             features=1280,
             weights_enum="EfficientNet_B0_Weights",
             head="classifier.1",
+            stages=("features.1", "features.2", "features.3", "features.5"),
         ),
         TorchvisionBackbone(
-            "convnext_tiny", features=768, weights_enum="ConvNeXt_Tiny_Weights", head="classifier.2"
+            "convnext_tiny",
+            features=768,
+            weights_enum="ConvNeXt_Tiny_Weights",
+            head="classifier.2",
+            stages=("features.1", "features.3", "features.5"),
         ),
-        TorchvisionBackbone("swin_t", features=768, weights_enum="Swin_T_Weights", head="head"),
+        TorchvisionBackbone(
+            "swin_t",
+            features=768,
+            weights_enum="Swin_T_Weights",
+            head="head",
+            stages=("features.1", "features.3", "features.5"),
+            channels_last=True,
+        ),
         TorchvisionBackbone(
             "vit_b_16",
             features=768,
@@ -275,7 +320,12 @@ def require_weights_file(backbone: Backbone, weights: str, *, image_size: int) -
 
 
 def load_weights(
-    backbone: Backbone, weights: str, *, image_size: int, random_state: int
+    backbone: Backbone,
+    weights: str,
+    *,
+    image_size: int,
+    random_state: int,
+    feature_stages: int = 1,
 ) -> "torch.nn.Module":
     """Build a backbone with its weights.
 
@@ -285,68 +335,18 @@ def load_weights(
             dict, with or without the final Linear.
         image_size: Side of the pictures that it will see.
         random_state: Seed of `none`.
+        feature_stages: Of how many of its last stages it gives features.
 
     Raises:
         WebcamMLError: A download is impossible, or a file is missing, unsafe or of another network.
     """
     if weights == WEIGHTS_NONE:
-        return _seeded(backbone, image_size=image_size, random_state=random_state)
-    if weights == WEIGHTS_IMAGENET:
-        return backbone.with_published_weights(image_size)
-    return backbone.with_weights_of(_existing_file(weights), image_size)
-
-
-def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
-    """Read a state dict without running any code that it may contain.
-
-    Args:
-        path: What torch.save wrote, or safetensors if its name ends so.
-
-    Raises:
-        WebcamMLError: The file is not a state dict, or holds more than tensors.
-    """
-    import torch
-
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WebcamMLError(
-            f"weights: {path} holds more than plain tensors, and loading it could run code: "
-            f"refused. Save the state dict alone: torch.save(model.state_dict(), path). "
-            f"({first_line(error)})"
-        ) from error
-    except UNREADABLE as error:
-        raise WebcamMLError(
-            f"weights: {path} is not a file that torch.save wrote, or it is damaged "
-            f"({first_line(error)})"
-        ) from error
-    # Training scripts often save {"state_dict": ...}: that is unwrapped, other wrappings are not.
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
-    ):
-        raise WebcamMLError(
-            f"weights: {path} is not a state dict (names → tensors) but {type(state).__name__}. "
-            "Save the state dict alone: torch.save(model.state_dict(), path)"
-        )
-    return state
-
-
-def _read_safetensors(path: Path) -> dict[str, "torch.Tensor"]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise WebcamMLError(
-            f"weights: {path} is no safetensors file, or it is cut short or damaged "
-            f"({first_line(error)}). Copy or fetch it again, and compare its size with the original's"
-        ) from error
+        network = _seeded(backbone, image_size=image_size, random_state=random_state)
+    elif weights == WEIGHTS_IMAGENET:
+        network = backbone.with_published_weights(image_size)
+    else:
+        network = backbone.with_weights_of(_existing_file(weights), image_size)
+    return backbone.give_stages(network, feature_stages)
 
 
 def _existing_file(weights: str) -> Path:
@@ -376,39 +376,6 @@ def _downloaded(backbone: TorchvisionBackbone) -> dict[str, "torch.Tensor"]:
             "seeded network without training (good for a trial, weaker on real pictures)"
         ) from error
     return state
-
-
-def require_same_architecture(
-    name: str, network: "torch.nn.Module", state: StateDict, weights: str
-) -> None:
-    """Check that a state dict has the tensors of a network.
-
-    Raises:
-        WebcamMLError: Some are missing, unknown or of another shape.
-    """
-    expected = network.state_dict()
-    # Counters of batches matter to training alone, and older files lack them.
-    missing = sorted(
-        name for name in expected.keys() - state.keys() if not name.endswith("num_batches_tracked")
-    )
-    unknown = sorted(state.keys() - expected.keys())
-    misshapen = sorted(
-        name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape
-    )
-    if missing or unknown or misshapen:
-        parts = [
-            f"{len(names)} {what} (such as {names[0]})"
-            for names, what in (
-                (missing, "missing"),
-                (unknown, "unknown"),
-                (misshapen, "of another shape"),
-            )
-            if names
-        ]
-        raise WebcamMLError(
-            f"weights: {weights} is not a {name}: of its {len(expected)} tensors "
-            f"{', '.join(parts)}. Set model_name to the network that the file was saved from"
-        )
 
 
 def _seeded(backbone: Backbone, *, image_size: int, random_state: int) -> "torch.nn.Module":
@@ -453,8 +420,3 @@ def _noise_pictures(count: int, size: int) -> "np.ndarray":
     pictures -= pictures.mean(axis=(1, 2, 3), keepdims=True)
     pictures /= pictures.std(axis=(1, 2, 3), keepdims=True)
     return pictures.astype(np.float32)
-
-
-def first_line(error: BaseException) -> str:
-    """Give what fits into a sentence of an error of a library."""
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__

@@ -17,9 +17,8 @@ from webcam_ml.features._backbones import (
     TIMM,
     UNKNOWN_LICENCE,
     Backbone,
-    first_line,
-    read_state_dict,
 )
+from webcam_ml.features._weights_files import first_line, read_state_dict
 
 if TYPE_CHECKING:
     import torch
@@ -126,7 +125,32 @@ def timm_backbone(name: str) -> TimmBackbone:
         licence=config.license or UNKNOWN_LICENCE,
         libraries=(*EXPORTING_LIBRARIES, "timm"),
     )
-    return replace(draft, features=_count_features(draft, size))
+    draft = replace(draft, features=_count_features(draft, size))
+    return _with_stages(draft)
+
+
+def _with_stages(backbone: TimmBackbone) -> TimmBackbone:
+    """Find where the stages end; one stage is left of a network of which timm does not say so."""
+    import torch
+
+    with torch.device("meta"):
+        network = backbone.draw(backbone.image_size).eval()
+    # At each resolution the last module counts: timm lists each block of a vision transformer.
+    last = {entry["reduction"]: entry for entry in getattr(network, "feature_info", ())}
+    earlier = [last[reduction] for reduction in sorted(last)][:-1]
+    found = replace(
+        backbone,
+        stages=tuple(entry["module"] for entry in earlier),
+        channels_last=getattr(network, "output_fmt", "NCHW") == "NHWC",
+    )
+    try:
+        found.give_stages(network, 1 + len(earlier))
+        with torch.device("meta"), torch.no_grad():
+            width = network(torch.zeros(1, 3, backbone.image_size, backbone.image_size)).shape[1]
+    except (AttributeError, IndexError, RuntimeError, TypeError):
+        return backbone
+    expected = backbone.features + sum(entry["num_chs"] for entry in earlier)
+    return found if width == expected else backbone
 
 
 def _count_features(backbone: TimmBackbone, image_size: int) -> int:

@@ -10,8 +10,11 @@ from webcam_ml.store import ArtifactStore, StoredArtifact
 from webcam_ml.training import TRAIN_SUMMARY
 
 TRAINING_FACTS = (
-    "strategy", "model_name", "weights", "image_size", "class_weight", "random_state",
+    "strategy", "model_name", "weights", "image_size", "feature_stages", "class_weight",
+    "random_state",
 )  # fmt: skip
+# What is meant where a summary of before the setting says nothing.
+FACTS_OF_BEFORE = {"feature_stages": 1}
 
 
 def changes_between(
@@ -77,7 +80,7 @@ def training_facts(
     checkpoint = store.find("checkpoint", model.lineage.ancestors["checkpoint"])
     checkpoint.verify()
     summary = TRAIN_SUMMARY.read(checkpoint.folder)
-    return {name: summary.get(name) for name in TRAINING_FACTS}
+    return {name: summary.get(name, FACTS_OF_BEFORE.get(name)) for name in TRAINING_FACTS}
 
 
 def _facts_of_labels(meta: ExportMeta) -> dict[tuple[ChangeKind, str], float | int | str | None]:

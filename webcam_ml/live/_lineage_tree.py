@@ -15,7 +15,7 @@ TOPS = ("onnx_model", "champion_comparison")
 # The settings that tell one version from another, of those that lineage.json has.
 SETTINGS_SHOWN = (
     *LabelQuery.model_fields, *TargetConfig.model_fields,
-    "seed", "model_name", "weights", "strategy", "image_size",
+    "seed", "model_name", "weights", "strategy", "image_size", "feature_stages",
 )  # fmt: skip
 
 

@@ -128,12 +128,7 @@ def challenge(
     metric = asked.primary_metric
     if tuned.backbone is None or tuned.head is None:
         return Challenge(probe, tuned, settings, None, None, None, 0, metric)
-    graph = adopt_backbone(
-        tuned.backbone,
-        model_name=task.spec.model_name,
-        image_size=task.spec.image_size,
-        cache=cache,
-    )
+    graph = adopt_backbone(tuned.backbone, spec=task.spec, cache=cache)
     # Scored as every model is: by the exported graph in onnxruntime.
     features = extract_features(graph, task.digests[task.train_rows :], decode=decode, cache=cache)
     target = task.target[task.train_rows :]

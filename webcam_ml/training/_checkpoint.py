@@ -21,7 +21,13 @@ from webcam_ml.contracts import (
     target_of,
 )
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.features import UNREADABLE, get_backbone, preprocessing
+from webcam_ml.features import (
+    UNREADABLE,
+    BackboneGraph,
+    get_backbone,
+    preprocessing,
+    restore_backbone,
+)
 from webcam_ml.training._calibration import PlattScaling
 from webcam_ml.training._probe import LinearHead
 
@@ -45,6 +51,7 @@ class TrainedModel:
 
     Attributes:
         model_name, image_size: The backbone and the side of the square it sees.
+        feature_stages: Of how many of its last stages the features are.
         target_type: `binary` or `regression`.
         backbone_key: Where the cache keeps the backbone's exported graph.
         backbone: Its state dict, without the final Linear.
@@ -56,6 +63,7 @@ class TrainedModel:
 
     model_name: str
     image_size: int
+    feature_stages: int
     target_type: TargetType
     backbone_key: str
     backbone: "Mapping[str, torch.Tensor]"
@@ -84,6 +92,17 @@ class TrainedModel:
         """Score by the trivial baseline: channel means [rows, 3] → [rows] in 0–1."""
         return self.asked.squash(self.channel_means(channel_means))
 
+    def restore_graph(self, cache: Path) -> BackboneGraph:
+        """Take the graph of its backbone from the caches, or export it again from its tensors."""
+        return restore_backbone(
+            key=self.backbone_key,
+            model_name=self.model_name,
+            image_size=self.image_size,
+            feature_stages=self.feature_stages,
+            state=self.backbone,
+            cache=cache,
+        )
+
     def to_network(self) -> "ScoringNetwork":
         """Rebuild the whole model in torch: uint8 images → raw_score."""
         import torch
@@ -91,7 +110,7 @@ class TrainedModel:
         from webcam_ml.features._network import ScoringNetwork
 
         backbone = get_backbone(self.model_name)
-        network = backbone.build(self.image_size)
+        network = backbone.build(self.image_size, feature_stages=self.feature_stages)
         network.load_state_dict(dict(self.backbone))
         head = torch.nn.Linear(len(self.head.weight), 1)
         with torch.no_grad():
@@ -112,6 +131,7 @@ class TrainedModel:
             "schema_version": SCHEMA_VERSION,
             "model_name": self.model_name,
             "image_size": self.image_size,
+            "feature_stages": self.feature_stages,
             "normalisation": {"mean": list(backbone.mean), "std": list(backbone.std)},
             "target_type": self.target_type,
             "label_scale": list(RATING_SCALE),
@@ -157,6 +177,8 @@ class TrainedModel:
             return cls(
                 model_name=content["model_name"],
                 image_size=content["image_size"],
+                # Before there was a choice, the last one was taken.
+                feature_stages=content.get("feature_stages", 1),
                 target_type=content["target_type"],
                 backbone_key=content["backbone_key"],
                 backbone=content["backbone"],

@@ -234,7 +234,7 @@ def _module(folder: Path, task: FineTuneTask, settings: FineTuneSettings) -> "Fi
     from webcam_ml.training._lightning import FineTuning, TrainingRows
 
     entry = get_backbone(task.spec.model_name)
-    backbone = entry.build(task.spec.image_size)
+    backbone = entry.build(task.spec.image_size, feature_stages=task.spec.feature_stages)
     backbone.load_state_dict(task.graph.state_dict())
     with torch.random.fork_rng(devices=[]):
         head = torch.nn.Linear(len(task.head.weight), 1)

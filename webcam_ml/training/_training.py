@@ -18,7 +18,6 @@ from webcam_ml.features import (
     Features,
     extract_features,
     prepare_backbone,
-    restore_backbone,
     weights_identity,
 )
 from webcam_ml.training._calibration import best_f1_threshold, fit_platt
@@ -160,13 +159,7 @@ def predict(
         cache: Root of the caches of backbones and features.
     """
     model = checkpoint.model
-    graph = restore_backbone(
-        key=model.backbone_key,
-        model_name=model.model_name,
-        image_size=model.image_size,
-        state=model.backbone,
-        cache=cache,
-    )
+    graph = model.restore_graph(cache)
     features: Features = extract_features(
         graph, rows["sha256"].to_list(), decode=decode, cache=cache
     )
@@ -254,6 +247,7 @@ def _train_probe(
     model = TrainedModel(
         model_name=settings.backbone.model_name,
         image_size=settings.backbone.image_size,
+        feature_stages=settings.backbone.feature_stages,
         target_type=target_type,
         backbone_key=graph.key,
         backbone=graph.state_dict(),
@@ -371,6 +365,7 @@ def _summary(
         "model_name": spec.model_name,
         "weights": weights_identity(spec.weights, random_state=spec.random_state),
         "image_size": spec.image_size,
+        "feature_stages": spec.feature_stages,
         "random_state": spec.random_state,
         "class_weight": settings.class_weight,
         "rows": {"train": train_rows.frame.height, "val": val_rows.frame.height},

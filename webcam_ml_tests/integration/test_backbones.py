@@ -103,7 +103,13 @@ def test_its_graph_gives_living_features_of_the_network(carried: Carried) -> Non
     backbone = get_backbone(spec.model_name)
     network = FeatureNetwork(
         preprocessing(backbone, spec.image_size),
-        load_weights(backbone, spec.weights, image_size=spec.image_size, random_state=0),
+        load_weights(
+            backbone,
+            spec.weights,
+            image_size=spec.image_size,
+            random_state=0,
+            feature_stages=spec.feature_stages,
+        ),
     ).eval()
     graph = prepare_backbone(spec, cache=world.cache)
     for digest, picture in pictures(world):
@@ -112,13 +118,31 @@ def test_its_graph_gives_living_features_of_the_network(carried: Carried) -> Non
         ).values
         with torch.inference_mode():
             expected, _ = network(torch.from_numpy(picture[None].copy()))
-        assert found.shape == (backbone.features,)
+        assert len(found) == len(expected[0])
+        assert (len(found) > backbone.features) == (spec.feature_stages > 1)
         tolerance = 1e-4 * float(expected.abs().max())
         np.testing.assert_allclose(found, expected[0].numpy(), atol=tolerance)
     rows = world.rows("train").frame["sha256"].to_list()
     values = extract_features(graph, rows, decode=world.images.decode, cache=world.cache).values
     # Pictures can be told apart by nearly all of them.
     assert np.mean(values.std(axis=0) > 1e-3 * np.abs(values).mean()) > 0.5
+
+
+def test_the_last_of_its_stages_gives_to_the_bit_what_it_gives_alone(carried: Carried) -> None:
+    spec, world = carried.spec, carried.world
+    digests = [digest for digest, _ in pictures(world)]
+    alone, together = (
+        extract_features(
+            prepare_backbone(one, cache=world.cache),
+            digests,
+            decode=world.images.decode,
+            cache=world.cache,
+        ).values
+        for one in (spec.model_copy(update={"feature_stages": 1}), spec)
+    )
+    assert carried.checkpoint.model.feature_stages == spec.feature_stages
+    assert alone.shape[1] == get_backbone(spec.model_name).features
+    np.testing.assert_array_equal(together[:, -alone.shape[1] :], alone)
 
 
 def test_its_file_agrees_with_torch_to_a_ten_thousandth(carried: Carried) -> None:
@@ -155,7 +179,7 @@ def test_node_scores_its_file_as_python_does(carried: Carried, tmp_path: Path) -
 
 
 def test_real_weights_see_in_our_graph_what_they_see_in_timm(lite0: Path, tmp_path: Path) -> None:
-    spec = BackboneSpec(model_name=LITE0, weights=str(lite0))
+    spec = BackboneSpec(model_name=LITE0, weights=str(lite0), feature_stages=1)
     assert spec.image_size == 224
     photographs = dict(zip(("temple", "flower"), load_sample_images().images, strict=True))
     graph = prepare_backbone(spec, cache=tmp_path)

@@ -18,6 +18,7 @@ import yaml
 
 from webcam_ml.contracts import IMAGE_INDEX_TABLE
 from webcam_ml.dataset.images import ArrayCache
+from webcam_ml.training import Checkpoint
 from webcam_ml_tests.integration.project import DAGSTER, WEBCAM_ML, Project, demo_project
 
 # A network and a size at which the drawn webcams can be told apart, and no larger.
@@ -276,10 +277,11 @@ def test_a_defective_candidate_fails_its_run_with_that_sentence_first(project: P
     shutil.copytree(shared, cache, symlinks=True)
     (features,) = (cache / "features").glob("*.sqlite")
     features.unlink()
+    width = len(Checkpoint.load(project.latest("checkpoint")).model.head.weight) + 3
     pictures = IMAGE_INDEX_TABLE.read(project.latest("image_index") / "image_index.csv", "sha256")
 
     def forged(digest: str) -> npt.NDArray[np.float32]:
-        return np.random.default_rng(int(digest[:8], 16)).random(512 + 3, np.float32)
+        return np.random.default_rng(int(digest[:8], 16)).random(width, np.float32)
 
     ArrayCache(features, np.float32).compute_missing(
         pictures["sha256"].drop_nulls().to_list(),

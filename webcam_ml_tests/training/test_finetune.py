@@ -350,7 +350,7 @@ def test_a_fine_tuned_network_goes_through_all_that_follows_like_any_other(
     # Without the cache its graph is exported again, to the same bytes.
     model = checkpoint.model
     graphs = [
-        adopt_backbone(model.backbone, model_name=SPEC.model_name, image_size=64, cache=cache)
+        adopt_backbone(model.backbone, spec=SPEC, cache=cache)
         for cache in (world.cache, tmp_path / "cache")
     ]
     assert graphs[0].model == graphs[1].model

@@ -38,7 +38,8 @@ def of_training(result: "TrainingResult") -> Metadata:
         "val rows": summary["rows"]["val"],
         f"{target_type}/out-of-fold {loss}": rounded(best),
         "head": f"{summary['head']['kind']}, penalty {summary['head']['penalty']:g}",
-        "model": f"{summary['model_name']}, weights {summary['weights']}, {summary['image_size']} px",
+        "model": f"{summary['model_name']}, weights {summary['weights']}, {summary['image_size']} px, "
+        f"stages: {summary['feature_stages']}",
         "left out": counts_table(
             {
                 f"{split}: {reason}": count
