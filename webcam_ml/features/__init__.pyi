@@ -17,6 +17,7 @@ from ._backbones import (
     weights_identity,
 )
 from ._features import Features, extract_features
+from ._half import StoreWeights
 from ._weights_files import UNREADABLE
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "BackboneGraph",
     "BackboneSpec",
     "Features",
+    "StoreWeights",
     "adopt_backbone",
     "export_graph",
     "extract_features",

@@ -31,6 +31,7 @@ from webcam_ml.features._backbones import (
     require_weights_file,
     weights_identity,
 )
+from webcam_ml.features._half import StoreWeights, round_weights, store_weights_as_fp16
 from webcam_ml.features._stages import DEFAULT_STAGES
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ class BackboneSpec(Settings):
         ge=1,
         description="Of how many of the backbone's last stages (its parts of one resolution each) features "
         f"are made; without it {DEFAULT_STAGES}, or all where it has fewer, as vision transformers do",
+    )
+    store_weights: StoreWeights = Field(
+        default="fp16",
+        description="fp16: the backbone's weights are rounded to what fp16 holds before features are "
+        "computed, and the file is half as large; fp32: they stay as they are",
     )
     random_state: int = Field(
         default=0, description="Seed of the folds, of weights: none, and of fine-tuning"
@@ -158,7 +164,7 @@ def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
     """
     identity = weights_identity(spec.weights, random_state=spec.random_state)
     backbone = get_backbone(spec.model_name)
-    key = _key(backbone, spec.image_size, spec.feature_stages, identity)
+    key = _key(spec, identity)
     cached = _read_cached(cache, key)
     if cached is not None:
         return cached
@@ -170,7 +176,11 @@ def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
         random_state=spec.random_state,
         feature_stages=spec.feature_stages,
     )
-    return _export_into(cache, key, network, preprocessing(backbone, spec.image_size))
+    if spec.store_weights == "fp16":
+        round_weights(network, spec.image_size)
+    return _export_into(
+        cache, key, network, preprocessing(backbone, spec.image_size), spec.store_weights
+    )
 
 
 def restore_backbone(
@@ -179,6 +189,7 @@ def restore_backbone(
     model_name: str,
     image_size: int,
     feature_stages: int,
+    store_weights: StoreWeights,
     state: "Mapping[str, torch.Tensor]",
     cache: Path,
 ) -> BackboneGraph:
@@ -190,7 +201,7 @@ def restore_backbone(
     backbone = get_backbone(model_name)
     network = backbone.build(image_size, feature_stages=feature_stages)
     network.load_state_dict(dict(state))
-    return _export_into(cache, key, network, preprocessing(backbone, image_size))
+    return _export_into(cache, key, network, preprocessing(backbone, image_size), store_weights)
 
 
 def adopt_backbone(
@@ -198,24 +209,29 @@ def adopt_backbone(
 ) -> BackboneGraph:
     """Turn a state dict that was trained here into a graph that computes features.
 
+    Its weights are rounded as those of any backbone, if `spec` says so: the tensors that count from
+    here on are the graph's.
+
     Args:
         state: Its state dict; equal tensors give an equal graph.
         spec: What it was trained from.
         cache: Root of the caches; the graph is exported once and kept there.
     """
+    backbone = get_backbone(spec.model_name)
+    network = backbone.build(spec.image_size, feature_stages=spec.feature_stages)
+    network.load_state_dict(dict(state))
+    if spec.store_weights == "fp16":
+        round_weights(network, spec.image_size)
     digest = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
+    for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
-    backbone = get_backbone(spec.model_name)
-    key = _key(backbone, spec.image_size, spec.feature_stages, f"tuned:{digest.hexdigest()}")
-    return restore_backbone(
-        key=key,
-        model_name=spec.model_name,
-        image_size=spec.image_size,
-        feature_stages=spec.feature_stages,
-        state=state,
-        cache=cache,
+    key = _key(spec, f"tuned:{digest.hexdigest()}")
+    cached = _read_cached(cache, key)
+    if cached is not None:
+        return cached
+    return _export_into(
+        cache, key, network, preprocessing(backbone, spec.image_size), spec.store_weights
     )
 
 
@@ -228,18 +244,22 @@ def preprocessing(backbone: Backbone, image_size: int) -> "Preprocess":
     return kind(image_size, backbone.mean, backbone.std)
 
 
-def _key(backbone: Backbone, image_size: int, feature_stages: int, identity: str) -> str:
+def _key(spec: BackboneSpec, identity: str) -> str:
+    backbone = get_backbone(spec.model_name)
     # The exported code is part of the key: a changed preprocessing must not use old features.
     code = hashlib.sha256(Path(__file__).with_name("_network.py").read_bytes())
     if backbone.interpolation == "bicubic":
         code.update(Path(__file__).with_name("_cubic.py").read_bytes())
-    if feature_stages > 1:
+    if spec.feature_stages > 1:
         code.update(Path(__file__).with_name("_stages.py").read_bytes())
+    if spec.store_weights == "fp16":
+        code.update(Path(__file__).with_name("_half.py").read_bytes())
     content = {
         "model_name": backbone.name,
         "weights": identity,
-        "image_size": image_size,
-        "stages": [feature_stages, backbone.stages, backbone.channels_last],
+        "image_size": spec.image_size,
+        "store_weights": spec.store_weights,
+        "stages": [spec.feature_stages, backbone.stages, backbone.channels_last],
         "mean": backbone.mean,
         "std": backbone.std,
         "opset": OPSET,
@@ -271,15 +291,23 @@ def _read_cached(cache: Path, key: str) -> BackboneGraph | None:
 
 
 def _export_into(
-    cache: Path, key: str, network: "torch.nn.Module", preprocess: "Preprocess"
+    cache: Path,
+    key: str,
+    network: "torch.nn.Module",
+    preprocess: "Preprocess",
+    store_weights: StoreWeights,
 ) -> BackboneGraph:
+    import onnx
     import torch
 
     buffer = io.BytesIO()
     torch.save(network.state_dict(), buffer)
-    graph = BackboneGraph(
-        key=key, model=_export_features(network, preprocess), state=buffer.getvalue()
-    )
+    model = _export_features(network, preprocess)
+    if store_weights == "fp16":
+        proto = onnx.load_from_string(model)
+        store_weights_as_fp16(proto)
+        model = serialise(proto)
+    graph = BackboneGraph(key=key, model=model, state=buffer.getvalue())
     folder = _folder(cache, key)
     try:
         _keep(graph, folder)

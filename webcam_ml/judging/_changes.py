@@ -10,11 +10,11 @@ from webcam_ml.store import ArtifactStore, StoredArtifact
 from webcam_ml.training import TRAIN_SUMMARY
 
 TRAINING_FACTS = (
-    "strategy", "model_name", "weights", "image_size", "feature_stages", "class_weight",
-    "random_state",
+    "strategy", "model_name", "weights", "image_size", "feature_stages", "store_weights",
+    "class_weight", "random_state",
 )  # fmt: skip
 # What is meant where a summary of before the setting says nothing.
-FACTS_OF_BEFORE = {"feature_stages": 1}
+FACTS_OF_BEFORE = {"feature_stages": 1, "store_weights": "fp32"}
 
 
 def changes_between(

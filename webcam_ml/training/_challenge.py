@@ -137,7 +137,8 @@ def challenge(
     model = replace(
         probe,
         backbone_key=graph.key,
-        backbone=tuned.backbone,
+        # Those that were rounded: what is evaluated, stored and served.
+        backbone=graph.state_dict(),
         head=tuned.head.calibrated(calibration),
         calibration=calibration,
     )

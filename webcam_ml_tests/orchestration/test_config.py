@@ -270,6 +270,6 @@ def test_parts_of_settings_are_the_settings_of_their_rooms() -> None:
     training = TrainingSettings(model_name="mobilenet_v3_small", image_size=64, strategy="finetune")
     assert training.backbone.model_dump() == {
         "model_name": "mobilenet_v3_small", "weights": "imagenet", "image_size": 64, "random_state": 0,
-        "allow_noncommercial_weights": False, "feature_stages": 3,
+        "allow_noncommercial_weights": False, "feature_stages": 3, "store_weights": "fp16",
     }  # fmt: skip
     assert ManifestSettings(seed=3).seed == 3

@@ -354,6 +354,9 @@ def test_a_fine_tuned_network_goes_through_all_that_follows_like_any_other(
         for cache in (world.cache, tmp_path / "cache")
     ]
     assert graphs[0].model == graphs[1].model
+    # What is evaluated, stored and served is rounded, once.
+    weights = [tensor for tensor in model.backbone.values() if tensor.ndim > 1]
+    assert all(torch.equal(tensor.half().float(), tensor) for tensor in weights)
     assert graphs[0].key == model.backbone_key
     exported = world.export(checkpoint)
     assert exported.parity.at_most <= 1e-4
