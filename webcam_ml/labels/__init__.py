@@ -2,9 +2,9 @@
 
 `LabelDatabase` opens the application's database, `LabelQuery` says whose ratings count, and
 `read_labels` makes `Labels` of them. `read_label_values` reads only what decides a label, and
-`label_growth` and `decide` find whether the labels have grown enough for a retrain. The table of
-model scores is read and written by `read_inferences` and `record_inferences`. Targets, splits and
-manifests belong in `dataset`.
+`label_growth` and `decide` find whether the labels have grown enough for a retrain. Scores that the
+application stored are read by `read_inferences` and `read_served`, those of a candidate written by
+`record_inferences`. Targets, splits and manifests belong in `dataset`.
 """
 
 import lazy_loader

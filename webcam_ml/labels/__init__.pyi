@@ -14,14 +14,13 @@ from ._growth import (
 from ._inferences import (
     INFERENCE_SCHEMA,
     Recorded,
-    count_inferences,
-    read_inferences,
     record_inferences,
 )
 from ._judgements import SAID_FILE, SCORE, Judgements, scores_of
 from ._labels import LabelCounts, Labels
 from ._query import LabelQuery
 from ._read import read_label_values, read_labels
+from ._served import Served, count_inferences, read_inferences, read_served
 from ._sources import LABEL_SOURCES, LabelSource
 from ._unrated import Unrated, read_image_sources, read_unrated
 from ._values import LabelValues
@@ -48,6 +47,7 @@ __all__ = [
     "LabelValues",
     "Labels",
     "Recorded",
+    "Served",
     "TooFewLabelsError",
     "Unrated",
     "count_inferences",
@@ -58,6 +58,7 @@ __all__ = [
     "read_inferences",
     "read_label_values",
     "read_labels",
+    "read_served",
     "read_unrated",
     "record_inferences",
     "scores_of",

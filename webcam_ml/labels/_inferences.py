@@ -1,7 +1,7 @@
-"""The table of model scores, snapshot_ai_inferences: what the application recorded, and recording.
+"""The table of model scores, snapshot_ai_inferences, and writing scores of a candidate into it.
 
-The only table that the graph ever writes; votes are written by `review`. What the scores are
-compared with belongs in `disagreement`.
+The only table that the graph ever writes; votes are written by `review`. What the application has
+stored, here or elsewhere, is read in `_served`.
 """
 
 import math
@@ -44,36 +44,6 @@ class Recorded:
     new: int
     changed: int
     unchanged: int
-
-
-def count_inferences(database: LabelDatabase) -> dict[str, int]:
-    """Count the recorded scores of each model version, the most frequent first.
-
-    Raises:
-        LabelDatabaseError: The database cannot be read, or lacks the table or a column of it.
-    """
-    version, rows = INFERENCES.c.model_version, sa.func.count()
-    with database.reading() as connection:
-        _require_table(database, connection)
-        counts = connection.execute(
-            sa.select(version, rows).group_by(version).order_by(rows.desc(), version)
-        )
-        return {str(name): int(count) for name, count in counts}
-
-
-def read_inferences(database: LabelDatabase, model_version: str) -> pl.DataFrame:
-    """Read the scores that were recorded under a model version.
-
-    Returns:
-        ``snapshot_id``, ``raw_score`` and ``ai_rating`` as they are in the table, also where they
-        are NULL or off their scale, ordered by snapshot_id.
-
-    Raises:
-        LabelDatabaseError: As for `count_inferences`.
-    """
-    with database.reading() as connection:
-        _require_table(database, connection)
-        return _read(connection, model_version)
 
 
 def record_inferences(
