@@ -24,6 +24,7 @@ ORDER = (
     "rating_queue",
     "champion_comparison",
     "production_model",
+    "served_scores_audit",
 )
 
 

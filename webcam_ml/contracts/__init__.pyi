@@ -57,6 +57,7 @@ from ._stored_tables import (
     PREDICTIONS_TABLE,
     RATING_QUEUE_TABLE,
     RELABEL_QUEUE_TABLE,
+    SERVED_ROWS_TABLE,
     WEBCAM_COLUMNS,
 )
 from ._tables import Column, Schema, Table, TableError
@@ -88,6 +89,7 @@ __all__ = [
     "RATING_SCALE",
     "RATING_SPAN",
     "RELABEL_QUEUE_TABLE",
+    "SERVED_ROWS_TABLE",
     "STARS",
     "STAR_COLUMNS",
     "TARGETS",

@@ -226,3 +226,17 @@ JUDGE_CONFLICTS_TABLE = Table(
     ),
     made_by="rating_queue",
 )
+
+SERVED_ROWS_TABLE = Table(
+    (
+        SNAPSHOT_ID,
+        WEBCAM_ID,
+        CAPTURED_AT,
+        Column("model_version", pl.String),
+        Column("raw_score", pl.Float64),
+        Column("own_score", pl.Float64),
+        Column("noise", pl.Float64),
+        Column("verdict", pl.String),
+    ),
+    made_by="served_scores_audit",
+)

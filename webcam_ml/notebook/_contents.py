@@ -14,6 +14,7 @@ from webcam_ml.contracts import (
     PREDICTIONS_TABLE,
     RATING_QUEUE_TABLE,
     RELABEL_QUEUE_TABLE,
+    SERVED_ROWS_TABLE,
     Document,
     Table,
 )
@@ -23,6 +24,7 @@ from webcam_ml.evaluation import EvalReport
 from webcam_ml.export import ModelMeta, Parity
 from webcam_ml.judging import Comparison
 from webcam_ml.live import LiveModel
+from webcam_ml.monitoring import ServedAudit
 from webcam_ml.rating_queue import RatingQueue
 from webcam_ml.training import Checkpoint
 
@@ -44,6 +46,7 @@ TABLES: Mapping[str, Mapping[str, Table]] = {
         "relabel_queue": RELABEL_QUEUE_TABLE,
     },
     "rating_queue": {"rating_queue": RATING_QUEUE_TABLE},
+    "served_scores_audit": {"served_scores_audit": SERVED_ROWS_TABLE},
 }
 
 
@@ -71,4 +74,5 @@ DOCUMENTS: Mapping[str, Mapping[str, Callable[[Path], object]]] = {
         "eval_report": lambda folder: Comparison.load(folder).eval_document,
     },
     "production_model": {"production_model": LiveModel.load},
+    "served_scores_audit": {"served_scores_audit": ServedAudit.load},
 }

@@ -5,22 +5,16 @@ functions are imported where they run, and the classes of values by `values`: lo
 definitions must stay cheap. No `from __future__ import annotations` here: Dagster reads them.
 """
 
-from datetime import timedelta
 from typing import Any
 
-from dagster import (
-    AssetExecutionContext,
-    AssetsDefinition,
-    FreshnessPolicy,
-    MaterializeResult,
-    asset,
-)
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, asset
 
 from webcam_ml.dataset import SPLIT_NAMES, SplitConfig, SplitName, TargetConfig
 from webcam_ml.disagreement import DisagreementSettings
 from webcam_ml.evaluation import EvaluationSettings
 from webcam_ml.judging import ComparisonSettings
 from webcam_ml.labels import LabelQuery
+from webcam_ml.monitoring import AuditSettings
 from webcam_ml.orchestration import presentation
 from webcam_ml.orchestration.config import (
     ImageIndexSettings,
@@ -29,6 +23,21 @@ from webcam_ml.orchestration.config import (
     settings_of,
 )
 from webcam_ml.orchestration.failures import failing_with_a_sentence
+from webcam_ml.orchestration.groups import (
+    CHANGES_WHAT_IS_LIVE,
+    LABELS,
+    MODEL,
+    MONITORING,
+    OWNERS,
+    PICTURES,
+    READS_DATABASE,
+    READS_PICTURE_HOSTS,
+    READS_TEST_SPLIT,
+    RELEASE,
+    REVIEW,
+    STALE_LABELS,
+    STALE_MODEL,
+)
 from webcam_ml.orchestration.last_words import say_last
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
 from webcam_ml.orchestration.values import (
@@ -43,30 +52,11 @@ from webcam_ml.orchestration.values import (
     LiveModel,
     Manifest,
     RatingQueue,
+    ServedAudit,
 )
 from webcam_ml.rating_queue import RatingQueueSettings
 from webcam_ml.store import StoredArtifact
 from webcam_ml.training import TrainingSettings, training_turn
-
-LABELS, PICTURES, MODEL, REVIEW, RELEASE = "labels", "pictures", "model", "review", "release"
-OWNERS = ["team:webcam-ml"]
-
-# What an asset touches outside the store, and who may see the test split: `tag:"reads"="test-split"`
-# on the lineage page shows at a glance that nothing which trains is among them.
-READS_DATABASE = {"reads": "label-database"}
-READS_PICTURE_HOSTS = {"reads": "picture-hosts"}
-READS_TEST_SPLIT = {"reads": "test-split"}
-CHANGES_WHAT_IS_LIVE = {"changes": "live-model"}
-
-# When the page calls an asset stale. A retrain waits until labels have grown, so that a month without
-# one is a quiet month, and two are a sensor that is off, or raters who have stopped. What is live is
-# judged anew by each retrain, also where the answer is no.
-STALE_LABELS = FreshnessPolicy.time_window(
-    warn_window=timedelta(days=30), fail_window=timedelta(days=60)
-)
-STALE_MODEL = FreshnessPolicy.time_window(
-    warn_window=timedelta(days=60), fail_window=timedelta(days=120)
-)
 
 
 @asset(
@@ -409,6 +399,33 @@ def production_model(
     )
 
 
+@asset(
+    group_name=MONITORING,
+    owners=OWNERS,
+    kinds={"json"},
+    tags=READS_DATABASE,
+    config_schema=config_schema(AuditSettings),
+)
+@failing_with_a_sentence
+def served_scores_audit(
+    context: AssetExecutionContext,
+    workspace: Workspace,
+    label_database: LabelDatabaseResource,
+    production_model: StoredArtifact,
+) -> MaterializeResult[ServedAudit]:
+    """What the application stored, beside what the files that it names say of the same pictures."""
+    from webcam_ml.monitoring import announce_findings, audit_served_scores
+
+    audit = audit_served_scores(
+        store=workspace.store,
+        database=label_database.connect(),
+        images=workspace.images,
+        settings=settings_of(context, AuditSettings),
+    )
+    announce_findings(audit, workspace.store)
+    return MaterializeResult(value=audit, metadata=presentation.of_served_audit(audit))
+
+
 ASSETS: list[AssetsDefinition] = [
     labels_raw,
     manifest_full,
@@ -421,4 +438,5 @@ ASSETS: list[AssetsDefinition] = [
     rating_queue,
     champion_comparison,
     production_model,
+    served_scores_audit,
 ]

@@ -19,6 +19,7 @@ from dagster import (
 from webcam_ml.dataset import SPLIT_NAMES
 from webcam_ml.evaluation import Verdict
 from webcam_ml.judging import DEFECTS, GATES, WARNINGS
+from webcam_ml.monitoring import FINDINGS, FINDINGS_TO_WATCH
 from webcam_ml.orchestration import markdown, presentation
 from webcam_ml.orchestration.failures import failing_with_a_sentence, failure
 from webcam_ml.orchestration.resources import Workspace
@@ -30,6 +31,7 @@ from webcam_ml.orchestration.values import (
     Labels,
     Manifest,
     NearDuplicates,
+    ServedAudit,
 )
 
 
@@ -317,6 +319,22 @@ def build_gate_check(name: str, *, blocking: bool) -> AssetChecksDefinition:
     return gate_check
 
 
+def build_audit_check(name: str) -> AssetChecksDefinition:
+    """Show whether an audit of served scores made one of its findings."""
+
+    @asset_check(asset="served_scores_audit", name=f"no_{name}", description=FINDINGS[name])
+    @failing_with_a_sentence
+    def audit_check(served_scores_audit: ServedAudit) -> AssetCheckResult:
+        from webcam_ml.monitoring import audit_verdict
+
+        severity = (
+            AssetCheckSeverity.WARN if name in FINDINGS_TO_WATCH else AssetCheckSeverity.ERROR
+        )
+        return _result(audit_verdict(served_scores_audit, name), severity=severity)
+
+    return audit_check
+
+
 # Gates that other assets' checks show already, where their evidence is.
 SHOWN_ELSEWHERE = {"enough_test_data", "beats_trivial_baselines", "matches_torch"}
 GATE_CHECKS = [
@@ -344,6 +362,7 @@ CHECKS: list[AssetChecksDefinition] = [
     no_weak_slice,
     matches_torch,
     *GATE_CHECKS,
+    *(build_audit_check(name) for name in FINDINGS),
 ]
 
 

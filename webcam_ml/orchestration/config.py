@@ -39,6 +39,7 @@ from webcam_ml.disagreement import DisagreementSettings
 from webcam_ml.evaluation import EvaluationSettings
 from webcam_ml.judging import ComparisonSettings
 from webcam_ml.labels import LabelQuery
+from webcam_ml.monitoring import AuditSettings
 from webcam_ml.rating_queue import RatingQueueSettings
 from webcam_ml.training import TrainingSettings
 
@@ -89,6 +90,7 @@ SETTINGS_BY_ASSET: Mapping[str, type[Settings]] = {
     "disagreement_report": DisagreementSettings,
     "rating_queue": RatingQueueSettings,
     "champion_comparison": ComparisonSettings,
+    "served_scores_audit": AuditSettings,
 }
 
 

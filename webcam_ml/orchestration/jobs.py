@@ -17,6 +17,9 @@ DATA = AssetSelection.assets(
 JUDGEMENT = AssetSelection.assets("eval_report", "onnx_model", "champion_comparison")
 REPORT = AssetSelection.assets("disagreement_report")
 QUEUE = AssetSelection.assets("rating_queue")
+AUDIT = AssetSelection.assets("served_scores_audit")
+# A retrain is not tried again because of what the application stored.
+MAKING = AssetSelection.all() - AUDIT
 
 
 def build_jobs() -> list[UnresolvedAssetJobDefinition]:
@@ -24,10 +27,10 @@ def build_jobs() -> list[UnresolvedAssetJobDefinition]:
     return [
         define_asset_job(
             WHOLE_GRAPH,
-            selection=AssetSelection.all(),
-            description="Everything, from the ratings in the label database to the report of "
-            "where model and people disagree; the new model goes live if every gate says yes. Uses "
-            "the defaults unless config is given.",
+            selection=MAKING,
+            description="Everything but the audit of served scores, from the ratings in the label "
+            "database to the report of where model and people disagree; the new model goes live if every "
+            "gate says yes. Uses the defaults unless config is given.",
         ),
         define_asset_job(
             "data_only",
@@ -59,8 +62,15 @@ def build_jobs() -> list[UnresolvedAssetJobDefinition]:
             "of new frames only and changes nothing else.",
         ),
         define_asset_job(
+            "audit_only",
+            selection=AUDIT,
+            description="Compares what the application stored in the last days with what the files that "
+            "it names say of the same pictures: another preprocessing, a wrong version, fallbacks under a "
+            "model's name. Only reads, and changes nothing else; meant for every day.",
+        ),
+        define_asset_job(
             "demo",
-            selection=AssetSelection.all(),
+            selection=MAKING,
             config=read_config("demo.yaml"),
             description="The whole graph with configs/demo.yaml filled in: no ImageNet weights are "
             "needed. Meant for the drawn webcams of `webcam-ml demo-data`.",

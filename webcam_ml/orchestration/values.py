@@ -24,6 +24,7 @@ __all__ = [
     "Manifest",
     "NearDuplicates",
     "RatingQueue",
+    "ServedAudit",
     "value_type",
 ]
 
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from webcam_ml.judging import Comparison
     from webcam_ml.labels import Labels
     from webcam_ml.live import LiveModel
+    from webcam_ml.monitoring import ServedAudit
     from webcam_ml.rating_queue import RatingQueue
     from webcam_ml.training import Checkpoint
 else:
@@ -70,6 +72,7 @@ else:
     EvalReport = _stand_in("webcam_ml.evaluation:EvalReport")
     ExportedModel = _stand_in("webcam_ml.export:ExportedModel")
     RatingQueue = _stand_in("webcam_ml.rating_queue:RatingQueue")
+    ServedAudit = _stand_in("webcam_ml.monitoring:ServedAudit")
     Labels = _stand_in("webcam_ml.labels:Labels")
     Checkpoint = _stand_in("webcam_ml.training:Checkpoint")
     Comparison = _stand_in("webcam_ml.judging:Comparison")

@@ -26,6 +26,7 @@ from webcam_ml.features import BackboneSpec, prepare_backbone
 from webcam_ml.judging import Comparison
 from webcam_ml.labels import Labels
 from webcam_ml.live import LiveModel
+from webcam_ml.monitoring import ServedAudit
 from webcam_ml.rating_queue import RatingQueue
 from webcam_ml.store import Artifact, ArtifactStore, Provenance, StoredArtifact
 from webcam_ml.training import Checkpoint
@@ -49,6 +50,7 @@ TYPES: dict[str, type[Artifact]] = {
     "rating_queue": RatingQueue,
     "champion_comparison": Comparison,
     "production_model": LiveModel,
+    "served_scores_audit": ServedAudit,
 }
 
 

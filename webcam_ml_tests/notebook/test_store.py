@@ -22,7 +22,11 @@ from webcam_ml.store import ArtifactDamagedError
 from webcam_ml_tests.integration.project import REPOSITORY
 from webcam_ml_tests.stores.earlier import V0_1, EarlierStore, copy_of
 
-CAME_LATER = {("eval_report", "predictions"), ("rating_queue", "rating_queue")}
+CAME_LATER = {
+    ("eval_report", "predictions"),
+    ("rating_queue", "rating_queue"),
+    ("served_scores_audit", "served_scores_audit"),
+}
 STORED = [
     (asset, name)
     for asset, tables in TABLES.items()

@@ -27,6 +27,7 @@ JOBS = {
     "evaluate_and_compare": JUDGEMENT,
     "report_only": {"disagreement_report"},
     "queue_only": {"rating_queue"},
+    "audit_only": {"served_scores_audit"},
     "demo": DATA | JUDGEMENT | REST,
 }
 
@@ -63,7 +64,7 @@ def test_what_changes_the_live_model_is_in_no_job_that_only_looks() -> None:
         if graph().get(key).tags.get("changes") == "live-model"
     }
     assert changing == {"production_model"}
-    for name in ("data_only", "evaluate_and_compare", "report_only", "queue_only"):
+    for name in ("data_only", "evaluate_and_compare", "report_only", "queue_only", "audit_only"):
         assert not JOBS[name] & changing
 
 

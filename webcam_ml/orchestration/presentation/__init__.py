@@ -17,6 +17,7 @@ from webcam_ml.orchestration.presentation._models import (
     of_verdict,
     override_command,
 )
+from webcam_ml.orchestration.presentation._monitoring import of_served_audit
 from webcam_ml.orchestration.presentation._review import of_disagreement, of_rating_queue
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "of_promotion",
     "of_rating_queue",
     "of_refusal",
+    "of_served_audit",
     "of_training",
     "of_verdict",
     "override_command",
