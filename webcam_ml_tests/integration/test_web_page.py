@@ -60,7 +60,12 @@ SELECT_THE_WORD = r"""(element, word) => {
     return start.ch
 }"""
 # Warnings about what is odd in the demo on purpose (docs/demo.md).
-WARNINGS = {"cached_ratings_fresh", "no_near_duplicates_across_splits"}
+WARNINGS = {
+    "cached_ratings_fresh",
+    "no_near_duplicates_across_splits",
+    "no_unknown_version",
+    "no_unscored_frames",
+}
 
 
 @dataclass
