@@ -68,7 +68,8 @@ def add_score_command(
 
 
 def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int:
-    sources: list[str] = arguments.images
+    # As addresses in the database are: lists of files have blanks and line ends around names.
+    sources: list[str] = [source.strip() for source in arguments.images]
     asked = arguments.model is not None
     scorer = (
         Scorer.of_model(arguments.model, threads=arguments.threads)

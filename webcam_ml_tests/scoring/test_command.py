@@ -73,6 +73,15 @@ def test_each_image_is_one_line_with_exactly_the_three_keys(
     assert all(list(line) == ["rawScore", "aiRating", "modelVersion"] for line in lines)
 
 
+def test_blanks_and_line_ends_around_a_path_are_none_of_it(
+    pictures: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(f" {pictures[0]}\n", f"{pictures[1]}\r") == 0
+    trimmed = capsys.readouterr().out
+    assert score(*pictures[:2]) == 0
+    assert trimmed == capsys.readouterr().out
+
+
 def test_the_environment_chooses_the_model(
     pictures: list[str],
     model_path: str,
