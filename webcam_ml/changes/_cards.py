@@ -15,6 +15,8 @@ from webcam_ml.pages import shortened, shown_date
 PICTURED = {MOVED: 100, NEW: 100, CONFIRMED: 60, GONE: 40}
 PICTURED_JUDGEMENTS = 24
 LISTED = 1_000
+# Of what is in each line, so that names that swell when they are escaped do not make the page too large.
+LONGEST_NAME = 40
 LABEL_WORDS = {
     MOVED: ("Moved", "other stars than A was trained on"),
     NEW: ("New", "no label when A was trained"),
@@ -56,7 +58,7 @@ class Group:
 
 
 def with_pictures(labels: pl.DataFrame | None, judged: pl.DataFrame | None) -> list[int]:
-    """List the snapshots that are shown with a picture."""
+    """List the snapshots that are shown with a picture, as often as they are."""
     ids: list[int] = []
     if labels is not None:
         people = of_people(labels)
@@ -66,7 +68,7 @@ def with_pictures(labels: pl.DataFrame | None, judged: pl.DataFrame | None) -> l
         for kind in JUDGEMENT_WORDS:
             rows = judged.filter(pl.col("change") == kind)["snapshot_id"]
             ids += rows.head(PICTURED_JUDGEMENTS).to_list()
-    return list(dict.fromkeys(ids))
+    return ids
 
 
 def label_groups(labels: pl.DataFrame, pictures: Mapping[int, str]) -> Iterator[Group]:
@@ -157,13 +159,14 @@ def _card(
     told: str,
     marks: Mapping[str, float],
 ) -> Card:
-    phase = shortened(row["phase"] or "unknown phase")
+    phase = shortened(row["phase"] or "unknown phase", LONGEST_NAME)
+    date = shortened(shown_date(row["captured_at"]), LONGEST_NAME)
     return Card(
         anchor=f"{prefix}-{row['snapshot_id']}",
         snapshot_id=row["snapshot_id"],
         picture=pictures.get(row["snapshot_id"]),
         title=shortened(row["webcam_title"] or f"Webcam {row['webcam_id']}"),
-        facts=f"{shown_date(row['captured_at'])} · {phase} · {SPLITS[row['split']]}",
+        facts=f"{date} · {phase} · {SPLITS[row['split']]}",
         told=told,
         marks=marks,
     )
@@ -181,7 +184,7 @@ def _from_to(row: Mapping[str, Any]) -> str:
 
 def _who(origin: str, raters: int) -> str:
     if origin != PEOPLE:
-        return shortened(origin)
+        return shortened(origin, LONGEST_NAME)
     return f"{raters} rating{'' if raters == 1 else 's'}"
 
 

@@ -12,7 +12,9 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from webcam_ml.changes import compare_models, label_changes, with_what_changed
+from webcam_ml.changes._cards import flow_of, judgement_groups, label_groups, with_pictures
 from webcam_ml.changes._judged import Thresholds, judged_otherwise
+from webcam_ml.changes._pages import largest_picture
 from webcam_ml.cli import main
 from webcam_ml.dataset import Manifest, build_manifest
 from webcam_ml.dataset.images import ImageCache
@@ -25,6 +27,7 @@ from webcam_ml.judging import (
     ScoredRows,
     measure_stored,
 )
+from webcam_ml.pages import data_uri, render_page
 from webcam_ml.store import ArtifactStore
 from webcam_ml_tests.live.fixtures import Live
 from webcam_ml_tests.live.models import Made, Works
@@ -126,6 +129,60 @@ def test_the_page_lists_exactly_the_labels_that_changed(page: str, made: dict[st
     named = {int(one) for one in re.findall(r"<li>#(\d+): ", of_labels)}
     assert shown(page) | named == changed
     assert len(page) <= 5_000_000
+
+
+def test_the_page_of_the_worst_case_stays_below_5_megabytes() -> None:
+    """More changes of each kind than are shown, the largest pictures, and texts that escaping swells."""
+    swells = "'" * 1_000
+    rows = [
+        {
+            "snapshot_id": 1_000_000 * kind + number,
+            "change": ("moved", "new", "confirmed", "gone")[kind],
+            "webcam_id": number,
+            "split": "val",
+            "phase": swells,
+            "captured_at": swells,
+            "webcam_title": swells,
+            "before": None if kind == 1 else 1.23,
+            "after": None if kind == 3 else 4.56,
+            "raters_before": 1_000,
+            "raters_after": 1_000,
+            "origin_before": f"judge:{swells}" if kind == 0 else "people",
+            "origin_after": "people",
+        }
+        for kind in range(4)
+        for number in range(2_000)
+    ]
+    kinds = ("right_now", "wrong_now", "nearer", "farther")
+    otherwise = [
+        {**row, "change": kinds[kind], "label_value": 4.0, "a": 1.23, "b": 4.56}
+        for kind in range(4)
+        for row in rows[:2_000]
+    ]
+    labels = pl.DataFrame(rows, infer_schema_length=None)
+    judged = pl.DataFrame(otherwise, infer_schema_length=None).drop("before", "after")
+    shown = with_pictures(labels, judged)
+    largest = data_uri(bytes(largest_picture(len(shown))))
+    pictures = dict.fromkeys(shown, largest)
+    page = render_page(
+        "webcam_ml.changes",
+        "page",
+        a="a",
+        b="b",
+        of_gates=False,
+        primary=None,
+        in_stars=True,
+        settings=[],
+        judges=[],
+        of_judges=[],
+        measured=[],
+        slices=[],
+        labels=list(label_groups(labels, pictures)),
+        flow=flow_of(labels),
+        judged=list(judgement_groups(judged, pictures, decided=True)),
+    )
+    assert page.count(largest) == len(shown) > 300
+    assert 3_000_000 < len(page.encode()) <= 5_000_000
 
 
 def test_the_numbers_are_those_of_the_evidence(
