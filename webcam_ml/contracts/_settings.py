@@ -191,6 +191,8 @@ def as_text(value: Any) -> str:
         return f"{value.total_seconds():g} seconds"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

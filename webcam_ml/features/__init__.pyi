@@ -1,5 +1,7 @@
 from ._backbone_graph import (
+    AUTO,
     OPSET,
+    BackboneChoice,
     BackboneGraph,
     BackboneSpec,
     adopt_backbone,
@@ -12,20 +14,30 @@ from ._backbone_graph import (
 )
 from ._backbones import (
     BACKBONES,
+    TIMM,
+    WEIGHTS_IMAGENET,
+    WEIGHTS_NONE,
     get_backbone,
     licence_of,
     weights_identity,
 )
+from ._cost import Cost, measure_cost
 from ._features import Features, extract_features
 from ._half import StoreWeights
 from ._weights_files import UNREADABLE
 
 __all__ = [
+    "AUTO",
     "BACKBONES",
     "OPSET",
+    "TIMM",
     "UNREADABLE",
+    "WEIGHTS_IMAGENET",
+    "WEIGHTS_NONE",
+    "BackboneChoice",
     "BackboneGraph",
     "BackboneSpec",
+    "Cost",
     "Features",
     "StoreWeights",
     "adopt_backbone",
@@ -33,6 +45,7 @@ __all__ = [
     "extract_features",
     "get_backbone",
     "licence_of",
+    "measure_cost",
     "prepare_backbone",
     "preprocessing",
     "require_weights",

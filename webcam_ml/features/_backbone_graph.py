@@ -10,7 +10,8 @@ import logging
 import shutil
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -47,6 +48,9 @@ GRAPH_FILE = "backbone.onnx"
 STATE_FILE = "state.pt"
 DIGESTS_FILE = "digests.json"
 
+# The `model_name` that is none: one of several is chosen.
+AUTO = "auto"
+
 MIN_IMAGE_SIZE = 32
 MAX_IMAGE_SIZE = 1024
 
@@ -61,13 +65,20 @@ def _feature_stages(earlier: Mapping[str, Any]) -> int:
     return min(DEFAULT_STAGES, 1 + len(get_backbone(earlier["model_name"]).stages))
 
 
-class BackboneSpec(Settings):
-    """Which features are meant."""
+def _if_named(
+    default: Callable[[Mapping[str, Any]], int],
+) -> Callable[[dict[str, Any]], int | None]:
+    """Leave a default open where no backbone is named: each candidate has its own."""
+    return lambda earlier: None if earlier["model_name"] == AUTO else default(earlier)
 
-    model_name: Annotated[str, OneOf(BACKBONES, or_beginning=TIMM)] = Field(
+
+class BackboneChoice(Settings):
+    """Which features are meant, or with `model_name: auto` what all candidates have in common."""
+
+    model_name: Annotated[str, OneOf(ChainMap({AUTO: None}, BACKBONES), or_beginning=TIMM)] = Field(
         default="resnet18",
         description="The backbone: one of torchvision's that are listed, or timm/<name> with the extra "
-        "webcam-ml[timm]",
+        "webcam-ml[timm]; auto: one of several, chosen on the training pictures",
     )
     weights: str = Field(
         default=WEIGHTS_IMAGENET,
@@ -75,20 +86,20 @@ class BackboneSpec(Settings):
         "of a state dict (torch.save's, or .safetensors)",
     )
     image_size: Annotated[
-        int,
+        int | None,
         Why(
             "backbones shrink pictures 32-fold, and 224 is what most of their weights were trained at"
         ),
     ] = Field(
-        default_factory=_image_size,
+        default_factory=_if_named(_image_size),
         ge=MIN_IMAGE_SIZE,
         le=MAX_IMAGE_SIZE,
         description="Side in pixels of the square that pictures are resized to; without it, what the "
-        "backbone's weights were trained at: "
+        "backbone's weights were trained at (with auto, each candidate's): "
         + ", ".join(f"{one.name} {one.image_size}" for one in BACKBONES.values()),
     )
-    feature_stages: int = Field(
-        default_factory=_feature_stages,
+    feature_stages: int | None = Field(
+        default_factory=_if_named(_feature_stages),
         ge=1,
         description="Of how many of the backbone's last stages (its parts of one resolution each) features "
         f"are made; without it {DEFAULT_STAGES}, or all where it has fewer, as vision transformers do",
@@ -105,6 +116,14 @@ class BackboneSpec(Settings):
         default=False,
         description="Whether published weights whose licence forbids commercial use may be used",
     )
+
+
+class BackboneSpec(BackboneChoice):
+    """Which features are meant."""
+
+    model_name: Annotated[str, OneOf(BACKBONES, or_beginning=TIMM)] = "resnet18"
+    image_size: int = Field(default_factory=_image_size, ge=MIN_IMAGE_SIZE, le=MAX_IMAGE_SIZE)
+    feature_stages: int = Field(default_factory=_feature_stages, ge=1)
 
 
 @dataclass(frozen=True)
@@ -269,12 +288,13 @@ def _key(spec: BackboneSpec, identity: str) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _folder(cache: Path, key: str) -> Path:
+def folder_of(cache: Path, key: str) -> Path:
+    """Give the folder in which the cache keeps a graph."""
     return cache / "backbones" / key[:24]
 
 
 def _read_cached(cache: Path, key: str) -> BackboneGraph | None:
-    folder = _folder(cache, key)
+    folder = folder_of(cache, key)
     try:
         digests = json.loads((folder / DIGESTS_FILE).read_bytes())
         model, state = (folder / GRAPH_FILE).read_bytes(), (folder / STATE_FILE).read_bytes()
@@ -308,7 +328,7 @@ def _export_into(
         store_weights_as_fp16(proto)
         model = serialise(proto)
     graph = BackboneGraph(key=key, model=model, state=buffer.getvalue())
-    folder = _folder(cache, key)
+    folder = folder_of(cache, key)
     try:
         _keep(graph, folder)
     except OSError as error:

@@ -67,6 +67,15 @@ def extract_features(
     )
 
 
+def start_session(graph: BackboneGraph) -> "onnxruntime.InferenceSession":
+    """Start a session that runs a graph on one thread, the one that calls it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(graph.model, options, providers=["CPUExecutionProvider"])
+
+
 class _Backbone:
     """Runs the graph, several pictures at once, each on one thread.
 
@@ -80,16 +89,7 @@ class _Backbone:
 
     def __call__(self, picture: ImageArray) -> FloatArray:
         with self._lock:
-            session = self._session = self._session or self._start()
+            session = self._session = self._session or start_session(self._graph)
         features, means = session.run(["features", "channel_means"], {"image": picture[np.newaxis]})
         row: FloatArray = np.concatenate([features[0], means[0]])
         return row
-
-    def _start(self) -> "onnxruntime.InferenceSession":
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        return onnxruntime.InferenceSession(
-            self._graph.model, options, providers=["CPUExecutionProvider"]
-        )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from webcam_ml.metrics._metrics import METRICS, Metric, make_sample, measure
+from webcam_ml.metrics._metrics import MEAN, METRICS, Metric, make_sample, measure
 from webcam_ml.metrics._scales import IDENTITY, PROPORTION, FloatArray, Scale
 
 MIN_EFFECTIVE_WEBCAMS = 2.0
@@ -381,3 +381,27 @@ def paired_difference(
     return bootstrap.difference(
         _metric(metric), y_true, first, second, thresholds=thresholds, max_rows=max_rows
     )
+
+
+def mean_over_webcams(
+    values: ArrayLike,
+    *,
+    webcam_id: ArrayLike,
+    bootstrap_samples: int = 2000,
+    random_state: int,
+) -> WebcamEstimate:
+    """Estimate the mean of what each row has, such as how much two losses differ on it.
+
+    Args:
+        values: [rows] finite numbers.
+        webcam_id: [rows] the webcam of each row.
+        bootstrap_samples: How many resamples of the webcams.
+        random_state: Seed.
+
+    Raises:
+        ValueError: Shapes that differ, or a value that is not finite.
+    """
+    bootstrap = WebcamBootstrap(
+        webcam_id, bootstrap_samples=bootstrap_samples, random_state=random_state
+    )
+    return bootstrap.estimate(MEAN, values, values)

@@ -436,6 +436,9 @@ MEAN_METRICS: Mapping[str, Metric] = {
     )
 }
 
+# Of any number that each row has.
+MEAN = Metric("mean", IDENTITY, False, _mean_of_target, _no_value)
+
 METRICS: Mapping[str, Metric] = {**BINARY_METRICS, **REGRESSION_METRICS}
 
 

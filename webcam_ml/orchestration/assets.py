@@ -169,22 +169,30 @@ def image_index(
 def checkpoint(
     context: AssetExecutionContext,
     workspace: Workspace,
-    manifest_train: Manifest,
+    manifest_train: StoredArtifact,
     manifest_val: Manifest,
     image_index: ImageIndex,
 ) -> MaterializeResult[Checkpoint]:
     """The trained model (best.pt), how it was trained, and its predictions of unseen webcams."""
-    from webcam_ml.dataset import rows_with_pictures
-    from webcam_ml.training import train
+    from webcam_ml import dataset
+    from webcam_ml.training import earlier_choice, train
 
+    settings = settings_of(context, TrainingSettings)
+    training_part = manifest_train.load(dataset.Manifest)
     with training_turn(workspace.store, run_id=context.run_id):
         result = train(
-            rows_with_pictures(manifest_train, image_index),
-            rows_with_pictures(manifest_val, image_index),
-            meta=manifest_train.meta,
-            settings=settings_of(context, TrainingSettings),
+            dataset.rows_with_pictures(training_part, image_index),
+            dataset.rows_with_pictures(manifest_val, image_index),
+            meta=training_part.meta,
+            settings=settings,
             decode=workspace.images.decode,
             cache=workspace.cache_folder,
+            choice=earlier_choice(
+                workspace.store,
+                settings=settings,
+                meta=training_part.meta,
+                origin=manifest_train.lineage.database,
+            ),
         )
     return MaterializeResult(value=result.checkpoint, metadata=presentation.of_training(result))
 

@@ -1,3 +1,4 @@
+from ._auto_settings import AutoSettings
 from ._calibration import PlattScaling, best_f1_threshold, fit_platt
 from ._checkpoint import (
     PREDICTIONS_FILE,
@@ -5,6 +6,7 @@ from ._checkpoint import (
     Checkpoint,
     TrainedModel,
 )
+from ._choice import Choice, choose_backbone, earlier_choice
 from ._finetune_settings import FineTuneSettings, find_machine
 from ._probe import JudgedRows, LinearHead, Probe, fit_channel_means, fit_probe
 from ._settings import TrainingSettings
@@ -14,7 +16,9 @@ from ._turn import training_turn
 __all__ = [
     "PREDICTIONS_FILE",
     "TRAIN_SUMMARY",
+    "AutoSettings",
     "Checkpoint",
+    "Choice",
     "FineTuneSettings",
     "JudgedRows",
     "LinearHead",
@@ -25,6 +29,8 @@ __all__ = [
     "TrainingResult",
     "TrainingSettings",
     "best_f1_threshold",
+    "choose_backbone",
+    "earlier_choice",
     "find_machine",
     "fit_channel_means",
     "fit_platt",

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from webcam_ml.contracts import Target
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.training._calibration import PlattScaling
 from webcam_ml.training._settings import ClassWeight
+
+if TYPE_CHECKING:
+    import polars as pl
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +86,24 @@ class JudgedRows:
     weight: Array
     groups: IntArray
 
+    @classmethod
+    def of(
+        cls,
+        rows: "pl.DataFrame",
+        features: npt.NDArray[np.floating[Any]],
+        *,
+        asked: Target,
+    ) -> "JudgedRows | None":
+        """Make them of rows of a manifest and their features; None if there are no rows."""
+        if rows.is_empty():
+            return None
+        return cls(
+            features,
+            asked.to_head(rows["target_label"].to_numpy()),
+            rows["label_weight"].to_numpy(),
+            rows["camera_id"].to_numpy(),
+        )
+
     def without(self, groups: IntArray) -> "JudgedRows | None":
         """Leave the rows of some webcams out; None if no row is left."""
         kept = ~np.isin(self.groups, groups)
@@ -110,6 +131,11 @@ class Probe:
     penalty: float
     search: Sequence[tuple[float, float]]
     folds: int
+
+    @property
+    def loss(self) -> float:
+        """The mean out-of-fold loss with the chosen penalty."""
+        return dict(self.search)[self.penalty]
 
 
 def fit_probe(

@@ -14,7 +14,9 @@ from webcam_ml.contracts import PREDICTIONS_TABLE, TargetType, target_of
 from webcam_ml.dataset import ExportMeta, RowsWithPictures
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
+    AUTO,
     BackboneGraph,
+    BackboneSpec,
     Features,
     extract_features,
     prepare_backbone,
@@ -23,11 +25,12 @@ from webcam_ml.features import (
 from webcam_ml.training._calibration import best_f1_threshold, fit_platt
 from webcam_ml.training._challenge import Challenge, challenge
 from webcam_ml.training._checkpoint import Checkpoint, TrainedModel
+from webcam_ml.training._choice import Choice, choose_backbone
 from webcam_ml.training._finetune import Decode, FineTuneTask, require_full_batch
 from webcam_ml.training._finetune_settings import find_machine
 from webcam_ml.training._loss_curve import draw_loss_curve
 from webcam_ml.training._probe import JudgedRows, Probe, fit_channel_means, fit_probe
-from webcam_ml.training._settings import TrainingSettings
+from webcam_ml.training._settings import ClassWeight, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +46,14 @@ class TrainingResult:
         features_computed: Pictures that went through a backbone now.
         features_reused: Pictures whose features were kept.
         challenge: What fine-tuning brought, also where the probe stayed; None without it.
+        choice: How the backbone was chosen; None where it was named.
     """
 
     checkpoint: Checkpoint
     features_computed: int
     features_reused: int
     challenge: Challenge | None = None
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,12 @@ def train(
     settings: TrainingSettings,
     decode: Decode,
     cache: Path,
+    choice: Choice | None = None,
 ) -> TrainingResult:
     """Train a linear probe, and fine-tune from it if asked; no test row is used here.
 
-    Of the probe, head and penalty come from train, calibration from out-of-fold train and validation
+    With `model_name: auto` the backbone is chosen first, on train alone; see `choose_backbone`. Of the
+    probe, head and penalty come from train, calibration from out-of-fold train and validation
     rows, the decision threshold from validation. A fine-tuned network takes its weights from train
     and all the rest, the choice of its epoch included, from validation.
 
@@ -94,9 +101,11 @@ def train(
         settings: How to train.
         decode: Turns the SHA-256 of a picture into uint8 RGB [height, width, 3].
         cache: Root of the caches of backbones and features.
+        choice: With `model_name: auto`, what is kept of an earlier training; None: choose anew.
 
     Raises:
-        WebcamMLError: The rows cannot be learned from, or weights cannot be had.
+        WebcamMLError: The rows cannot be learned from, no backbone is within the budget, or weights
+            cannot be had.
     """
     _require_learnable(train_rows.of_people, val_rows, meta.target_type)
     tunes = settings.strategy == "finetune"
@@ -105,16 +114,22 @@ def train(
         machine = find_machine(settings.finetune)
         require_full_batch(train_rows.frame.height, settings.finetune, machine)
     judged_rows, train_rows = train_rows.judged, train_rows.of_people
+    if settings.model_name == AUTO and choice is None:
+        choice = choose_backbone(
+            train_rows.frame, judged_rows, meta=meta, settings=settings, decode=decode, cache=cache
+        )
+    spec = settings.backbones[0] if choice is None else choice.spec
     probed = _train_probe(
         train_rows,
         val_rows,
         judged_rows,
         meta.target_type,
-        settings=settings,
+        spec=spec,
+        class_weight=settings.class_weight,
         decode=decode,
         cache=cache,
     )
-    challenger = _fine_tune(probed, settings, decode=decode, cache=cache) if tunes else None
+    challenger = _fine_tune(probed, spec, settings, decode=decode, cache=cache) if tunes else None
     model, raw_score, kind = probed.model, probed.raw_score, "out_of_fold"
     if challenger is not None and challenger.won:
         assert challenger.model is not None
@@ -123,8 +138,10 @@ def train(
         raw_score = np.concatenate([raw_score[probed.is_train], challenger.val_score])
     summary = {
         "labels_sha256": meta.labels_sha256,
-        **_summary(settings, train_rows, val_rows, probe=probed.probe, model=model),
+        **_summary(spec, settings, train_rows, val_rows, probe=probed.probe, model=model),
     }
+    if choice is not None:
+        summary["auto"] = dict(choice.account)
     if probed.judged is not None:
         judged = probed.judged
         summary["judged"] = {"rows": len(judged.weight), "weight": float(judged.weight.sum())}
@@ -138,12 +155,20 @@ def train(
         ),
         loss_curve=None if challenger is None else draw_loss_curve(summary["finetune"]),
     )
-    computed = 0 if challenger is None else challenger.features_computed
+    computed, reused = probed.features.computed, probed.features.reused
+    if challenger is not None:
+        computed += challenger.features_computed
+    if choice is not None and choice.kept_from is None:
+        # The chosen one's features of these pictures were counted when it was chosen.
+        again = len({*train_rows.frame["sha256"], *judged_rows["sha256"]})
+        computed += choice.features_computed
+        reused += choice.features_reused - again
     return TrainingResult(
         checkpoint,
-        features_computed=probed.features.computed + computed,
-        features_reused=probed.features.reused,
+        features_computed=computed,
+        features_reused=reused,
         challenge=challenger,
+        choice=choice,
     )
 
 
@@ -207,26 +232,20 @@ def _train_probe(
     judged_rows: pl.DataFrame,
     target_type: TargetType,
     *,
-    settings: TrainingSettings,
+    spec: BackboneSpec,
+    class_weight: ClassWeight,
     decode: Decode,
     cache: Path,
 ) -> _Probed:
     asked = target_of(target_type)
-    graph = prepare_backbone(settings.backbone, cache=cache)
+    graph = prepare_backbone(spec, cache=cache)
     rows = pl.concat([train_rows.frame, val_rows.frame])
     digests = [*rows["sha256"], *judged_rows["sha256"]]
     features = extract_features(graph, digests, decode=decode, cache=cache)
     values, channel_means = features.values[: rows.height], features.channel_means[: rows.height]
     is_train = np.arange(rows.height) < train_rows.frame.height
     target = asked.to_head(rows["target_label"].to_numpy().astype(np.float64))
-    judged = None
-    if not judged_rows.is_empty():
-        judged = JudgedRows(
-            features.values[rows.height :],
-            asked.to_head(judged_rows["target_label"].to_numpy()),
-            judged_rows["label_weight"].to_numpy(),
-            judged_rows["camera_id"].to_numpy(),
-        )
+    judged = JudgedRows.of(judged_rows, features.values[rows.height :], asked=asked)
     logger.info(
         "choosing a head on %d rows of %d features, and %d that only judges know",
         is_train.sum(),
@@ -238,17 +257,17 @@ def _train_probe(
         target[is_train],
         rows["camera_id"].to_numpy()[is_train],
         asked=asked,
-        class_weight=settings.class_weight,
-        random_state=settings.backbone.random_state,
+        class_weight=class_weight,
+        random_state=spec.random_state,
         judged=judged,
     )
     unseen = np.concatenate([probe.out_of_fold, probe.head(values[~is_train])])
     calibration = fit_platt(unseen, target) if asked.has_classes else None
     model = TrainedModel(
-        model_name=settings.backbone.model_name,
-        image_size=settings.backbone.image_size,
-        feature_stages=settings.backbone.feature_stages,
-        store_weights=settings.backbone.store_weights,
+        model_name=spec.model_name,
+        image_size=spec.image_size,
+        feature_stages=spec.feature_stages,
+        store_weights=spec.store_weights,
         target_type=target_type,
         backbone_key=graph.key,
         backbone=graph.state_dict(),
@@ -278,7 +297,7 @@ def _train_probe(
 
 
 def _fine_tune(
-    probed: _Probed, settings: TrainingSettings, *, decode: Decode, cache: Path
+    probed: _Probed, spec: BackboneSpec, settings: TrainingSettings, *, decode: Decode, cache: Path
 ) -> Challenge:
     digests, target = probed.rows["sha256"].to_list(), probed.target
     people, judged = int(probed.is_train.sum()), probed.judged
@@ -288,7 +307,7 @@ def _fine_tune(
     task = FineTuneTask(
         graph=probed.graph,
         head=probed.probe.head,
-        spec=settings.backbone,
+        spec=spec,
         digests=digests,
         target=target,
         train_rows=people + len(probed.judged_digests),
@@ -351,6 +370,7 @@ def _predictions(rows: pl.DataFrame, raw_score: Array, kind: npt.NDArray[np.str_
 
 
 def _summary(
+    spec: BackboneSpec,
     settings: TrainingSettings,
     train_rows: RowsWithPictures,
     val_rows: RowsWithPictures,
@@ -358,7 +378,6 @@ def _summary(
     probe: Probe,
     model: TrainedModel,
 ) -> dict[str, Any]:
-    spec = settings.backbone
     calibration = model.calibration
     return {
         "target_type": model.target_type,

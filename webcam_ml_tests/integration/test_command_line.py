@@ -358,6 +358,7 @@ def test_manifests_from_postgresql_equal_those_from_sqlite(
 # How each config file and --select go together, as docs/configuration.md says.
 CONFIG_FILES = {
     "all_judges.yaml": MANIFESTS,
+    "auto.yaml": MANIFESTS,
     "demo.yaml": "*checkpoint",
     "finetune.yaml": MANIFESTS,
     "manual_binary.yaml": MANIFESTS,

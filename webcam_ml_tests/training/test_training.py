@@ -340,6 +340,7 @@ def models_state() -> dict[str, torch.Tensor]:
         ({"model_name": "timm/vit_tiny_patch16_22"}, "did you mean .*timm/vit_tiny_patch16_224"),
         ({"model_name": "timm/resnet18.a9_in1k"}, "did you mean .*timm/resnet18.a1_in1k"),
         ({"model_name": "timm/convnextv2_atto.fcmae_ft_in1k"}, "allow_noncommercial_weights: true"),
+        ({"model_name": "timm/mobilenetv5_300m_enc"}, "gives no pooled features but"),
         ({"model_name": "vit_b_16", "image_size": 96}, "vit_b_16 takes 224 only"),
         (
             {"model_name": "timm/levit_128s", "image_size": 100, "weights": "none"},

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from webcam_ml.judging import Comparison, ComparisonResult, Judged
     from webcam_ml.live import LiveModel, Promotion, Refusal
     from webcam_ml.metrics import Interval
-    from webcam_ml.training import TrainingResult
+    from webcam_ml.training import Choice, TrainingResult
 
 # Why a model may not go live must be readable to its end.
 LONGEST_SENTENCE = 2_000
@@ -51,6 +51,8 @@ def of_training(result: "TrainingResult") -> Metadata:
     }
     if summary["decision_threshold"] is not None:
         shown[f"{target_type}/decision threshold"] = rounded(summary["decision_threshold"])
+    if result.choice is not None:
+        shown |= _of_choice(result.choice, loss)
     if result.checkpoint.loss_curve is not None:
         tuning = summary["finetune"]
         shown["fine-tuning"] = f"stopped: {tuning['stopped']}. {tuning['verdict']}"
@@ -58,6 +60,31 @@ def of_training(result: "TrainingResult") -> Metadata:
             shown[f"{target_type}/validation gain of fine-tuning"] = tuning["gain"]["value"]
         shown["loss curve"] = picture(result.checkpoint.loss_curve)
     return shown
+
+
+def _of_choice(choice: "Choice", loss: str) -> Metadata:
+    """Why this backbone: each candidate with its cost and its loss beside the best."""
+    rows = []
+    for one in choice.account["candidates"]:
+        difference = one["difference_to_best"]
+        rows.append(
+            {
+                "candidate": f"{one['model_name']}, {one['image_size']} px",
+                "ms a picture": one["milliseconds"],
+                "MB": one["megabytes"],
+                f"out-of-fold {loss}": one["out_of_fold_loss"],
+                "more than the best (95 %)": "–"
+                if difference is None or difference["low"] is None
+                else f"{difference['value']:.4f} ({difference['low']:.4f} to {difference['high']:.4f})",
+                "within budget": "yes" if one["within_budget"] else "no",
+                "chosen": "chosen" if one["chosen"] else "",
+            }
+        )
+    kept = "" if choice.kept_from is None else f", kept from {choice.kept_from}"
+    return {
+        "backbone": f"{choice.account['verdict']}{kept}",
+        "candidates": table(rows),
+    }
 
 
 def of_evaluation(report: "EvalReport") -> Metadata:
