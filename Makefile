@@ -2,7 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+# TORCH=cpu installs a torch without CUDA, some 4 GB less, from the index that PyTorch has for it.
+TORCH ?=
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+INSTALLED := $(VENV)/.installed$(TORCH:%=-%)
+
+ifneq ($(filter-out cpu,$(TORCH)),)
+$(error TORCH is $(TORCH); it can be cpu, or be left out for the usual torch, which on Linux brings CUDA)
+endif
 
 export DAGSTER_HOME ?= $(CURDIR)
 export PYTHONWARNINGS := $(shell . ./env.sh && echo "$$PYTHONWARNINGS")
@@ -21,6 +28,13 @@ help: ## Show what can be made
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
+ifeq ($(TORCH),cpu)
+	@# The pair alone: what they need comes with the rest, and finds them in place.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps --force-reinstall \
+		--index-url $(TORCH_INDEX) torch torchvision || { echo "torch for the CPU alone cannot be had from \
+	$(TORCH_INDEX): see above why. TORCH_INDEX=… names another index that has it; without TORCH=cpu the usual torch \
+	is installed, on Linux with some 4 GB of CUDA" >&2; exit 1; }
+endif
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
@@ -28,7 +42,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 .dagster/storage: $(INSTALLED)
 	@$(BIN)/python -c 'from dagster import DagsterInstance; DagsterInstance.get().get_runs(limit=1)'
 
-install: $(INSTALLED) .dagster/storage ## Make .venv and initialise Dagster's storage
+install: $(INSTALLED) .dagster/storage ## Make .venv and initialise Dagster's storage; TORCH=cpu for a torch without CUDA
 
 # What the tests need beside Python: a browser for the gallery, Node for the runtime's Node lines,
 # openssl for the certificate of a test server, nginx for the proxy before the page. The run level
