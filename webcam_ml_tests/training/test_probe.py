@@ -6,7 +6,8 @@ from sklearn.preprocessing import StandardScaler
 
 from webcam_ml.contracts import Target, target_of
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.training import fit_probe
+from webcam_ml.training import JudgedRows, fit_probe
+from webcam_ml.training._probe import _folds, span_of_rows
 
 BINARY, REGRESSION = target_of("binary"), target_of("regression")
 
@@ -77,6 +78,75 @@ def test_the_penalty_has_the_least_out_of_fold_loss() -> None:
     features, target, groups = drawn()
     probe = fit_probe(features, target, groups, asked=BINARY)
     assert dict(probe.search)[probe.penalty] == min(loss for _, loss in probe.search)
+
+
+def wide(seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """More features than rows, many of them nearly alike, as those of a backbone are."""
+    features, target, groups = drawn(seed)
+    random = np.random.default_rng(seed)
+    mixed = features @ random.normal(size=(12, 400)) + random.normal(size=(len(features), 400))
+    return mixed.astype(np.float32), target, groups
+
+
+def reference(asked: Target, penalty: float) -> LogisticRegression | Ridge:
+    """The same optimum by another way: exact Newton steps, or a singular value decomposition."""
+    if asked is REGRESSION:
+        return Ridge(alpha=penalty, solver="svd")
+    return LogisticRegression(C=penalty, solver="newton-cholesky", tol=1e-10, max_iter=1000)
+
+
+@pytest.mark.parametrize("asked", [BINARY, REGRESSION])
+def test_with_more_features_than_rows_heads_and_out_of_fold_values_are_those_of_all_features(
+    asked: Target,
+) -> None:
+    features, target, groups = wide()
+    probe = fit_probe(features, target, groups, asked=asked)
+    x = features.astype(np.float64)
+    pipeline = make_pipeline(StandardScaler(), reference(asked, probe.penalty))
+    margin = "predict" if asked is REGRESSION else "decision_function"
+    tolerance = 1e-9 if asked is REGRESSION else 2e-3
+    expected = getattr(pipeline.fit(x, target), margin)(x)
+    np.testing.assert_allclose(probe.head(features), expected, atol=tolerance)
+    out_of_fold = np.empty(len(target))
+    for train, held_out in _folds(target, groups, asked=asked, random_state=0):
+        fitted = pipeline.fit(x[train], target[train])
+        out_of_fold[held_out] = getattr(fitted, margin)(x[held_out])
+    np.testing.assert_allclose(probe.out_of_fold, out_of_fold, atol=tolerance)
+    assert probe.loss == pytest.approx(asked.loss(target, out_of_fold), abs=tolerance)
+
+
+def test_rows_in_the_basis_of_their_span_are_the_same_rows() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 90))
+    x[7] = x[3]
+    x -= x.mean(axis=0)
+    coordinates, basis = span_of_rows(x)
+    # Centred rows and a copy: two less than there are rows.
+    assert coordinates.shape == (20, 18)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(18), atol=1e-12)
+    np.testing.assert_allclose(coordinates @ basis.T, x, atol=1e-12)
+
+
+@pytest.mark.parametrize("asked", [BINARY, REGRESSION])
+def test_judged_rows_count_alike_with_more_features_than_rows(asked: Target) -> None:
+    features, target, groups = wide()
+    others, share, _ = wide(seed=2)
+    judged = JudgedRows(others, 0.1 + 0.8 * share, np.full(len(share), 0.3), groups + 10**6)
+    probe = fit_probe(features, target, groups, asked=asked, judged=judged)
+    scaler = StandardScaler().fit(features.astype(np.float64))
+    x = scaler.transform(np.concatenate([features, others]).astype(np.float64))
+    t = np.concatenate([target, judged.target])
+    w = np.concatenate([np.ones(len(target)), judged.weight])
+    model = reference(asked, probe.penalty)
+    if asked is REGRESSION:
+        expected = model.fit(x, t, sample_weight=w).predict(x)
+    else:
+        twice, both = np.concatenate([x, x]), np.repeat([1, 0], len(t))
+        kept = (parts := np.concatenate([w * t, w * (1 - t)])) > 0
+        model.fit(twice[kept], both[kept], sample_weight=parts[kept])
+        expected = model.decision_function(x)
+    tolerance = 1e-9 if asked is REGRESSION else 2e-3
+    found = probe.head(np.concatenate([features, others]))
+    np.testing.assert_allclose(found, expected, atol=tolerance)
 
 
 def test_equal_input_gives_equal_heads() -> None:
