@@ -57,18 +57,20 @@ def add_demo_data_command(
 def run(arguments: argparse.Namespace) -> int:
     """Make the demo and say what there is now."""
     from webcam_ml.demo._make import make_demo_data
+    from webcam_ml.progress import never_silent
 
-    summary = make_demo_data(
-        arguments.folder,
-        database_url=arguments.database_url,
-        webcams=arguments.webcams,
-        snapshots=arguments.snapshots,
-        raters_per_snapshot=arguments.raters,
-        unrated_fraction=arguments.unrated,
-        image_width=arguments.image_width,
-        seed=arguments.seed,
-        judges=arguments.judges,
-    )
+    with never_silent():
+        summary = make_demo_data(
+            arguments.folder,
+            database_url=arguments.database_url,
+            webcams=arguments.webcams,
+            snapshots=arguments.snapshots,
+            raters_per_snapshot=arguments.raters,
+            unrated_fraction=arguments.unrated,
+            image_width=arguments.image_width,
+            seed=arguments.seed,
+            judges=arguments.judges,
+        )
     print(f"Demo data {summary.outcome}: {summary.pictures_drawn} pictures drawn.")
     unrated = summary.snapshots - summary.rated_snapshots
     print(

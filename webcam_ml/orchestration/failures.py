@@ -9,6 +9,7 @@ from dagster import Failure
 
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.orchestration.last_words import say_last
+from webcam_ml.progress import never_silent
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,11 +31,11 @@ def as_dagster_failure() -> Iterator[None]:
 
 
 def failing_with_a_sentence(function: Callable[P, R]) -> Callable[P, R]:
-    """Let an asset or check fail with the sentence of a `WebcamMLError` alone."""
+    """Let an asset or check fail with the sentence of a `WebcamMLError` alone, and never work in silence."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with as_dagster_failure():
+        with as_dagster_failure(), never_silent():
             return function(*args, **kwargs)
 
     return wrapper
