@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from benchmarks.measure import Row
 from benchmarks.rows.features import measure_features
 from benchmarks.rows.growth import measure_growth
+from benchmarks.rows.head import measure_head
 from benchmarks.rows.imports import measure_imports
 from benchmarks.rows.labels import measure_judged_labels, measure_labels
 from benchmarks.rows.live import measure_live
@@ -20,6 +21,7 @@ ROWS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "labels": measure_labels,
     "judged_labels": measure_judged_labels,
     "features": measure_features,
+    "head": measure_head,
     "scoring": measure_scoring,
     "photographs": measure_photographs,
     "queue": measure_queue,
