@@ -28,9 +28,10 @@ BEGIN = "<!-- choices: made by python -m benchmarks.auto -->"
 END = "<!-- end of choices -->"
 
 WORLDS = 20
-# Rated pictures of training webcams; of the others so many are for measuring.
-LABELS = (500, 1000, 3000)
+# Rated pictures of training webcams; pictures of other webcams that are measured; of all that are drawn.
+LABELS = (500, 1000)
 MEASURED = 6000
+DRAWN = 18_000
 BINARY = target_of("binary")
 
 
@@ -67,7 +68,7 @@ class Outcome:
 
 def outcome(seed: int, labels: int) -> Outcome:
     """Draw a world, choose in it, and measure all candidates."""
-    world = draw_features(seed, 4 * max(LABELS) + MEASURED)
+    world = draw_features(seed, DRAWN)
     rng = np.random.default_rng([seed, 17])
     webcams = rng.permutation(np.unique(world.webcams))
     unseen = np.isin(world.webcams, webcams[: len(webcams) // 2])
