@@ -111,29 +111,49 @@ def digest_of(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 
 
+def read_bytes(path: Path) -> bytes | None:
+    """Read such a file; None if there is none.
+
+    Raises:
+        LedgerDamagedError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LedgerDamagedError(path, f"cannot be read ({error.strerror})") from error
+
+
 def read_lines(path: Path) -> list[bytes]:
     """Read the lines of such a file without their line breaks; no file has none.
 
     Raises:
         LedgerDamagedError: It cannot be read, or its last line has no end.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise LedgerDamagedError(path, f"cannot be read ({error.strerror})") from error
-    lines = data.split(b"\n")
+    return _lines_of(read_bytes(path), path)
+
+
+def _lines_of(data: bytes | None, path: Path) -> list[bytes]:
+    lines = (data or b"").split(b"\n")
     if lines.pop() != b"":
         raise LedgerDamagedError(path, "does not end with a line break: its end is missing")
     return lines
 
 
 def read_chain(path: Path, kind: type[LineT]) -> tuple[tuple[LineT, ...], tuple[bytes, ...]]:
-    """Read such a file and follow the chain; no file is an empty one.
+    """Read such a file and follow the chain, as `chain_of`; no file is an empty one."""
+    return chain_of(read_bytes(path), path, kind)
+
+
+def chain_of(
+    data: bytes | None, path: Path, kind: type[LineT]
+) -> tuple[tuple[LineT, ...], tuple[bytes, ...]]:
+    """Follow the chain in the bytes of such a file.
 
     Args:
-        path: The file.
+        data: The bytes; None is as none.
+        path: The file, for messages.
         kind: What its lines are.
 
     Returns:
@@ -143,7 +163,7 @@ def read_chain(path: Path, kind: type[LineT]) -> tuple[tuple[LineT, ...], tuple[
         LedgerDamagedError: A line was changed, moved, added or removed.
         DocumentError: A later version of the program wrote a line.
     """
-    lines = read_lines(path)
+    lines = _lines_of(data, path)
     entries: list[LineT] = []
     previous = NO_LINE
     for number, line in enumerate(lines, start=1):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from webcam_ml.contracts import TargetType, require_known_version
 from webcam_ml.judging import Judged, Part
-from webcam_ml.live._chain import NO_END, ChainedLine, End, LedgerDamagedError, read_chain
+from webcam_ml.live._chain import NO_END, ChainedLine, End, LedgerDamagedError, chain_of, read_bytes
 from webcam_ml.live._layout import HEAD_FILE, LEDGER_FILE
 
 LEDGER_SCHEMA: Literal[2] = 2
@@ -90,10 +90,19 @@ class Head:
 
         Raises:
             OSError: It cannot be read.
+            ValueError, DocumentError: As `of`.
+        """
+        return cls.of(path.read_bytes(), path)
+
+    @classmethod
+    def of(cls, data: bytes, path: Path) -> Self:
+        """Understand the bytes of ledger.head.
+
+        Raises:
             ValueError: It says something else.
             DocumentError: A later version of the program wrote it.
         """
-        head = json.loads(path.read_bytes())
+        head = json.loads(data)
         if not isinstance(head, dict):
             raise ValueError("it is no object")
         require_known_version(head, 1, source=path)
@@ -145,10 +154,25 @@ class Ledger:
         Raises:
             LedgerDamagedError: A line was changed, moved, added or removed.
         """
-        path = folder / LEDGER_FILE
         # The head first: a promotion in between then looks interrupted, not damaged.
-        head = _read_head(folder / HEAD_FILE)
-        entries, lines = read_chain(path, LedgerEntry)
+        head = read_bytes(folder / HEAD_FILE)
+        return cls.of(head, read_bytes(folder / LEDGER_FILE), folder)
+
+    @classmethod
+    def of(cls, head_bytes: bytes | None, ledger_bytes: bytes | None, folder: Path) -> Self:
+        """Understand the bytes of both files; None is a file that is not there.
+
+        Args:
+            head_bytes: Of ledger.head, read before the ledger.
+            ledger_bytes: Of ledger.jsonl.
+            folder: Where they are, for messages.
+
+        Raises:
+            LedgerDamagedError: A line was changed, moved, added or removed.
+        """
+        path = folder / LEDGER_FILE
+        head = _head_of(head_bytes, folder / HEAD_FILE)
+        entries, lines = chain_of(ledger_bytes, path, LedgerEntry)
         count, last = head.ledger
         if head.ledger == End.of(lines):
             return cls(entries, lines, beside=head.beside)
@@ -244,10 +268,10 @@ class Ledger:
         return tuple(standing), frozenset(withdrawn)
 
 
-def _read_head(path: Path) -> Head:
-    try:
-        return Head.read(path)
-    except FileNotFoundError:
+def _head_of(data: bytes | None, path: Path) -> Head:
+    if data is None:
         return Head()
-    except (OSError, ValueError) as error:
+    try:
+        return Head.of(data, path)
+    except ValueError as error:
         raise LedgerDamagedError(path, f"cannot be read ({error})") from error
