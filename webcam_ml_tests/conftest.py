@@ -8,10 +8,11 @@ from hypothesis import settings
 
 from webcam_ml_tests.live.fixtures import live, made, prepared
 from webcam_ml_tests.postgres import postgres_server, postgres_url
+from webcam_ml_tests.seaweed import s3
 from webcam_ml_tests.world import SHARED_VARIABLE
 
 # pytest finds a fixture by its name in a conftest.
-__all__ = ["live", "made", "postgres_server", "postgres_url", "prepared"]
+__all__ = ["live", "made", "postgres_server", "postgres_url", "prepared", "s3"]
 
 # A property that holds, holds on a busy machine too: no example has a time limit.
 settings.register_profile("webcam-ml", deadline=None)

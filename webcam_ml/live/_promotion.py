@@ -28,13 +28,12 @@ from webcam_ml.live._requirements import (
     require_same_bytes,
 )
 from webcam_ml.live._stored import (
-    LINEAGE_FILE,
     candidates_judged,
     find_candidate,
     models_that_were_live,
     newest_evidence,
 )
-from webcam_ml.store import ArtifactStore, StoredArtifact
+from webcam_ml.store import LINEAGE_FILE, ArtifactStore, StoredArtifact
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from webcam_ml.live._layout import PRODUCTION, production_folder
 from webcam_ml.live._ledger import Ledger
 from webcam_ml.live._production import changing_production
 from webcam_ml.live._stored import stored_versions
-from webcam_ml.store import ArtifactMissingError, ArtifactStore
+from webcam_ml.store import LOCK_FILE, ArtifactMissingError, ArtifactStore
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _size(folder: Path) -> int:
 def _remove(pruned: Pruned) -> bool:
     """Hide a version by a rename, then delete it: a kill leaves no half-deleted version."""
     asset_folder = pruned.folder.parent
-    with FileLock(asset_folder / ".lock"):
+    with FileLock(asset_folder / LOCK_FILE):
         hidden = asset_folder / f".unfinished-{uuid.uuid4().hex}"
         try:
             pruned.folder.rename(hidden)

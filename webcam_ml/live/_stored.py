@@ -8,11 +8,9 @@ from pathlib import Path
 from webcam_ml.export import ModelMeta
 from webcam_ml.judging import ASSET, COMPARISON_FILE, Comparison
 from webcam_ml.live._requirements import PromotionRefused
-from webcam_ml.store import ArtifactStore, Lineage, StoredArtifact
+from webcam_ml.store import LINEAGE_FILE, ArtifactStore, Lineage, StoredArtifact
 
 logger = logging.getLogger(__name__)
-
-LINEAGE_FILE = "lineage.json"
 
 
 def stored_versions(store: ArtifactStore, asset: str) -> Iterator[StoredArtifact]:

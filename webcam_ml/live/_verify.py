@@ -32,9 +32,11 @@ from webcam_ml.live._layout import (
     version_folder,
 )
 from webcam_ml.live._ledger import Head, Ledger, LedgerEntry
-from webcam_ml.live._production import LOCK_FILE, sha256_of
-from webcam_ml.live._stored import LINEAGE_FILE, models_that_were_live
+from webcam_ml.live._production import sha256_of
+from webcam_ml.live._stored import models_that_were_live
 from webcam_ml.store import (
+    LINEAGE_FILE,
+    LOCK_FILE,
     ArtifactDamagedError,
     ArtifactMissingError,
     ArtifactStore,

@@ -8,11 +8,14 @@ manifests, checkpoints, …); this package only knows that they can `save` and `
 
 from webcam_ml.store._ancestry import require_common_ancestry
 from webcam_ml.store._atomic import flush_file, flush_folder, share_file, write_atomically
-from webcam_ml.store._lineage import FileRecord, Lineage, Provenance
-from webcam_ml.store._locks import explaining_lock_errors
+from webcam_ml.store._bucket import STORE_VARIABLE, Bucket, Found, bucket_from_env, open_bucket
+from webcam_ml.store._folder_bucket import FolderBucket
+from webcam_ml.store._lineage import LINEAGE_FILE, FileRecord, Lineage, Provenance
+from webcam_ml.store._locks import LOCK_FILE, explaining_lock_errors
 from webcam_ml.store._store import (
     CACHE_VARIABLE,
-    STORE_VARIABLE,
+    LATEST_FILE,
+    VERSION,
     Artifact,
     ArtifactDamagedError,
     ArtifactMissingError,
@@ -23,19 +26,28 @@ from webcam_ml.store._store import (
 
 __all__ = [
     "CACHE_VARIABLE",
+    "LATEST_FILE",
+    "LINEAGE_FILE",
+    "LOCK_FILE",
     "STORE_VARIABLE",
+    "VERSION",
     "Artifact",
     "ArtifactDamagedError",
     "ArtifactMissingError",
     "ArtifactStore",
+    "Bucket",
     "FileRecord",
+    "FolderBucket",
+    "Found",
     "Lineage",
     "Provenance",
     "StoredArtifact",
+    "bucket_from_env",
     "cache_from_env",
     "explaining_lock_errors",
     "flush_file",
     "flush_folder",
+    "open_bucket",
     "require_common_ancestry",
     "share_file",
     "write_atomically",

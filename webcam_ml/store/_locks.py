@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.store._store import STORE_VARIABLE
+from webcam_ml.store._bucket import STORE_VARIABLE
+
+LOCK_FILE = ".lock"
 
 
 @contextmanager

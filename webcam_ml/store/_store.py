@@ -17,11 +17,12 @@ from filelock import FileLock
 
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.store._atomic import flush_file, flush_folder, write_atomically
+from webcam_ml.store._bucket import STORE_VARIABLE
 from webcam_ml.store._lineage import LINEAGE_FILE, FileRecord, Lineage, Provenance, data_version
+from webcam_ml.store._locks import LOCK_FILE
 
 logger = logging.getLogger(__name__)
 
-STORE_VARIABLE = "WEBCAM_ML_ARTIFACTS"
 CACHE_VARIABLE = "WEBCAM_ML_CACHE"
 LATEST_FILE = "latest.json"
 DAMAGED = ".damaged-"
@@ -116,8 +117,19 @@ class ArtifactStore:
 
     @classmethod
     def from_env(cls) -> Self:
-        """Give the project's store: the folder that WEBCAM_ML_ARTIFACTS names, else `artifacts`."""
-        return cls(Path(os.environ.get(STORE_VARIABLE) or "artifacts").absolute())
+        """Give the project's store: the folder that WEBCAM_ML_ARTIFACTS names, else `artifacts`.
+
+        Raises:
+            WebcamMLError: It names an object store.
+        """
+        address = os.environ.get(STORE_VARIABLE) or "artifacts"
+        if "://" in address:
+            raise WebcamMLError(
+                f"{STORE_VARIABLE} is {address}. `webcam-ml copy-store` and `webcam-ml pull` read and "
+                "write object stores; everything else needs a folder: webcam-ml copy-store FOLDER makes "
+                "one of it"
+            )
+        return cls(Path(address).absolute())
 
     def write(
         self,
@@ -147,7 +159,7 @@ class ArtifactStore:
         folder = self.root / asset
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / ".lock"):
+            with FileLock(folder / LOCK_FILE):
                 self._remove_unfinished(folder)
                 unfinished = folder / f".unfinished-{uuid.uuid4().hex}"
                 unfinished.mkdir()

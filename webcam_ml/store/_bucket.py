@@ -1,0 +1,86 @@
+"""Where bytes last: a folder or an object store, by operations that need no lock from the caller.
+
+A key is a relative path with `/` between its parts, none of which begins with a dot. Whoever lost the
+answer to a write may repeat it: a condition that fails because the key has these very bytes holds.
+So bytes that only one of several writers may bring in must name their writer.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from webcam_ml.errors import WebcamMLError
+
+STORE_VARIABLE = "WEBCAM_ML_ARTIFACTS"
+SCHEMES = ("s3", "gs", "az")
+
+
+class Found(NamedTuple):
+    """What a key has, and a tag that changes with it."""
+
+    data: bytes
+    tag: str
+
+
+class Bucket(Protocol):
+    """Bytes by key. Every operation raises WebcamMLError where the place cannot be used."""
+
+    @property
+    def address(self) -> str:
+        """The place, as a user names it."""
+        ...
+
+    def require_conditions(self) -> None:
+        """Refuse a place that cannot be written or does not keep the conditions of a write."""
+
+    def get(self, key: str) -> Found | None:
+        """Read a key; None if there is none."""
+        ...
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a key that is not there; false if it has other bytes, which stay."""
+        ...
+
+    def swap(self, key: str, data: bytes, tag: str) -> bool:
+        """Replace what had this tag when it was read; false if that is other bytes by now."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write a key whatever it has; only for keys that can have no other bytes."""
+
+    def keys(self, folder: str = "") -> Iterator[str]:
+        """List the keys below a folder, in order."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove a key; one that is not there is no error."""
+
+
+def open_bucket(address: str) -> Bucket:
+    """Give what an address names.
+
+    Args:
+        address: A folder, or `s3://bucket/prefix` (`gs://…`, `az://…`).
+
+    Raises:
+        WebcamMLError: It is neither, or the extra `s3` is not installed.
+    """
+    if "://" not in address:
+        from webcam_ml.store._folder_bucket import FolderBucket
+
+        return FolderBucket(Path(address).absolute())
+    scheme, _, rest = address.partition("://")
+    if scheme not in SCHEMES or not rest.strip("/"):
+        raise WebcamMLError(
+            f"{address} names no store: write a folder, or s3://BUCKET/PREFIX ("
+            f"{', '.join(SCHEMES)} are known)"
+        )
+    from webcam_ml.store._object_bucket import ObjectBucket
+
+    return ObjectBucket(address)
+
+
+def bucket_from_env() -> Bucket:
+    """Give the place of the project's store: what WEBCAM_ML_ARTIFACTS names, else `artifacts`."""
+    return open_bucket(os.environ.get(STORE_VARIABLE) or "artifacts")

@@ -1,0 +1,184 @@
+"""An object store (S3 and its kin, Google Cloud Storage, Azure) as a bucket, by `obstore`.
+
+Credentials, region and endpoint come from the usual variables of each (`AWS_ACCESS_KEY_ID`,
+`AWS_ENDPOINT_URL`, …), which obstore reads.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.store._bucket import Found
+
+if TYPE_CHECKING:
+    from obstore import PutMode
+
+RETRIES = 8
+"""With waits that double from 0.1 s on: some 25 s in all, for a server that asks to slow down."""
+TOO_LONG = timedelta(minutes=2)
+
+ENDPOINT = "AWS_ENDPOINT_URL (empty for Amazon)"
+KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+CONDITIONS = (
+    "it has no conditional writes (If-None-Match, If-Match), without which two writers would "
+    "overwrite each other. Amazon S3, MinIO, Ceph from 20 and SeaweedFS have them: upgrade the server, "
+    "or take another, or a folder"
+)
+
+NO_BUCKET = r"<Code>(NoSuchBucket|ContainerNotFound)|specified bucket does not exist"
+
+# What a server or the client says → what it means and what to try. The first that is found counts.
+EXPLANATIONS = {
+    NO_BUCKET: (f"there is no such bucket. Create it, or correct the address or {ENDPOINT}"),
+    r"<Code>(InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken|AuthFailure)": (
+        f"the credentials are not accepted. Set {KEYS} (and AWS_SESSION_TOKEN, if they are for a while)"
+    ),
+    r"<Code>RequestTimeTooSkewed": (
+        "the clock of this machine is too far from the server's; here it is NOW. Let it be set by NTP"
+    ),
+    r"<Code>(AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocationConstraintException)"
+    r"|redirect without LOCATION": (
+        "the bucket is in another region. Set AWS_REGION to the bucket's own"
+    ),
+    r"<Code>NotImplemented|501 Not Implemented": CONDITIONS,
+    r"<Code>(SlowDown|ServiceUnavailable|InternalError|RequestTimeout)|\b50[0234] |\b429 ": (
+        "the server does not answer or asks to slow down, and went on so for a while. Nothing that was "
+        "stored before is touched: do the same again later"
+    ),
+    r"\bAccessDenied\b|\b403 Forbidden": (
+        f"the credentials have no right to do that. Let {KEYS} be those of a role that may read, write, "
+        "delete and list there (s3:GetObject, PutObject, DeleteObject; ListBucket)"
+    ),
+    r"BadScheme": (
+        "its endpoint has no TLS. Set AWS_ALLOW_HTTP=true if that is meant, or let AWS_ENDPOINT_URL "
+        "begin with https://"
+    ),
+    r"169\.254\.169\.254|169\.254\.170\.2": (
+        f"no credentials are set, and this machine has none of its own. Set {KEYS}"
+    ),
+    r"kind: (Connect|Timeout|Request|Interrupted|Unknown)": (
+        f"the server cannot be reached, or the connection broke. Look at {ENDPOINT} and the network, and "
+        "do the same again: what was stored before is untouched"
+    ),
+}
+
+
+class ObjectBucket:
+    """A bucket under a prefix of an object store; see the module for where settings come from."""
+
+    def __init__(self, address: str) -> None:
+        try:
+            from obstore.exceptions import BaseError
+            from obstore.store import from_url
+        except ImportError as error:
+            raise WebcamMLError(
+                f"{address} needs a package that is not installed: pip install 'webcam-ml[s3]'"
+            ) from error
+        self.address = address.rstrip("/")
+        try:
+            self._store = from_url(
+                self.address,
+                retry_config={"max_retries": RETRIES, "retry_timeout": TOO_LONG},
+            )
+        except (BaseError, ValueError) as error:
+            raise self._explained(error, "it cannot be opened") from error
+
+    def require_conditions(self) -> None:
+        """Refuse a server that does not keep the conditions of a write."""
+        probe = f"probe-{uuid.uuid4().hex}"
+        kept = self.create(probe, b"1")
+        try:
+            kept = kept and not self.create(probe, b"2")
+            found = self.get(probe)
+            kept = kept and found is not None and self.swap(probe, b"3", found.tag)
+            kept = kept and found is not None and not self.swap(probe, b"4", found.tag)
+        finally:
+            self.delete(probe)
+        if not kept:
+            raise WebcamMLError(f"{self.address} cannot be a store: {CONDITIONS}")
+
+    def get(self, key: str) -> Found | None:
+        """Read a key; None if there is none."""
+        with self._explaining(f"{key} cannot be read"):
+            try:
+                found = self._store.get(key)
+                data = bytes(found.bytes())
+            except FileNotFoundError as error:
+                self._require_bucket(error, f"{key} cannot be read")
+                return None
+            tag = {name: found.meta.get(name) for name in ("e_tag", "version")}
+            return Found(data, json.dumps({name: one for name, one in tag.items() if one}))
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a key that is not there; false if it has other bytes, which stay."""
+        return self._put(key, data, "create")
+
+    def swap(self, key: str, data: bytes, tag: str) -> bool:
+        """Replace what had this tag when it was read; false if that is other bytes by now."""
+        return self._put(key, data, json.loads(tag))
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write a key whatever it has; only for keys that can have no other bytes."""
+        self._put(key, data, "overwrite")
+
+    def keys(self, folder: str = "") -> Iterator[str]:
+        """List the keys below a folder, in order."""
+        with self._explaining(f"{folder or 'it'} cannot be listed"):
+            found = [one["path"] for some in self._store.list(folder or None) for one in some]
+        yield from sorted(found)
+
+    def delete(self, key: str) -> None:
+        """Remove a key; one that is not there is no error."""
+        with self._explaining(f"{key} cannot be removed"):
+            try:
+                self._store.delete(key)
+            except FileNotFoundError as error:
+                self._require_bucket(error, f"{key} cannot be removed")
+
+    def _put(self, key: str, data: bytes, mode: "PutMode") -> bool:
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        with self._explaining(f"{key} cannot be written"):
+            try:
+                self._store.put(key, data, mode=mode, use_multipart=False)
+            except (AlreadyExistsError, PreconditionError):
+                # The client itself repeats a write whose answer was lost, and then meets its own.
+                found = self.get(key)
+                return found is not None and found.data == data
+            except FileNotFoundError as error:
+                self._require_bucket(error, f"{key} cannot be written")
+                return False
+            return True
+
+    def _require_bucket(self, error: Exception, what: str) -> None:
+        """A missing bucket is reported like a missing key."""
+        if re.search(NO_BUCKET, str(error)):
+            raise self._explained(error, what) from error
+
+    @contextmanager
+    def _explaining(self, what: str) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            raise self._explained(error, what) from error
+
+    def _explained(self, error: Exception, what: str) -> WebcamMLError:
+        said = str(error) or type(error).__name__
+        found = (text for sign, text in EXPLANATIONS.items() if re.search(sign, said))
+        meaning = next(found, said.splitlines()[0])
+        code = re.search(r"<Code>(\w+)</Code>|\(code: (\w+)\)", said)
+        return WebcamMLError(
+            f"{self.address}: {what}: {meaning.replace('NOW', _now())}"
+            + (f" (the server says {code[1] or code[2]})" if code else "")
+        )
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
