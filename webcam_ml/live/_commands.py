@@ -1,23 +1,27 @@
-"""`webcam-ml history | rollback | promote | verify | lineage | prune`.
+"""`webcam-ml history | rollback | promote | verify | lineage | prune | copy-store | pull`.
 
 Each command imports what it runs: naming the commands must not slow `webcam-ml score` down.
 """
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webcam_ml.contracts import TARGETS
+from webcam_ml.contracts import TARGETS, TargetType
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.store import STORE_VARIABLE, ArtifactStore
+from webcam_ml.store import STORE_VARIABLE, ArtifactStore, bucket_from_env, open_bucket
 
 if TYPE_CHECKING:
     from webcam_ml.live._judged import Refusal
     from webcam_ml.live._ledger import LedgerEntry
 
 Run = Callable[[argparse.Namespace], int]
+
+BUCKET_ADDRESS = "s3://BUCKET/PREFIX"
+SECONDS_BETWEEN_PULLS = 30
 
 
 def add_release_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -31,7 +35,7 @@ def add_release_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
         parser: argparse.ArgumentParser = subparsers.add_parser(
             name,
             help=help,
-            description=f"{description} The store is the folder that {STORE_VARIABLE} names, else "
+            description=f"{description} The store is what {STORE_VARIABLE} names, else the folder "
             "artifacts.",
         )
         parser.set_defaults(run=run)
@@ -96,6 +100,32 @@ def add_release_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
         "the ledger; with --yes, delete them. Not while something is being materialized.",
     )
     pruning.add_argument("--yes", action="store_true", help="delete; else only say what would go")
+    copying = add(
+        "copy-store",
+        _copy_store,
+        help="copy the store to another folder or bucket, and verify what arrived",
+        description="Copy every version, what is live and its history. What is there already is not "
+        "copied again, and a destination with another history is refused.",
+    )
+    copying.add_argument(
+        "destination", metavar="DESTINATION", help=f"a folder, or {BUCKET_ADDRESS}"
+    )
+    pulling = add(
+        "pull",
+        _pull,
+        help="bring the live models into a folder, where an application runs",
+        description="Fetch what is live, verify it, and let FOLDER/production/TYPE/model.onnx lead to "
+        "it by one rename.",
+    )
+    pulling.add_argument("folder", metavar="FOLDER", type=Path, help="of its own, not the store's")
+    pulling.add_argument(
+        "--target-type", choices=list(TARGETS), action="append", default=[], help="by default all"
+    )
+    pulling.add_argument(
+        "--watch",
+        action="store_true",
+        help=f"look again every {SECONDS_BETWEEN_PULLS} seconds, for ever",
+    )
 
 
 def _store() -> ArtifactStore:
@@ -234,3 +264,42 @@ def _prune(arguments: argparse.Namespace) -> int:
     else:
         print(f"{total:.1f} MB in {len(freed)} versions could be freed: webcam-ml prune --yes")
     return 0
+
+
+def _copy_store(arguments: argparse.Namespace) -> int:
+    from webcam_ml.live._copy import copy_store
+
+    destination = open_bucket(arguments.destination)
+    copied = copy_store(bucket_from_env(), destination)
+    for problem in copied.left_out:
+        print(f"left out: {problem}", file=sys.stderr)
+    print(
+        f"{destination.address} has what is stored: {copied.versions} versions were new, and "
+        f"{copied.size / 1e6:.1f} MB in {copied.files} files arrived as they were sent"
+    )
+    return 1 if copied.left_out else 0
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    from webcam_ml.export import MODEL_FILE
+    from webcam_ml.live._copy import pull
+
+    source = bucket_from_env()
+    links: dict[TargetType, Path] = {}
+    seen: dict[TargetType, str] = {}
+    while True:
+        try:
+            links = pull(source, arguments.folder, target_types=arguments.target_type)
+        except WebcamMLError as error:
+            # What was pulled stays in use: an application outlives a store that is away for a while.
+            if not (links and arguments.watch):
+                raise
+            print(f"webcam-ml: {error}", file=sys.stderr, flush=True)
+        for target_type, link in links.items():
+            version = link.readlink().name
+            if seen.get(target_type) != version:
+                print(f"{target_type}: {version} ({link / MODEL_FILE})", flush=True)
+                seen[target_type] = version
+        if not arguments.watch:
+            return 0
+        time.sleep(SECONDS_BETWEEN_PULLS)

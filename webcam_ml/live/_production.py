@@ -20,7 +20,7 @@ import hashlib
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -54,6 +54,7 @@ from webcam_ml.live._ledger import (
     LedgerEntry,
 )
 from webcam_ml.store import (
+    LOCK_FILE,
     STORE_VARIABLE,
     ArtifactStore,
     StoredArtifact,
@@ -64,8 +65,6 @@ from webcam_ml.store import (
 
 logger = logging.getLogger(__name__)
 
-LOCK_FILE = ".lock"
-
 
 class Production:
     """The production folder while this process alone may change it; see `changing_production`."""
@@ -75,7 +74,7 @@ class Production:
         self.folder = production_folder(store)
         self.ledger = Ledger.read(self.folder)
 
-    def recover(self) -> None:
+    def recover(self, links: Iterable[TargetType]) -> None:
         """Complete what an interrupted promotion decided, and remove what one left behind."""
         for leftover in (
             *self.folder.glob(".*.tmp"),
@@ -87,7 +86,7 @@ class Production:
                 shutil.rmtree(leftover)
             else:
                 leftover.unlink()
-        for target_type in TARGETS:
+        for target_type in links:
             live, link = self.ledger.live(target_type), live_link(self.store, target_type)
             if live is None:
                 if link.is_symlink():
@@ -242,8 +241,14 @@ class Production:
 
 
 @contextmanager
-def changing_production(store: ArtifactStore) -> Iterator[Production]:
+def changing_production(
+    store: ArtifactStore, *, links: Iterable[TargetType] = tuple(TARGETS)
+) -> Iterator[Production]:
     """Lock the production folder of a store, and first complete what was interrupted.
+
+    Args:
+        store: The store.
+        links: The target types whose links should lead to what is live.
 
     Raises:
         LedgerDamagedError: The ledger is not what was written.
@@ -254,7 +259,7 @@ def changing_production(store: ArtifactStore) -> Iterator[Production]:
         (folder / VERSIONS).mkdir(parents=True, exist_ok=True)
         with FileLock(folder / LOCK_FILE):
             production = Production(store)
-            production.recover()
+            production.recover(links)
             yield production
     except OSError as error:
         raise WebcamMLError(

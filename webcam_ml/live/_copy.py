@@ -1,0 +1,333 @@
+"""`webcam-ml copy-store` and `webcam-ml pull`: from one folder or bucket to another, verified.
+
+A copy only grows. A version of an asset counts from its lineage.json on, which is written when every
+file of the version was read back as it should be; a live model counts from its line in the ledger
+on. So a copy that was cut off is completed by the next one, and never holds half of anything. A
+destination whose history is no beginning of the source's is refused before anything is written.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from webcam_ml.contracts import TARGETS, TargetType
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.live._chain import LedgerDamagedError, chain_of
+from webcam_ml.live._judged import JudgedCandidate, Refusal
+from webcam_ml.live._layout import (
+    HEAD_FILE,
+    JUDGED_FILE,
+    LEDGER_FILE,
+    PRODUCTION,
+    REFUSALS_FILE,
+    VERSION_FILES,
+    VERSIONS,
+)
+from webcam_ml.live._ledger import Head, Ledger, LedgerEntry
+from webcam_ml.live._production import changing_production
+from webcam_ml.progress import track
+from webcam_ml.store import (
+    LATEST_FILE,
+    LINEAGE_FILE,
+    STORE_VARIABLE,
+    VERSION,
+    ArtifactDamagedError,
+    ArtifactStore,
+    Bucket,
+    FolderBucket,
+    Lineage,
+)
+
+logger = logging.getLogger(__name__)
+
+NEW_LINE = b"\n"
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What was copied.
+
+    Attributes:
+        versions: Versions of assets that were not there.
+        files: Files, of these and of models that were ever live.
+        size: Their bytes.
+        left_out: Versions of which a file is not what was stored, and which.
+    """
+
+    versions: int
+    files: int
+    size: int
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _History:
+    """What a store says was live: the ledger, and the bytes of its files but the head."""
+
+    ledger: Ledger
+    files: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, bucket: Bucket) -> Self:
+        # The head first, as in `Ledger.read`; the ledger last, so that what is beside it is no newer.
+        names = (HEAD_FILE, JUDGED_FILE, REFUSALS_FILE, LEDGER_FILE)
+        found = {name: bucket.get(_production(name)) for name in names}
+        files = {name: one.data for name, one in found.items() if one is not None}
+        folder = Path(PRODUCTION)
+        try:
+            ledger = Ledger.of(files.pop(HEAD_FILE, None), files.get(LEDGER_FILE), folder)
+            chain_of(files.get(JUDGED_FILE), folder / JUDGED_FILE, JudgedCandidate)
+            chain_of(files.get(REFUSALS_FILE), folder / REFUSALS_FILE, Refusal)
+        except LedgerDamagedError as error:
+            raise WebcamMLError(f"in {bucket.address}: {error}") from error
+        return cls(ledger, files)
+
+
+def copy_store(source: Bucket, destination: Bucket) -> Copied:
+    """Copy every version, what is live and its history; what is there already is not copied again.
+
+    Links to what is live, and scorer.env, which names a path, are made where the destination is a
+    folder. Caches, locks and what was found damaged and moved aside stay behind.
+
+    Raises:
+        WebcamMLError: The source is no store, or its history or a model that was live is damaged;
+            the destination has another history, or cannot be written.
+    """
+    _require_two_places(source, destination)
+    history = _History.of(source)
+    known = _known_models(destination, history)
+    destination.require_conditions()
+    # What the pointers name is older than the list of versions, and so in it.
+    keys = [*map(PurePosixPath, source.keys())]
+    pointers = {
+        key: _read(source, str(key))
+        for key in keys
+        if len(key.parts) == 2 and key.name == LATEST_FILE
+    }
+    keys = [*map(PurePosixPath, source.keys())]
+    versions = sorted((key.parent for key in keys if _is_lineage(key)), key=lambda one: one.name)
+    if not versions and not history.ledger.entries:
+        raise WebcamMLError(f"there is no store at {source.address}, so nothing to copy")
+    work = _Work(source, destination)
+    for version in track(versions, total=len(versions), what="copying", unit="versions"):
+        work.copy_version(version)
+    for key, data in pointers.items():
+        if key.parent not in {version.parent for version in work.left_out}:
+            _advance(destination, str(key), data, lambda _: True)
+    for model, entry in history.ledger.first_entries().items():
+        if model not in known:
+            work.copy_model(entry)
+    _copy_history(history, destination, (JUDGED_FILE, REFUSALS_FILE, LEDGER_FILE))
+    if history.ledger.entries and isinstance(destination, FolderBucket):
+        with changing_production(ArtifactStore(destination.root)):
+            pass  # it makes the links and scorer.env
+    return Copied(work.versions, work.files, work.size, tuple(work.left_out.values()))
+
+
+def pull(
+    source: Bucket, folder: Path, *, target_types: Iterable[TargetType] = ()
+) -> dict[TargetType, Path]:
+    """Bring what is live into a folder, where its links then lead to it; what is there is verified.
+
+    The folder gets `production/` as in a store: the versions that are live, links, scorer.env, and
+    the ledger, by which the next pull knows that what is live only moves forward.
+
+    Args:
+        source: A store.
+        folder: Where the application reads; of its own, not the store's.
+        target_types: Which of the live models; by default all.
+
+    Returns:
+        The link to each live model.
+
+    Raises:
+        WebcamMLError: No such model is live, its files are damaged, the history is not what the
+            folder has seen of it, or the folder cannot be written.
+    """
+    destination = FolderBucket(folder.absolute())
+    _require_two_places(source, destination)
+    history = _History.of(source)
+    ledger = history.ledger
+    found = {name: ledger.live(name) for name in tuple(target_types) or TARGETS}
+    live = {name: entry for name, entry in found.items() if entry is not None}
+    missing = [] if live and not target_types else [name for name in found if name not in live]
+    if missing:
+        raise WebcamMLError(
+            f"no {' or '.join(missing)} model is live in {source.address}: let a run promote one "
+            f"(production_model), or correct {STORE_VARIABLE}"
+        )
+    _known_models(destination, history)
+    destination.require_conditions()
+    work = _Work(source, destination)
+    for entry in live.values():
+        work.copy_model(ledger.first_entries()[entry.version])
+    _copy_history(history, destination, [LEDGER_FILE])
+    with changing_production(ArtifactStore(destination.root), links=tuple(live)) as production:
+        return {name: production.folder / name for name in live}
+
+
+def _require_two_places(source: Bucket, destination: Bucket) -> None:
+    if source.address == destination.address:
+        raise WebcamMLError(
+            f"{source.address} would be copied onto itself: name another place, or let "
+            f"{STORE_VARIABLE} name the store"
+        )
+
+
+@dataclass
+class _Work:
+    """Files on their way, and what became of them."""
+
+    source: Bucket
+    destination: Bucket
+    versions: int = 0
+    files: int = 0
+    size: int = 0
+    left_out: dict[PurePosixPath, str] = field(default_factory=dict)
+
+    def copy_version(self, version: PurePosixPath) -> None:
+        """Copy a version of an asset, its lineage.json last; a damaged one is left out."""
+        key = f"{version}/{LINEAGE_FILE}"
+        record = _read(self.source, key)
+        there = self.destination.get(key)
+        if there is not None:
+            self._require_same(key, there.data == record)
+            return
+        try:
+            for name, file in _lineage_of(record, key).files.items():
+                self._copy_file(f"{version}/{name}", file.sha256)
+        except ArtifactDamagedError as error:
+            logger.warning("%s is left out: %s", version, error)
+            self.left_out[version] = str(error)
+            return
+        self._require_same(key, self.destination.create(key, record))
+        self.versions += 1
+
+    def _require_same(self, key: str, is_same: bool) -> None:
+        if not is_same:
+            raise WebcamMLError(
+                f"{self.destination.address} has another {key} than {self.source.address}: it is no "
+                "copy of this store. Name another destination"
+            )
+
+    def copy_model(self, entry: LedgerEntry) -> None:
+        """Copy the files of a model that is or was live, where they are not as they should be."""
+        for name in VERSION_FILES:
+            key = _production(f"{VERSIONS}/{entry.version}/{name}")
+            there = self.destination.get(key)
+            if there is None or _sha256(there.data) != entry.digests[name]:
+                self._copy_file(key, entry.digests[name])
+
+    def _copy_file(self, key: str, sha256: str) -> None:
+        found = self.source.get(key)
+        if found is None or _sha256(found.data) != sha256:
+            what = "is gone" if found is None else f"has sha256 {_sha256(found.data)[:12]}…"
+            raise ArtifactDamagedError(
+                f"{key} in {self.source.address} is not what was stored: recorded is sha256 "
+                f"{sha256[:12]}…, it {what}. Nothing was made of it. Materialize the asset again, or "
+                "bring the file back from a backup"
+            )
+        self.destination.put(key, found.data)
+        arrived = self.destination.get(key)
+        if arrived is None or _sha256(arrived.data) != sha256:
+            raise WebcamMLError(
+                f"{key} did not arrive in {self.destination.address} as it was sent: try again, and "
+                "look at the disk or the server"
+            )
+        self.files += 1
+        self.size += len(found.data)
+
+
+def _lineage_of(record: bytes, key: str) -> Lineage:
+    try:
+        lineage = Lineage.from_json(record, source=key)
+    except ValueError as error:
+        raise ArtifactDamagedError(f"{key} cannot be read ({error})") from error
+    if not lineage.has_consistent_version():
+        raise ArtifactDamagedError(f"{key}: its data_version does not follow from its content")
+    return lineage
+
+
+def _known_models(destination: Bucket, history: _History) -> frozenset[str]:
+    """Name the models in the history of a destination, which must be a beginning of the source's."""
+    found = {name: destination.get(_production(name)) for name in history.files}
+    there = {name: one.data for name, one in found.items() if one is not None}
+    for name, data in there.items():
+        _follows(destination, _production(name), history.files[name], data)
+    lines = there.get(LEDGER_FILE, b"").count(NEW_LINE)
+    return frozenset(entry.version for entry in history.ledger.entries[:lines])
+
+
+def _copy_history(history: _History, destination: Bucket, names: Iterable[str]) -> None:
+    """Let files of lines grow, and then the head, which names their ends."""
+    for name in names:
+        if name in history.files:
+            key, data = _production(name), history.files[name]
+            _advance(destination, key, data, partial(_follows, destination, key, data))
+    if history.ledger.entries:
+        head = replace(history.ledger, interrupted=False).head_bytes()
+        key = _production(HEAD_FILE)
+        _advance(destination, key, head, partial(_names_no_later_end, Path(key), head))
+
+
+def _advance(destination: Bucket, key: str, data: bytes, replaces: Callable[[bytes], bool]) -> None:
+    """Write a key that moves forward, unless it is further already; again, if another was faster."""
+    while True:
+        there = destination.get(key)
+        if there is None:
+            if destination.create(key, data):
+                return
+        elif (
+            there.data == data or not replaces(there.data) or destination.swap(key, data, there.tag)
+        ):
+            return
+
+
+def _follows(destination: Bucket, key: str, data: bytes, there: bytes) -> bool:
+    """Whether lines go on from those that are there; refused if they do not."""
+    if not data.startswith(there):
+        raise WebcamMLError(
+            f"{key} in {destination.address} has {there.count(NEW_LINE)} lines, and they are not the "
+            f"first of the {data.count(NEW_LINE)} that were to be copied. What is live only moves "
+            "forward: either the source was put back to an earlier state (bring its backup up to "
+            "date), or the destination has a history of its own (name an empty one)"
+        )
+    return True
+
+
+def _names_no_later_end(path: Path, head: bytes, there: bytes) -> bool:
+    """Whether a head is of a ledger that is no longer; one that cannot be read is replaced."""
+    try:
+        return Head.of(there, path).ledger.entries <= Head.of(head, path).ledger.entries
+    except ValueError:
+        return True
+
+
+def _read(bucket: Bucket, key: str) -> bytes:
+    found = bucket.get(key)
+    if found is None:
+        raise WebcamMLError(
+            f"{key} has just gone from {bucket.address}: do not prune a store while it is copied. Copy "
+            "it again"
+        )
+    return found.data
+
+
+def _production(name: str) -> str:
+    return f"{PRODUCTION}/{name}"
+
+
+def _is_lineage(key: PurePosixPath) -> bool:
+    return (
+        len(key.parts) == 3
+        and key.name == LINEAGE_FILE
+        and VERSION.fullmatch(key.parent.name) is not None
+    )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

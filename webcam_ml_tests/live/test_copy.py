@@ -1,0 +1,283 @@
+"""`copy-store` and `pull`: between folders and a real S3 server, cut off, raced, and refused."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from webcam_ml.cli import main
+from webcam_ml.errors import WebcamMLError
+from webcam_ml.live import rollback, verify
+from webcam_ml.live._copy import Copied, copy_store, pull
+from webcam_ml.store import ArtifactStore, Bucket, open_bucket
+from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
+from webcam_ml_tests.seaweed import BUCKET, S3
+from webcam_ml_tests.stores.earlier import V0_1, EarlierStore, copy_of
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> EarlierStore:
+    return copy_of(V0_1, tmp_path / "project")
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address where nothing is yet."""
+    if request.param == "folder":
+        return str(tmp_path / "copy")
+    for name, value in request.getfixturevalue("s3").settings().items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+def bucket_of(store: ArtifactStore) -> Bucket:
+    return open_bucket(str(store.root))
+
+
+def stored_files(root: Path) -> dict[str, bytes]:
+    """All that a store holds but scorer.env, which names where it is."""
+    found = bytes_below(root)
+    return {
+        name: data
+        for name, data in found.items()
+        if not name.endswith("scorer.env") and not name.endswith(".lock")
+    }
+
+
+def test_a_store_of_an_earlier_version_comes_back_from_a_bucket_as_it_was(
+    earlier: EarlierStore, place: str, tmp_path: Path
+) -> None:
+    first = copy_store(bucket_of(earlier.store), open_bucket(place))
+    assert first.versions == len(earlier.versions())
+    back = tmp_path / "back"
+    copy_store(open_bucket(place), open_bucket(str(back)))
+    assert stored_files(back) == stored_files(earlier.store.root)
+    assert (back / "production" / "binary" / "model.onnx").is_file()
+    assert verify(ArtifactStore(back)) == []
+    again = copy_store(bucket_of(earlier.store), open_bucket(place))
+    assert (again.versions, again.files, again.left_out) == (0, 0, ())
+
+
+def test_a_later_copy_brings_what_is_new_and_what_is_live_now(live: Live, place: str) -> None:
+    copy_store(bucket_of(live.store), open_bucket(place))
+    live.promote("better")
+    later = copy_store(bucket_of(live.store), open_bucket(place))
+    assert later.files >= 2  # the model that went live
+    back = live.store.root.with_name("back")
+    copy_store(open_bucket(place), open_bucket(str(back)))
+    assert stored_files(back) == stored_files(live.store.root)
+    assert verify(ArtifactStore(back)) == []
+
+
+def test_pulled_is_what_is_live_and_it_follows_a_roll_back(
+    live: Live, place: str, tmp_path: Path
+) -> None:
+    here = tmp_path / "application"
+    copy_store(bucket_of(live.store), open_bucket(place))
+    first = pull(open_bucket(place), here)
+    link = here / "production" / "binary"
+    assert first == {"binary": link}
+    assert bytes_of(link) == bytes_of(live.production / "binary")
+    assert str(link / "model.onnx") in (link / "scorer.env").read_text()
+    for change in (lambda: live.promote("better"), lambda: rollback(live.store)):
+        change()
+        copy_store(bucket_of(live.store), open_bucket(place))
+        pull(open_bucket(place), here)
+        assert link.readlink() == (live.production / "binary").readlink()
+        assert bytes_of(link) == bytes_of(live.production / "binary")
+
+
+def bytes_of(folder: Path) -> tuple[bytes, bytes]:
+    return (folder / "model.onnx").read_bytes(), (folder / "model.meta.json").read_bytes()
+
+
+def test_what_an_application_has_is_verified_and_mended(live: Live, tmp_path: Path) -> None:
+    here = tmp_path / "application"
+    (link,) = pull(bucket_of(live.store), here).values()
+    flip(link.resolve() / "model.onnx")
+    pull(bucket_of(live.store), here)
+    assert bytes_of(link) == bytes_of(live.production / "binary")
+
+
+def test_one_target_type_can_be_pulled_alone(earlier: EarlierStore, tmp_path: Path) -> None:
+    here = tmp_path / "application"
+    assert set(pull(bucket_of(earlier.store), here, target_types=["regression"])) == {"regression"}
+    assert [path.name for path in (here / "production").iterdir() if path.is_symlink()] == [
+        "regression"
+    ]
+    assert set(pull(bucket_of(earlier.store), here)) == {"binary", "regression"}
+
+
+def test_what_is_live_only_moves_forward(live: Live, tmp_path: Path) -> None:
+    before = live.moved(tmp_path / "before")
+    live.promote("better")
+    here = tmp_path / "application"
+    (link,) = pull(bucket_of(live.store), here).values()
+    pulled = link.readlink()
+    with pytest.raises(WebcamMLError, match=r"has 2 lines.*not the first of the 1.*moves forward"):
+        pull(bucket_of(before.store), here)
+    assert link.readlink() == pulled
+    copy = str(tmp_path / "copy")
+    copy_store(bucket_of(live.store), open_bucket(copy))
+    there = stored_files(Path(copy))
+    with pytest.raises(WebcamMLError, match="moves forward"):
+        copy_store(bucket_of(before.store), open_bucket(copy))
+    assert stored_files(Path(copy)) == there
+
+
+def test_a_damaged_version_is_left_out_and_named_and_everything_else_is_copied(
+    earlier: EarlierStore, tmp_path: Path
+) -> None:
+    damaged = earlier.latest("disagreement_report")
+    flip(damaged.folder / sorted(damaged.lineage.files)[0])
+    copy = tmp_path / "copy"
+    copied = copy_store(bucket_of(earlier.store), open_bucket(str(copy)))
+    assert copied.versions == len(earlier.versions()) - 1
+    (problem,) = copied.left_out
+    assert damaged.version in problem
+    assert not (copy / "disagreement_report" / damaged.version / "lineage.json").exists()
+    assert not (copy / "disagreement_report" / "latest.json").exists()
+    assert verify(ArtifactStore(copy)) == []
+
+
+@pytest.mark.parametrize("name", ["ledger.jsonl", "judged.jsonl", "ledger.head"])
+def test_a_damaged_history_is_not_copied(live: Live, tmp_path: Path, name: str) -> None:
+    flip(live.production / name, position=4)
+    copy = tmp_path / "copy"
+    for transfer in (
+        lambda: copy_store(bucket_of(live.store), open_bucket(str(copy))),
+        lambda: pull(bucket_of(live.store), copy),
+    ):
+        with pytest.raises(WebcamMLError, match=f"in {live.store.root}: production/"):
+            transfer()
+    assert not list(open_bucket(str(copy)).keys())
+
+
+class CutOffError(WebcamMLError):
+    pass
+
+
+class Cutting:
+    """A bucket that is away after so many writes."""
+
+    def __init__(self, inner: Bucket, writes: int) -> None:
+        self.inner, self.left, self.address = inner, writes, inner.address
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        operation: Callable[..., object] = getattr(self.inner, name)
+        if name not in ("create", "swap", "put"):
+            return operation
+
+        def writing(*arguments: object) -> object:
+            self.left -= 1
+            if self.left < 0:
+                raise CutOffError("cut off")
+            return operation(*arguments)
+
+        return writing
+
+
+def test_a_copy_that_was_cut_off_anywhere_is_completed_by_the_next(
+    earlier: EarlierStore, tmp_path: Path
+) -> None:
+    source = bucket_of(earlier.store)
+    whole = {stored.version for stored in earlier.versions()}
+    copy = tmp_path / "copy"
+    cuts, is_complete = 0, False
+    while not is_complete:
+        # More than the files of one version, so that each gets further.
+        cutting = Cutting(open_bucket(str(copy)), writes=40)
+        try:
+            copy_store(source, cutting)
+            is_complete = True
+        except CutOffError:
+            cuts += 1
+        for path in copy.glob("*/*/lineage.json"):
+            # A version that is there is whole.
+            there = ArtifactStore(copy).named(path.parent.parent.name, path.parent.name)
+            assert there.version in whole
+            there.verify()
+    assert cuts > 2
+    copy_store(source, open_bucket(str(copy)))  # for the links of a folder
+    assert stored_files(copy) == stored_files(earlier.store.root)
+    assert verify(ArtifactStore(copy)) == []
+
+
+def test_several_that_copy_at_once_make_one_copy(
+    earlier: EarlierStore, place: str, tmp_path: Path
+) -> None:
+    def copy(_: int) -> Copied:
+        return copy_store(bucket_of(earlier.store), open_bucket(place))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(one.left_out == () for one in pool.map(copy, range(3)))
+    back = tmp_path / "back"
+    copy_store(open_bucket(place), open_bucket(str(back)))
+    assert stored_files(back) == stored_files(earlier.store.root)
+    assert verify(ArtifactStore(back)) == []
+
+
+def test_nothing_is_copied_where_there_is_nothing_or_onto_itself(tmp_path: Path) -> None:
+    empty = open_bucket(str(tmp_path / "empty"))
+    with pytest.raises(WebcamMLError, match="there is no store at"):
+        copy_store(empty, open_bucket(str(tmp_path / "copy")))
+    with pytest.raises(WebcamMLError, match="onto itself"):
+        copy_store(empty, empty)
+    with pytest.raises(
+        WebcamMLError, match=r"no binary or regression model is live.*production_model"
+    ):
+        pull(empty, tmp_path / "application")
+
+
+def test_who_watches_follows_what_is_live_and_outlives_a_store_that_is_away(
+    earlier: EarlierStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root, away = earlier.store.root, tmp_path / "away"
+    here = tmp_path / "application"
+    before = (root / "production" / "binary").readlink().name
+
+    def bring_back() -> None:
+        away.rename(root)
+        rollback(earlier.store, target_type="binary")
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    happens: Iterator[Callable[[], object]] = iter([lambda: root.rename(away), bring_back, stop])
+    monkeypatch.setattr("webcam_ml.live._commands.time.sleep", lambda _: next(happens)())
+    monkeypatch.setenv("WEBCAM_ML_ARTIFACTS", str(root))
+    with pytest.raises(KeyboardInterrupt):
+        main(["pull", str(here), "--target-type", "binary", "--watch"])
+    now = (root / "production" / "binary").readlink().name
+    said = capsys.readouterr()
+    assert [line.split()[1] for line in said.out.splitlines()] == [before, now]
+    assert now != before
+    assert "no binary model is live" in said.err
+    assert (here / "production" / "binary").readlink().name == now
+
+
+def test_the_commands_say_what_they_did(
+    live: Live,
+    tmp_path: Path,
+    s3: S3,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in s3.settings().items():
+        monkeypatch.setenv(name, value)
+    place = f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    monkeypatch.setenv("WEBCAM_ML_ARTIFACTS", str(live.store.root))
+    assert main(["copy-store", place]) == 0
+    assert f"{place} has what is stored" in capsys.readouterr().out
+    monkeypatch.setenv("WEBCAM_ML_ARTIFACTS", place)
+    here = tmp_path / "application"
+    assert main(["pull", str(here)]) == 0
+    said = capsys.readouterr().out
+    assert str(here / "production" / "binary" / "model.onnx") in said
+    assert main(["pull", str(here), "--target-type", "regression"]) == 1
+    assert "no regression model is live" in capsys.readouterr().err
