@@ -24,6 +24,7 @@ from webcam_ml.features import get_backbone
 from webcam_ml.labels import LabelDatabase, read_image_sources, read_served
 from webcam_ml.live import stored_models
 from webcam_ml.monitoring._compare import (
+    FLOOR,
     LARGEST_CHANCE,
     LARGEST_CHANCE_OF_REASON,
     Explanation,
@@ -291,12 +292,16 @@ class _Version:
                 "name it writes",
             )
             return
-        baseline = other & hits(stored, self._baseline())
-        if chance_of_hits(int(baseline.sum()), int(other.sum())) < LARGEST_CHANCE_OF_REASON:
+        fallback = np.array(self._baseline())
+        # Where model and baseline agree, nobody can tell which of them spoke.
+        apart = among & (np.abs(fallback - own) > FLOOR + noise)
+        baseline = apart & hits(stored, fallback)
+        chance = chance_of_hits(int(baseline.sum()), int(apart.sum()))
+        if chance < LARGEST_CHANCE_OF_REASON:
             self._found(
                 BASELINE_UNDER_NAME,
                 int(baseline.sum()),
-                chance_of(int(baseline.sum()), int(among.sum())),
+                chance,
                 f"they are the baseline's, which belong under {BASELINE_VERSION}: they are fallbacks, and "
                 "poison what is measured of this model",
             )
