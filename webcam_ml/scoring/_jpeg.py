@@ -103,8 +103,8 @@ def _walk(data: bytes) -> _Markers:
         length = int.from_bytes(data[at : at + 2])
         content = data[at + 2 : at + length]
         at += max(length, 2)
-        if code in _FRAMES and not process:
-            process, precision = code, content[0] if content else 0
+        if code in _FRAMES and not process and content:
+            process, precision = code, content[0]
         elif code == _APP1 and not exif and content.startswith(b"Exif\x00\x00"):
             exif = content
         elif code == _SOS:
@@ -145,13 +145,14 @@ def _only_padding_is_left(said: str, markers: _Markers, data: bytes) -> bool:
 
 def _judge(said: str, markers: _Markers, data: bytes) -> ImageError:
     """Turn what libjpeg said into a category and a sentence."""
-    if "Could not determine subsampling" in said and markers.scans:
+    whole = markers.end is not None
+    if whole and "Could not determine subsampling" in said and markers.scans:
         return ImageError(
             "unsupported",
             "this JPEG's colours are subsampled in a way that is not read; save it again with "
             "4:4:4, 4:2:2 or 4:2:0",
         )
-    if markers.end is None:
+    if not whole:
         return ImageError(
             "truncated", f"the JPEG file ends too early, after {len(data):,} bytes ({said})"
         )

@@ -312,6 +312,14 @@ def test_a_file_that_ends_early_is_truncated_wherever_it_ends(
     assert reasons == {"truncated"}
 
 
+def test_a_jpeg_that_ends_in_its_header_is_truncated() -> None:
+    data = encoded(PHOTO)
+
+    reasons = {reason_of(data[:length]) for length in range(150, data.index(b"\xff\xda") + 20)}
+
+    assert reasons == {"truncated"}
+
+
 def test_a_jpeg_without_its_last_byte_is_truncated() -> None:
     assert reason_of(encoded(PHOTO)[:-1]) == "truncated"
 
