@@ -105,7 +105,7 @@ def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int
             continue
         line: dict[str, object] = dict(result.score.to_dict())
         if arguments.details:
-            line |= _details(source, result, scorer)
+            line |= _details(source, result)
         print(clear + json.dumps(line), flush=True)
     return 1 if failed else 0
 
@@ -127,8 +127,8 @@ def _image(source: str, fetch: Callable[[str], bytes]) -> ImageSource:
     return partial(fetch, source) if "://" in source else Path(source)
 
 
-def _details(source: str, result: ScoredImage, scorer: Scorer) -> dict[str, object]:
-    model = scorer.model if result.path == "onnx" else None
+def _details(source: str, result: ScoredImage) -> dict[str, object]:
+    model = result.model
     return {
         "source": _shown(source),
         "path": result.path,

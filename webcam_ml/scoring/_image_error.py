@@ -3,6 +3,7 @@
 from typing import Literal
 
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.limits import MAX_BYTES
 
 Reason = Literal[
     "empty",  # no bytes at all
@@ -32,6 +33,18 @@ class ImageError(WebcamMLError):
 
     def __str__(self) -> str:
         return self.detail
+
+
+def check_bytes(size: int) -> None:
+    """Refuse a file with more bytes than are read.
+
+    Raises:
+        ImageError: The reason is ``too_many_bytes``.
+    """
+    if size > MAX_BYTES:
+        raise ImageError(
+            "too_many_bytes", f"{size:,} bytes; pictures of at most {MAX_BYTES:,} are read"
+        )
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:

@@ -152,6 +152,23 @@ class OnnxModel:
         return cast("NDArray[np.float32]", raw_scores)
 
 
+def model_files(path: str | os.PathLike[str]) -> str:
+    """Say which model.onnx and model.meta.json a path leads to, without reading them.
+
+    Returns:
+        A text that is another one as soon as a link is swung or a file is exchanged; why there are no
+        such files, if there are none.
+    """
+    try:
+        file = Path(path).resolve(strict=True)
+        states = [file.stat(), file.with_name(META_NAME).stat()]
+    except (OSError, RuntimeError) as fault:  # RuntimeError: links that go round in circles
+        return str(fault)
+    return f"{file} " + " ".join(
+        f"{state.st_dev} {state.st_ino} {state.st_size} {state.st_mtime_ns}" for state in states
+    )
+
+
 def _resolve(path: Path) -> Path:
     try:
         file = path.resolve(strict=True)

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Literal, Self
@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.limits import MAX_BYTES, MAX_PIXELS, available_cores
+from webcam_ml.limits import MAX_PIXELS, available_cores
 from webcam_ml.scoring._decode import ImageInfo, decode_image_with_info
 from webcam_ml.scoring._files import NotARegularFileError, open_regular_file
-from webcam_ml.scoring._image_error import ImageError, check_pixels
-from webcam_ml.scoring._model import OnnxModel
+from webcam_ml.scoring._image_error import ImageError, check_bytes, check_pixels
+from webcam_ml.scoring._model import OnnxModel, model_files
 from webcam_ml.scoring._onnx_file import ModelError
 from webcam_ml.scoring._score import BASELINE_VERSION, Score, WebcamMetadata, baseline_score
 
@@ -49,16 +49,38 @@ class ScoredImage:
         path: Which path ran.
         fallback_reason: Why the baseline was used although a model was asked for; None otherwise.
         info: Size and format of the image file; None for pixels that came as an array.
+        model: The model that gave the score; None on the path ``baseline``.
     """
 
     score: Score
     path: ScoringPath
     fallback_reason: str | None
     info: ImageInfo | None
+    model: OnnxModel | None
+
+
+@dataclass(frozen=True)
+class _Live:
+    """What scores at a time; replaced as a whole, so that no call sees half of two.
+
+    Attributes:
+        model: None in mode baseline, and while none could be loaded.
+        reason: Why there is no model although one is asked for.
+        files: Which files the path led to, as `model_files` says it; None before the first look.
+    """
+
+    model: OnnxModel | None = None
+    reason: str | None = None
+    files: str | None = None
 
 
 class Scorer:
-    """Scores images as the environment says; loads its model once, serves any number of threads.
+    """Scores images as the environment says, with what its path leads to; serves any threads.
+
+    Before each call the scorer looks whether the path leads to other files than before: a promotion
+    swings the link to the live model. If so, that call loads them, the others go on with what there
+    is, and the new model takes over once it has given a number. One that cannot be used does not:
+    the old one goes on under its own name. A call uses one model from its first image to its last.
 
     `threads` images are worked on at a time, each on one thread from the first byte to the score:
     reading, decoding and inference of different images overlap, and the processor is never asked
@@ -96,15 +118,15 @@ class Scorer:
         self._threads = threads or available_cores()
         self._max_pixels = max_pixels
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
         self._logged: set[str] = set()
         self._fallback_reason: str | None = None
         self._mode = mode
-        self._model: OnnxModel | None = None
+        self._asked: _Asked | None = None
+        self._live = _Live()
         if mode == "onnx":
-            try:
-                self._model = _load(model_path, model_version)
-            except ModelError as error:
-                self._fall_back(str(error), cause="load")
+            self._asked = _Asked(model_path, model_version)
+            self._follow(self._asked)
 
     @classmethod
     def from_env(
@@ -131,14 +153,14 @@ class Scorer:
 
     @classmethod
     def of_model(cls, model_path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
-        """Make a scorer of this model file; raise if it cannot be loaded, instead of falling back.
+        """Make a scorer of the model that is there now; raise if it cannot be used.
 
         Raises:
             ModelError: The model cannot be loaded.
         """
-        model = _load(model_path, None)
+        model = _Asked(model_path, None).load()
         scorer = cls(threads=threads)
-        scorer._mode, scorer._model = "onnx", model
+        scorer._mode, scorer._live = "onnx", _Live(model)
         return scorer
 
     @property
@@ -150,15 +172,15 @@ class Scorer:
     def fallback_reason(self) -> str | None:
         """Why the baseline is used although a model was asked for; None in all other cases.
 
-        A model that could not be loaded is not tried again. One that failed on an image is tried
-        again for the next, and this is None again once it has given a score.
+        A model that could not be loaded is tried again when its files are others. One that failed on
+        an image is tried again for the next, and this is None again once it has given a score.
         """
         return self._fallback_reason
 
     @property
     def model(self) -> OnnxModel | None:
-        """The model that was loaded; None in mode baseline and after a failure to load."""
-        return self._model
+        """The model that is loaded; None in mode baseline and while none could be loaded."""
+        return self._live.model
 
     def score(self, image: ImageSource, *, webcam: WebcamMetadata | None = None) -> Score:
         """Score one image.
@@ -170,7 +192,7 @@ class Scorer:
         Raises:
             ImageError: The image cannot be used.
         """
-        return self._score(image, webcam).score
+        return self._score(self._current(), image, webcam).score
 
     def score_many(
         self,
@@ -180,9 +202,10 @@ class Scorer:
     ) -> Iterator[ScoredImage | ImageError]:
         """Score many images at once; a bad one yields its error and the others go on.
 
-        Images are taken from the iterable only as the work proceeds, so a lazy one never has more
-        than a few in memory. They are scored one by one, not in batches: on a processor a batch
-        gains nothing, and pictures of different sizes would not fit into one.
+        One model scores all of them, also if another goes live meanwhile. Images are taken from the
+        iterable only as the work proceeds, so a lazy one never has more than a few in memory. They
+        are scored one by one, not in batches: on a processor a batch gains nothing, and pictures of
+        different sizes would not fit into one.
 
         Args:
             images: As for `score`.
@@ -196,11 +219,12 @@ class Scorer:
             if webcams is None
             else zip(images, webcams, strict=True)
         )
+        live = self._current()
         waiting: deque[Future[ScoredImage | ImageError]] = deque()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="scoring") as pool:
             try:
                 for image, webcam in pairs:
-                    waiting.append(pool.submit(self._score_or_error, image, webcam))
+                    waiting.append(pool.submit(self._score_or_error, live, image, webcam))
                     if len(waiting) == _WAITING_PER_THREAD * self._threads:
                         yield waiting.popleft().result()
                 while waiting:
@@ -209,30 +233,71 @@ class Scorer:
                 for future in waiting:
                     future.cancel()
 
+    def _current(self) -> _Live:
+        """Give what is live; load it first if the path leads to other files than before."""
+        asked = self._asked
+        # Whoever notices loads, and everybody else goes on with what there is.
+        if (
+            asked is not None
+            and asked.files() != self._live.files
+            and self._loading.acquire(blocking=False)
+        ):
+            try:
+                self._follow(asked)
+            finally:
+                self._loading.release()
+        return self._live
+
+    def _follow(self, asked: "_Asked") -> None:
+        # Before they are read: if they are exchanged meanwhile, the next call sees it.
+        files = asked.files()
+        before = self._live
+        if files == before.files:
+            return
+        try:
+            self._live = _Live(asked.load(), files=files)
+        except ModelError as error:
+            reason = str(error)
+            if before.model is None:
+                self._live = _Live(reason=reason, files=files)
+                self._fall_back(reason, cause=f"load: {reason}")
+            else:
+                self._live = replace(before, files=files)
+                logger.warning(
+                    "%s goes on, although %s leads to other files: %s",
+                    before.model.model_version,
+                    asked.model_path,
+                    reason,
+                )
+        else:
+            with self._lock:
+                self._fallback_reason = None
+                self._logged.clear()
+
     def _score_or_error(
-        self, image: ImageSource, webcam: WebcamMetadata | None
+        self, live: _Live, image: ImageSource, webcam: WebcamMetadata | None
     ) -> ScoredImage | ImageError:
         try:
-            return self._score(image, webcam)
+            return self._score(live, image, webcam)
         except ImageError as error:
             return error
 
-    def _score(self, image: ImageSource, webcam: WebcamMetadata | None) -> ScoredImage:
+    def _score(self, live: _Live, image: ImageSource, webcam: WebcamMetadata | None) -> ScoredImage:
         pixels, info = self._pixels(image)
-        reason = self._fallback_reason
-        if self._model is not None:
+        model, reason = live.model, live.reason
+        if model is not None:
             try:
-                raw_score = float(self._model.score_array(pixels[np.newaxis])[0])
+                raw_score = float(model.score_array(pixels[np.newaxis])[0])
             except ModelError as error:
                 reason = str(error)
                 self._fall_back(reason, cause=type(error.__cause__ or error).__name__)
             else:
                 self._fallback_reason = None
-                version = self._model.model_version
-                return ScoredImage(Score.of(raw_score, model_version=version), "onnx", None, info)
+                score = Score.of(raw_score, model_version=model.model_version)
+                return ScoredImage(score, "onnx", None, info, model)
         known = webcam or WebcamMetadata()
         score = baseline_score(known.view_count, known.rating, known.phase)
-        return ScoredImage(score, "baseline", reason, info)
+        return ScoredImage(score, "baseline", reason, info, None)
 
     def _fall_back(self, reason: str, *, cause: str) -> None:
         """Keep the reason, and log it the first time that this cause occurs.
@@ -255,19 +320,38 @@ class Scorer:
             data = _read_file(image)
         else:
             data = _fetched(image)
+        check_bytes(len(data))
         return decode_image_with_info(data, max_pixels=self._max_pixels)
 
 
-def _load(model_path: str | os.PathLike[str] | None, model_version: str | None) -> OnnxModel:
-    if model_path is None:
-        raise ModelError("AI_SCORING_MODE is onnx, but AI_ONNX_MODEL_PATH names no model")
-    model = OnnxModel.load(model_path, threads=1)
-    if model_version is not None and model_version != model.model_version:
-        raise ModelError(
-            f"AI_MODEL_VERSION asks for {model_version}, but the model at {model_path} is "
-            f"{model.model_version}; set both to the same model, or leave AI_MODEL_VERSION unset"
-        )
-    return model
+@dataclass(frozen=True)
+class _Asked:
+    """The model that is asked for: where, and which version it must have."""
+
+    model_path: str | os.PathLike[str] | None
+    model_version: str | None
+
+    def files(self) -> str:
+        """Say which files the path leads to; another text means that they were exchanged."""
+        return "" if self.model_path is None else model_files(self.model_path)
+
+    def load(self) -> OnnxModel:
+        """Load it, and let it score a black picture, so that no model speaks that cannot.
+
+        Raises:
+            ModelError: It cannot be used.
+        """
+        path, version = self.model_path, self.model_version
+        if path is None:
+            raise ModelError("AI_SCORING_MODE is onnx, but AI_ONNX_MODEL_PATH names no model")
+        model = OnnxModel.load(path, threads=1)
+        if version is not None and version != model.model_version:
+            raise ModelError(
+                f"AI_MODEL_VERSION asks for {version}, but the model at {path} is "
+                f"{model.model_version}; set both to the same model, or leave AI_MODEL_VERSION unset"
+            )
+        model.score_array(np.zeros((1, 360, 640, 3), np.uint8))
+        return model
 
 
 def _checked_array(pixels: NDArray[np.uint8], max_pixels: int) -> NDArray[np.uint8]:
@@ -285,11 +369,7 @@ def _read_file(path: str | os.PathLike[str]) -> bytes:
     try:
         file, status = open_regular_file(Path(path))
         with file:
-            if status.st_size > MAX_BYTES:
-                raise ImageError(
-                    "too_many_bytes",
-                    f"{status.st_size:,} bytes; pictures of at most {MAX_BYTES:,} are read",
-                )
+            check_bytes(status.st_size)
             return file.read(status.st_size)
     except FileNotFoundError as fault:
         raise ImageError("unreadable", "there is no such file") from fault

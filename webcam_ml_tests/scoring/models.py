@@ -10,6 +10,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from webcam_ml.scoring import OnnxModel, Score, decode_image
+from webcam_ml_tests.scoring.pictures import encoded, photograph
+
+JPEG = encoded(photograph())
 SIDE = 8
 VERSION = "binary-tiny-0123456789ab"
 
@@ -112,3 +116,30 @@ def write_model(
     text = json.dumps(describe(data) if meta is None else meta, indent=2) + "\n"
     (folder / "model.meta.json").write_text(text)
     return folder / "model.onnx"
+
+
+class LiveLink:
+    """Two versions, and a link to one of them as `production/binary` is.
+
+    Attributes:
+        path: The model as the application names it.
+        scores: By name of the version, what it says of `JPEG`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.link = folder / "binary"
+        self.path = self.link / "model.onnx"
+        self.scores: dict[str, Score] = {}
+        for name, bias in (("first", 0.0), ("second", 1.5)):
+            version = f"binary-{name}"
+            data = tiny_model(version=version, bias=bias).SerializeToString(deterministic=True)
+            file = write_model(folder / name, data, describe(data, model_version=version))
+            (raw_score,) = OnnxModel.load(file).score_array(decode_image(JPEG)[None])
+            self.scores[name] = Score.of(float(raw_score), model_version=version)
+        self.lead_to("first")
+
+    def lead_to(self, name: str) -> None:
+        prepared = self.folder / ".binary.tmp"
+        prepared.symlink_to(name)
+        prepared.replace(self.link)

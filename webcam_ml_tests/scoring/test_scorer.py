@@ -23,7 +23,8 @@ from webcam_ml.scoring import (
     baseline_score,
     decode_image,
 )
-from webcam_ml_tests.scoring.models import VERSION, describe, tiny_model, write_model
+from webcam_ml_tests.scoring.broken import BROKEN
+from webcam_ml_tests.scoring.models import VERSION, tiny_model, write_model
 from webcam_ml_tests.scoring.pictures import HTML, encoded, photograph, png_claiming
 
 JPEG = encoded(photograph())
@@ -225,97 +226,10 @@ def test_the_model_must_be_the_one_that_the_environment_names(
         assert VERSION in scorer.fallback_reason
 
 
-def break_nothing_named(live: Path) -> dict[str, str]:
-    return {"AI_ONNX_MODEL_PATH": ""}
-
-
-def break_missing(live: Path) -> dict[str, str]:
-    return {"AI_ONNX_MODEL_PATH": str(live / "nowhere.onnx")}
-
-
-def break_folder(live: Path) -> dict[str, str]:
-    return {"AI_ONNX_MODEL_PATH": str(live)}
-
-
-def break_truncated(live: Path) -> dict[str, str]:
-    data = (live / "model.onnx").read_bytes()
-    (live / "model.onnx").write_bytes(data[: len(data) // 2])
-    return {}
-
-
-def break_one_byte(live: Path) -> dict[str, str]:
-    data = bytearray((live / "model.onnx").read_bytes())
-    data[len(data) // 2] ^= 1
-    (live / "model.onnx").write_bytes(data)
-    return {}
-
-
-def break_meta_missing(live: Path) -> dict[str, str]:
-    (live / "model.meta.json").unlink()
-    return {}
-
-
-def break_meta_of_another(live: Path) -> dict[str, str]:
-    write_model(live, tiny_model(), describe(tiny_model(bias=1.0).SerializeToString()))
-    return {}
-
-
-def break_version(live: Path) -> dict[str, str]:
-    return {"AI_MODEL_VERSION": "binary-resnet18-ffffffffffff"}
-
-
-def break_not_onnx(live: Path) -> dict[str, str]:
-    write_model(live, HTML)
-    return {}
-
-
-def break_operator(live: Path) -> dict[str, str]:
-    model = tiny_model()
-    model.graph.node[7].domain = "com.microsoft"
-    write_model(live, model)
-    return {}
-
-
-def break_contract(live: Path) -> dict[str, str]:
-    write_model(live, tiny_model(input_name="input"))
-    return {}
-
-
-def break_operator_name(live: Path) -> dict[str, str]:
-    model = tiny_model()
-    model.graph.node[7].op_type = "Sigmoidal"
-    write_model(live, model)
-    return {}
-
-
-def break_at_run_time(live: Path) -> dict[str, str]:
-    write_model(live, tiny_model(needs_width=5000))
-    return {}
-
-
-def break_scale(live: Path) -> dict[str, str]:
-    write_model(live, tiny_model(head="Identity", bias=9.0))
-    return {}
-
-
 @pytest.mark.parametrize(
     ("damage", "reason"),
-    [
-        (break_nothing_named, "AI_ONNX_MODEL_PATH names no model"),
-        (break_missing, "there is no model at .*nowhere.onnx"),
-        (break_folder, "is a folder"),
-        (break_truncated, "not the one that model.meta.json describes"),
-        (break_one_byte, "not the one that model.meta.json describes"),
-        (break_meta_missing, "model.meta.json is missing"),
-        (break_meta_of_another, "belong to different models"),
-        (break_version, "AI_MODEL_VERSION asks for binary-resnet18-ffffffffffff"),
-        (break_not_onnx, "not an ONNX model"),
-        (break_operator, "com.microsoft::Sigmoid"),
-        (break_contract, "one input image"),
-        (break_operator_name, "cannot be loaded"),
-        (break_at_run_time, "failed while running"),
-        (break_scale, "outside 0 to 1"),
-    ],
+    BROKEN.values(),
+    ids=BROKEN,
 )
 def test_every_fallback_says_why_once_and_never_carries_the_models_name(
     damage: Callable[[Path], dict[str, str]],

@@ -1,0 +1,99 @@
+"""Ways in which a live model cannot be used, and what a runtime says of each, in Python and in Node."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from webcam_ml_tests.scoring.models import describe, tiny_model, write_model
+from webcam_ml_tests.scoring.pictures import HTML
+
+
+def _nothing_named(live: Path) -> dict[str, str]:
+    return {"AI_ONNX_MODEL_PATH": ""}
+
+
+def _missing(live: Path) -> dict[str, str]:
+    return {"AI_ONNX_MODEL_PATH": str(live / "nowhere.onnx")}
+
+
+def _folder(live: Path) -> dict[str, str]:
+    return {"AI_ONNX_MODEL_PATH": str(live)}
+
+
+def _truncated(live: Path) -> dict[str, str]:
+    data = (live / "model.onnx").read_bytes()
+    (live / "model.onnx").write_bytes(data[: len(data) // 2])
+    return {}
+
+
+def _one_byte(live: Path) -> dict[str, str]:
+    data = bytearray((live / "model.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (live / "model.onnx").write_bytes(data)
+    return {}
+
+
+def _meta_missing(live: Path) -> dict[str, str]:
+    (live / "model.meta.json").unlink()
+    return {}
+
+
+def _meta_of_another(live: Path) -> dict[str, str]:
+    write_model(live, tiny_model(), describe(tiny_model(bias=1.0).SerializeToString()))
+    return {}
+
+
+def _version(live: Path) -> dict[str, str]:
+    return {"AI_MODEL_VERSION": "binary-resnet18-ffffffffffff"}
+
+
+def _not_onnx(live: Path) -> dict[str, str]:
+    write_model(live, HTML)
+    return {}
+
+
+def _operator(live: Path) -> dict[str, str]:
+    model = tiny_model()
+    model.graph.node[7].domain = "com.microsoft"
+    write_model(live, model)
+    return {}
+
+
+def _contract(live: Path) -> dict[str, str]:
+    write_model(live, tiny_model(input_name="input"))
+    return {}
+
+
+def _operator_name(live: Path) -> dict[str, str]:
+    model = tiny_model()
+    model.graph.node[7].op_type = "Sigmoidal"
+    write_model(live, model)
+    return {}
+
+
+def _at_run_time(live: Path) -> dict[str, str]:
+    write_model(live, tiny_model(needs_width=5000))
+    return {}
+
+
+def _scale(live: Path) -> dict[str, str]:
+    write_model(live, tiny_model(head="Identity", bias=9.0))
+    return {}
+
+
+# By name: what is done to the folder, which gives the variables that change with it; and the reason.
+BROKEN: dict[str, tuple[Callable[[Path], dict[str, str]], str]] = {
+    "nothing named": (_nothing_named, "AI_ONNX_MODEL_PATH names no model"),
+    "missing": (_missing, "there is no model at .*nowhere.onnx"),
+    "folder": (_folder, "is a folder"),
+    "truncated": (_truncated, "not the one that model.meta.json describes"),
+    "one byte": (_one_byte, "not the one that model.meta.json describes"),
+    "meta missing": (_meta_missing, "model.meta.json is missing"),
+    "meta of another": (_meta_of_another, "belong to different models"),
+    "version": (_version, "AI_MODEL_VERSION asks for binary-resnet18-ffffffffffff"),
+    "not onnx": (_not_onnx, "not an ONNX model"),
+    "operator": (_operator, "com.microsoft::Sigmoid"),
+    "contract": (_contract, "one input image"),
+    "operator name": (_operator_name, "cannot be loaded"),
+    "at run time": (_at_run_time, "failed while running"),
+    "scale": (_scale, "outside 0 to 1"),
+}
