@@ -44,7 +44,7 @@ endif
 
 install: $(INSTALLED) .dagster/storage ## Make .venv and initialise Dagster's storage; TORCH=cpu for a torch without CUDA
 
-# What the tests need beside Python: a browser for the gallery, Node for the runtime's Node lines,
+# What the tests need beside Python: a browser for the gallery, Node for the package in clients/node,
 # openssl for the certificate of a test server, nginx for the proxy before the page. The run level
 # keeps apt from starting nginx as a server of this machine.
 programs:

@@ -1,6 +1,6 @@
 """The measured process: photographs that people took, through decoders, model and search for copies.
 
-    python -m benchmarks.photographs MODEL CHECKPOINT FOLDER
+    python -m benchmarks.photographs MODEL CHECKPOINT
 
 The files are those of Debian's wallpaper packages, under free licences (CC BY, CC BY-SA, GPL), where
 these packages put them. None is in the repository.
@@ -9,7 +9,6 @@ these packages put them. None is in the repository.
 import hashlib
 import json
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -135,23 +134,13 @@ def differences(model: Path, checkpoint: Path, files: Sequence[Path]) -> Iterato
 
 
 def node(model: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
-    """What the lines of docs/runtime.md make of the files."""
-    from webcam_ml_tests.integration.node_runtime import (
-        NODE,
-        documented_lines,
-        install_packages,
-        run,
-    )
+    """What clients/node makes of the files."""
+    from webcam_ml_tests.integration.node_client import build_client, run
 
-    install_packages()
-    folder = Path(sys.argv[3])
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / "scorer.mjs").write_text(documented_lines())
-    shutil.copy(Path(__file__).with_suffix(".mjs"), folder)
-    (folder / "node_modules").symlink_to(NODE / "node_modules")
+    build_client()
+    script = Path(__file__).with_suffix(".mjs")
     asked = json.dumps({"model": str(model), "files": [str(path) for path in files]})
-    said = run(["node", "photographs.mjs"], folder=folder, what="Node failed", stdin=asked)
+    said = run(["node", str(script)], folder=script.parent, what="Node failed", stdin=asked)
     answers: list[dict[str, Any]] = json.loads(said)
     return answers
 

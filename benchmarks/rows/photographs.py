@@ -21,7 +21,6 @@ def measure_photographs(setting: Setting) -> Iterator[Row]:
         "benchmarks.photographs",
         project.latest("onnx_model") / "model.onnx",
         project.latest("checkpoint"),
-        setting.folder / "photographs",
     )
     said = told(ran)
     files, copies = said["files"], said["copies"]

@@ -4,8 +4,6 @@
 EfficientNet-Lite0 trained on ImageNet, which comes with a package, under names of its own.
 """
 
-import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +33,7 @@ from webcam_ml.features._half import round_weights
 from webcam_ml.features._network import FeatureNetwork
 from webcam_ml.scoring import Scorer
 from webcam_ml.training import Checkpoint
-from webcam_ml_tests.integration.node_runtime import (
-    NODE,
-    documented_lines,
-    install_packages,
-    run,
-)
+from webcam_ml_tests.integration.node_client import node_scores
 from webcam_ml_tests.world import World, make_labels, make_world
 
 # Small ones of each family. Those of ResNet and MobileNet are what most other tests train.
@@ -180,29 +173,15 @@ def test_its_file_stores_half_and_scores_to_the_bit_as_one_that_stores_all(
 
 
 def test_node_scores_its_file_as_python_does(carried: Carried, tmp_path: Path) -> None:
-    install_packages()
     carried.exported.save(tmp_path)
-    (tmp_path / "scorer.mjs").write_text(documented_lines())
-    shutil.copy(NODE / "drive.mjs", tmp_path)
-    (tmp_path / "node_modules").symlink_to(NODE / "node_modules")
     index = carried.world.rows("test").frame
     files = index["image_path_or_url"].head(3).to_list()
     model = tmp_path / "model.onnx"
-    questions = {
-        "env": {"AI_SCORING_MODE": "onnx", "AI_ONNX_MODEL_PATH": str(model)},
-        "pictures": files,
-        "fallbacks": [],
-        "webcams": [],
-        "raw": [],
-    }
-    said = json.loads(
-        run(["node", "drive.mjs"], folder=tmp_path, what="Node failed", stdin=json.dumps(questions))
-    )
     scorer = Scorer("onnx", model_path=model)
-    for file, answer in zip(files, said["pictures"], strict=True):
+    for file, score in zip(files, node_scores(model, files), strict=True):
         expected = scorer.score(file).to_dict()
-        assert answer["score"]["modelVersion"] == expected["modelVersion"] != "baseline-v1"
-        assert answer["score"]["rawScore"] == pytest.approx(expected["rawScore"], abs=1e-4)
+        assert score["modelVersion"] == expected["modelVersion"] != "baseline-v1"
+        assert score["rawScore"] == pytest.approx(expected["rawScore"], abs=1e-4)
 
 
 def test_real_weights_see_in_our_graph_what_they_see_in_timm(lite0: Path, tmp_path: Path) -> None:

@@ -24,9 +24,13 @@ from webcam_ml.scoring import (
     decode_image,
     decode_image_with_info,
 )
+from webcam_ml_tests.scoring.corpus import (
+    KINDS,
+    NO_PICTURES,
+    SENSELESS_EXIF,
+    XMP_ORIENTATION,
+)
 from webcam_ml_tests.scoring.pictures import (
-    HTML,
-    SVG,
     encoded,
     jpeg_with_app1,
     photograph,
@@ -119,18 +123,7 @@ def test_orientation_puts_the_corners_where_the_standard_says(
     assert corner_colours(decode_image(with_orientation(stored, orientation, "PNG"))) == corners
 
 
-@pytest.mark.parametrize(
-    "block",
-    [
-        b"Exif\x00\x00",
-        b"Exif\x00\x00II*\x00",
-        b"Exif\x00\x00II*\x00\xff\xff\xff\xff",
-        b"Exif\x00\x00II*\x00\x08\x00\x00\x00\xff\xff",
-        b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x05\x01\x1a\x00\x05\x00\x00\xff\xff\x00\x00",
-        b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x09\x00\x00\x00",
-        b"Exif\x00\x00not a directory at all",
-    ],
-)
+@pytest.mark.parametrize("block", SENSELESS_EXIF)
 def test_a_senseless_exif_block_changes_nothing_and_warns_of_nothing(block: bytes) -> None:
     plain = encoded(PHOTO)
 
@@ -149,13 +142,9 @@ def test_orientation_is_read_in_both_byte_orders(order: str) -> None:
 
 
 def test_orientation_in_xmp_is_ignored_as_browsers_and_libvips_do() -> None:
-    xmp = (
-        b'http://ns.adobe.com/xap/1.0/\x00<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        b'<rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
-    )
     plain = encoded(PHOTO)
 
-    assert decode_image(jpeg_with_app1(plain, xmp)).shape == PHOTO.shape
+    assert decode_image(jpeg_with_app1(plain, XMP_ORIENTATION)).shape == PHOTO.shape
 
 
 def test_cmyk_jpeg_is_the_product_of_its_inks_and_black() -> None:
@@ -268,20 +257,7 @@ def test_one_tall_column_is_an_image() -> None:
 
 @pytest.mark.parametrize(
     ("data", "reason", "says"),
-    [
-        (b"", "empty", "0 bytes"),
-        (HTML, "not_an_image", "HTML page"),
-        (b"\xef\xbb\xbf  " + HTML, "not_an_image", "HTML page"),
-        (SVG, "not_an_image", "SVG"),
-        (b'{"error": "no such camera"}', "not_an_image", "JSON"),
-        (b"\xff\xd8", "not_an_image", "only 2 bytes"),
-        (b"camera offline", "not_an_image", "looks like text"),
-        (b"\x00\x00\x00\x20ftypavif" + bytes(90), "unsupported", "AVIF"),
-        (encoded(PHOTO, "BMP"), "unsupported", "BMP"),
-        (encoded(PHOTO, "TIFF"), "unsupported", "TIFF"),
-        (b"\xff\xd8\xff" + bytes(500), "damaged", "JPEG"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(500), "damaged", "PNG"),
-    ],
+    NO_PICTURES,
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_image_is_named(data: bytes, reason: str, says: str) -> None:
@@ -291,17 +267,7 @@ def test_what_is_no_image_is_named(data: bytes, reason: str, says: str) -> None:
     assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("JPEG", {}),
-        ("JPEG", {"progressive": True}),
-        ("PNG", {}),
-        ("GIF", {}),
-        ("WEBP", {}),
-        ("WEBP", {"lossless": True}),
-    ],
-)
+@pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_a_file_that_ends_early_is_truncated_wherever_it_ends(
     kind: str, options: dict[str, object]
 ) -> None:

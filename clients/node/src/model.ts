@@ -1,0 +1,266 @@
+/**
+ * A model file that was checked before it was believed, and the session that runs it.
+ *
+ * The digest in model.meta.json covers every byte of model.onnx, the file refers to nothing outside
+ * itself, both name the same version, inputs and outputs are those of the contract, and it has given a
+ * number. A model that fails any of this never gets to speak.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { realpath, stat } from 'node:fs/promises';
+import path from 'node:path';
+
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+
+import type { Pixels } from './decode.js';
+import { ModelError, saidBy } from './errors.js';
+import { readRegularFile } from './files.js';
+import { readOnnxFile, type OnnxFile, type TensorInfo } from './onnx-file.js';
+import { BASELINE_VERSION } from './score.js';
+
+export type TargetType = 'binary' | 'regression';
+
+/** What model.meta.json says of the model that spoke. */
+export interface ModelInfo {
+  modelVersion: string;
+  targetType: TargetType;
+  /** The rawScore from which a binary model says yes; null for regression. */
+  decisionThreshold: number | null;
+}
+
+const META_NAME = 'model.meta.json';
+const META_SCHEMA_VERSION = 1;
+const MAX_META_BYTES = 2 ** 20;
+const MAX_MODEL_BYTES = 2 ** 31 - 1;
+const FLOAT = 1;
+const UINT8 = 2;
+
+/** A loaded model; what holds it uses `hold` and `letGo`, and a retired one ends with its last holder. */
+export class Model {
+  readonly info: ModelInfo;
+  readonly #session: InferenceSession;
+  #holders = 0;
+  #retired = false;
+
+  private constructor(info: ModelInfo, session: InferenceSession) {
+    this.info = info;
+    this.#session = session;
+  }
+
+  /**
+   * Checks a model file, loads it and lets it score a black picture, so that it is warm.
+   *
+   * @throws ModelError: the model may not or cannot be used.
+   */
+  static async load(modelPath: string, options: { threads: number }): Promise<Model> {
+    // Resolved once: a promotion may swing the link between reading the two files.
+    const file = await existing(modelPath);
+    const data = await readModelPart(file, MAX_MODEL_BYTES);
+    const info = verified(data, await readMeta(path.join(path.dirname(file), META_NAME)));
+    const inside = readOnnxFile(data);
+    requireContract(inside);
+    requireSameName(inside.metadata, info);
+    let session: InferenceSession;
+    try {
+      session = await InferenceSession.create(data, {
+        intraOpNumThreads: options.threads,
+        executionProviders: ['cpu'],
+        // What goes wrong arrives as an exception; onnxruntime would print it to stderr as well.
+        logSeverityLevel: 4,
+        // Otherwise the bytes themselves may choose another format, one that nobody has walked.
+        extra: { session: { load_model_format: 'ONNX' } },
+      });
+    } catch (error) {
+      throw new ModelError(`${file} cannot be loaded: ${saidBy(error)}`, { cause: error });
+    }
+    const model = new Model(info, session);
+    await model.run({ data: Buffer.alloc(360 * 640 * 3), width: 640, height: 360 });
+    return model;
+  }
+
+  /**
+   * Gives the raw score, 0 to 1, of one picture of any size.
+   *
+   * @throws ModelError: the model failed, or gave something else than a number from 0 to 1.
+   */
+  async run(pixels: Pick<Pixels, 'data' | 'width' | 'height'>): Promise<number> {
+    const { modelVersion } = this.info;
+    const image = new Tensor('uint8', pixels.data, [1, pixels.height, pixels.width, 3]);
+    let outputs: InferenceSession.ReturnType;
+    try {
+      outputs = await this.#session.run({ image }, ['raw_score']);
+    } catch (error) {
+      throw new ModelError(`${modelVersion} failed while running: ${saidBy(error)}`, { cause: error });
+    }
+    const raw = outputs['raw_score']?.data[0];
+    if (!(typeof raw === 'number' && raw >= 0 && raw <= 1)) {
+      throw new ModelError(`${modelVersion} gave a raw_score outside 0 to 1, or none`);
+    }
+    return raw;
+  }
+
+  hold(): void {
+    this.#holders += 1;
+  }
+
+  async letGo(): Promise<void> {
+    this.#holders -= 1;
+    await this.#endIfUnused();
+  }
+
+  /** Frees its memory as soon as nobody holds it. */
+  async retire(): Promise<void> {
+    this.#retired = true;
+    await this.#endIfUnused();
+  }
+
+  async #endIfUnused(): Promise<void> {
+    if (this.#retired && this.#holders === 0) await this.#session.release();
+  }
+}
+
+/** Says in a text which files a path leads to now; another text means that they were exchanged. */
+export async function modelFiles(modelPath: string): Promise<string> {
+  try {
+    const file = await realpath(modelPath);
+    const both = await Promise.all(
+      [file, path.join(path.dirname(file), META_NAME)].map((one) => stat(one, { bigint: true })),
+    );
+    return [file, ...both.flatMap(({ dev, ino, size, mtimeNs }) => [dev, ino, size, mtimeNs])].join();
+  } catch (error) {
+    return saidBy(error);
+  }
+}
+
+async function existing(modelPath: string): Promise<string> {
+  try {
+    const file = await realpath(modelPath);
+    if (!(await stat(file)).isDirectory()) return file;
+  } catch (error) {
+    throw new ModelError(`there is no model at ${path.resolve(modelPath)}`, { cause: error });
+  }
+  throw new ModelError(
+    `${modelPath} is a folder; name the file in it, ${path.join(modelPath, 'model.onnx')}`,
+  );
+}
+
+async function readModelPart(file: string, maxBytes: number): Promise<Buffer> {
+  try {
+    return await readRegularFile(file, maxBytes);
+  } catch (error) {
+    throw new ModelError(`${file} cannot be read: ${saidBy(error)}`, { cause: error });
+  }
+}
+
+async function readMeta(file: string): Promise<Record<string, unknown>> {
+  if (!existsSync(file)) {
+    throw new ModelError(
+      `${file} is missing, so nothing says which model this is; copy ${META_NAME} together with the model`,
+    );
+  }
+  const content = await readModelPart(file, MAX_META_BYTES);
+  let meta: unknown;
+  try {
+    meta = JSON.parse(content.toString());
+  } catch (error) {
+    throw new ModelError(`${file} is not JSON: ${saidBy(error)}`, { cause: error });
+  }
+  if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) {
+    throw new ModelError(`${file} holds no JSON object`);
+  }
+  return meta as Record<string, unknown>;
+}
+
+/** Compares the bytes of a model with what model.meta.json says about them. */
+function verified(data: Buffer, meta: Record<string, unknown>): ModelInfo {
+  const schema = meta['schema_version'];
+  if (schema !== META_SCHEMA_VERSION) {
+    throw new ModelError(
+      `${META_NAME} has schema_version ${schema}; this runtime reads ${META_SCHEMA_VERSION}` +
+        (typeof schema === 'number' && schema > META_SCHEMA_VERSION
+          ? '; upgrade webcam-ml-scorer here'
+          : ''),
+    );
+  }
+  const digest = createHash('sha256').update(data).digest('hex');
+  if (data.length !== meta['size'] || digest !== meta['sha256']) {
+    throw new ModelError(
+      `the model is not the one that ${META_NAME} describes: ${data.length} bytes with SHA-256 ` +
+        `${digest.slice(0, 12)}…, described are ${meta['size']} bytes with ` +
+        `${String(meta['sha256']).slice(0, 12)}…; it was damaged or changed, or the two files ` +
+        'belong to different models',
+    );
+  }
+  return {
+    modelVersion: usableVersion(meta['model_version']),
+    targetType: targetType(meta['target_type']),
+    decisionThreshold: decisionThreshold(meta['decision_threshold']),
+  };
+}
+
+function usableVersion(version: unknown): string {
+  if (typeof version !== 'string' || version === '' || version.startsWith('baseline')) {
+    throw new ModelError(
+      `the model calls itself '${version}'; a model has a name, and ${BASELINE_VERSION} is the ` +
+        'name of the score that needs no model',
+    );
+  }
+  return version;
+}
+
+function targetType(name: unknown): TargetType {
+  if (name === 'binary' || name === 'regression') return name;
+  throw new ModelError(`the model has target_type '${name}'; binary and regression are known`);
+}
+
+function decisionThreshold(value: unknown): number | null {
+  if (value === undefined || value === null) return null;
+  if (typeof value === 'number') return value;
+  throw new ModelError(`${META_NAME} has decision_threshold ${value} where a number is expected`);
+}
+
+function requireSameName(stamps: Map<string, string>, described: ModelInfo): void {
+  const pairs = [
+    ['model_version', described.modelVersion],
+    ['target_type', described.targetType],
+  ] as const;
+  for (const [key, beside] of pairs) {
+    const inside = stamps.get(key);
+    if (inside !== beside) {
+      throw new ModelError(
+        `the model says ${key} '${inside}', ${META_NAME} says '${beside}'; export the model again`,
+      );
+    }
+  }
+}
+
+/** Compares inputs and outputs with the contract: any batch, any size, RGB bytes. */
+function requireContract({ inputs, outputs }: OnnxFile): void {
+  const [image] = inputs;
+  const [batch, height, width, channels] = image?.shape ?? [];
+  if (
+    inputs.length !== 1 ||
+    image?.name !== 'image' ||
+    image.type !== UINT8 ||
+    image.shape.length !== 4 ||
+    [batch, height, width].some((size) => size !== -1) ||
+    channels !== 3
+  ) {
+    throw new ModelError(
+      'the model must have the one input image, uint8 [batch, height, width, 3] with the first ' +
+        `three sizes free; it has ${named(inputs)}`,
+    );
+  }
+  for (const name of ['raw_score', 'ai_rating']) {
+    const output = outputs.find((one) => one.name === name);
+    if (outputs.length !== 2 || output?.type !== FLOAT || output.shape.length !== 1) {
+      throw new ModelError(
+        `the model must have the outputs raw_score and ai_rating, float32 [batch]; it has ${named(outputs)}`,
+      );
+    }
+  }
+}
+
+function named(tensors: TensorInfo[]): string {
+  return tensors.map(({ name, shape }) => `${name} [${shape.join(', ')}]`).join(', ') || 'none';
+}
