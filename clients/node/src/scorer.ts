@@ -26,7 +26,7 @@ export interface ScorerOptions {
   withoutModel?: 'baseline' | 'unscored' | undefined;
   /** How many pictures are decoded or scored at a time; the others wait. One for each core if left out. */
   concurrency?: number | undefined;
-  /** Threads of one run of the model; one for each core if left out. */
+  /** Threads of one run of the model; 1 if left out: more take more of the processor than they give. */
   threads?: number | undefined;
   /** Where warnings go; `console.warn` if left out. */
   warn?: ((message: string) => void) | undefined;
@@ -72,7 +72,7 @@ export class Scorer {
   #loading: Promise<void> | null = null;
 
   private constructor(options: ScorerOptions) {
-    const { mode, concurrency = availableParallelism(), threads = availableParallelism() } = options;
+    const { mode, concurrency = availableParallelism(), threads = 1 } = options;
     if (mode !== undefined && mode !== 'baseline' && mode !== 'onnx') {
       throw new Error(`AI_SCORING_MODE is '${mode}'; it can be baseline or onnx, and is baseline if unset`);
     }
