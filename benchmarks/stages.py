@@ -22,7 +22,7 @@ from webcam_ml.dataset.images import ImageCache, ImageSettings, build_image_inde
 from webcam_ml.demo import make_demo_data
 from webcam_ml.features import BackboneSpec, extract_features, get_backbone, prepare_backbone
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
-from webcam_ml.metrics import paired_difference
+from webcam_ml.metrics import Interval, paired_difference
 from webcam_ml.training import fit_probe
 
 BEGIN = "<!-- stages: made by python -m benchmarks.stages -->"
@@ -33,6 +33,8 @@ CASES = (PLAIN, (224, 2), (224, 3), (160, 1), (160, 3), (128, 1), (128, 3))
 LITE0 = "timm/tf_efficientnet_lite0"
 
 Array = npt.NDArray[np.float64]
+Case = tuple[int, int]
+Key = tuple[str, Case]
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,13 @@ def unseen_scores(drawn: Drawn, model: Mapping[str, Any], cache: Path) -> Iterat
         yield asked.squash(probe.head(values[~drawn.is_train]))
 
 
-def row(weights: str, case: tuple[int, int], values: list[float], gains: list[Any]) -> str:
+def row(weights: str, case: Case, values: list[float], gains: list[Interval]) -> str:
     """Say how good a case is and how far from the plain one, over the demos."""
     pixels, stages = case
     gain = float(np.mean([one.value for one in gains]))
     # The demos share no webcam, so their errors are independent of each other.
-    error = float(np.sqrt(np.sum([one.standard_error**2 for one in gains])) / len(gains))
-    interval = f"{gain:+.3f} ({gain - 1.96 * error:+.3f} to {gain + 1.96 * error:+.3f})"
+    half = float(np.sqrt(np.sum([((one.high - one.low) / 2) ** 2 for one in gains])) / len(gains))
+    interval = f"{gain:+.3f} ({gain - half:+.3f} to {gain + half:+.3f})"
     each = ", ".join(f"{one.value:+.3f}" for one in gains)
     shown = ("–", "–") if case == PLAIN else (interval, each)
     return f"| {weights} | {pixels} | {stages} | {np.mean(values):.3f} | {' | '.join(shown)} |"
@@ -149,8 +151,8 @@ def main() -> None:
                 "model_name": LITE0, "weights": str(lite0_weights(folder)),
             },
         }  # fmt: skip
-        values: dict[tuple[str, tuple[int, int]], list[float]] = {}
-        gains: dict[tuple[str, tuple[int, int]], list[Any]] = {}
+        values: dict[Key, list[float]] = {}
+        gains: dict[Key, list[Interval]] = {}
         for seed in range(arguments.seeds):
             drawn = Drawn.of(
                 folder / str(seed),
@@ -171,27 +173,29 @@ def main() -> None:
                         plain,
                         webcam_id=drawn.camera[unseen],
                         random_state=0,
-                    )
+                    ).interval()
                     values.setdefault((kind, case), []).append(roc_auc(target, score))
                     gains.setdefault((kind, case), []).append(gain)
-                    print(
-                        seed,
-                        kind,
-                        case,
-                        f"{values[kind, case][-1]:.3f}",
-                        gain.interval(),
-                        flush=True,
-                    )
+                    print(seed, kind, case, f"{values[kind, case][-1]:.3f}", gain, flush=True)
+            head = (
+                f"{seed + 1} demos of {arguments.webcams} webcams and {arguments.snapshots} labels."
+            )
+            write_table(arguments.page, head, values, gains)
+
+
+def write_table(
+    page: Path, head: str, values: Mapping[Key, list[float]], gains: Mapping[Key, list[Interval]]
+) -> None:
+    """Write what is measured so far between the two marks of the page."""
     rows = [
-        f"Means of {arguments.seeds} demos of {arguments.webcams} webcams, {arguments.snapshots} labels.\n",
+        f"{head}\n",
         "| weights | pixels | stages | AUC | difference from one stage at 224 | in each demo |",
         "|---|---|---|---|---|---|",
         *(row(kind, case, values[kind, case], gains[kind, case]) for kind, case in values),
     ]
-    before, _, rest = arguments.page.read_text(encoding="utf-8").partition(BEGIN)
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    page = "\n".join((before + BEGIN, *rows, END + after))
-    arguments.page.write_text(page, encoding="utf-8")
+    page.write_text("\n".join((before + BEGIN, *rows, END + after)), encoding="utf-8")
 
 
 def roc_auc(target: Array, score: Array) -> float:

@@ -33,6 +33,7 @@ from webcam_ml.features._backbones import (
     weights_identity,
 )
 from webcam_ml.features._half import StoreWeights, round_weights, store_weights_as_fp16
+from webcam_ml.features._skeletons import fill_skeleton, read_skeleton
 from webcam_ml.features._stages import DEFAULT_STAGES
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def require_weights(spec: BackboneSpec) -> None:
 
 
 def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
-    """Take a backbone's graph from the cache, or export it (some ten seconds, with torch).
+    """Take a backbone's graph from the cache, fill its skeleton, or export it (some ten seconds).
 
     Raises:
         WebcamMLError: The weights cannot be had.
@@ -198,7 +199,13 @@ def prepare_backbone(spec: BackboneSpec, *, cache: Path) -> BackboneGraph:
     if spec.store_weights == "fp16":
         round_weights(network, spec.image_size)
     return _export_into(
-        cache, key, network, preprocessing(backbone, spec.image_size), spec.store_weights
+        cache,
+        key,
+        network,
+        backbone=backbone,
+        image_size=spec.image_size,
+        feature_stages=spec.feature_stages,
+        store_weights=spec.store_weights,
     )
 
 
@@ -220,7 +227,15 @@ def restore_backbone(
     backbone = get_backbone(model_name)
     network = backbone.build(image_size, feature_stages=feature_stages)
     network.load_state_dict(dict(state))
-    return _export_into(cache, key, network, preprocessing(backbone, image_size), store_weights)
+    return _export_into(
+        cache,
+        key,
+        network,
+        backbone=backbone,
+        image_size=image_size,
+        feature_stages=feature_stages,
+        store_weights=store_weights,
+    )
 
 
 def adopt_backbone(
@@ -250,7 +265,13 @@ def adopt_backbone(
     if cached is not None:
         return cached
     return _export_into(
-        cache, key, network, preprocessing(backbone, spec.image_size), spec.store_weights
+        cache,
+        key,
+        network,
+        backbone=backbone,
+        image_size=spec.image_size,
+        feature_stages=spec.feature_stages,
+        store_weights=spec.store_weights,
     )
 
 
@@ -273,6 +294,7 @@ def _key(spec: BackboneSpec, identity: str) -> str:
         code.update(Path(__file__).with_name("_stages.py").read_bytes())
     if spec.store_weights == "fp16":
         code.update(Path(__file__).with_name("_half.py").read_bytes())
+    code.update(read_skeleton(backbone.name, spec.feature_stages) or b"")
     content = {
         "model_name": backbone.name,
         "weights": identity,
@@ -314,7 +336,10 @@ def _export_into(
     cache: Path,
     key: str,
     network: "torch.nn.Module",
-    preprocess: "Preprocess",
+    *,
+    backbone: Backbone,
+    image_size: int,
+    feature_stages: int,
     store_weights: StoreWeights,
 ) -> BackboneGraph:
     import onnx
@@ -322,11 +347,15 @@ def _export_into(
 
     buffer = io.BytesIO()
     torch.save(network.state_dict(), buffer)
-    model = _export_features(network, preprocess)
+    skeleton = read_skeleton(backbone.name, feature_stages)
+    if skeleton is None:
+        exported = export_features(network, preprocessing(backbone, image_size))
+        proto = onnx.load_from_string(exported)
+    else:
+        proto = fill_skeleton(skeleton, network, image_size)
     if store_weights == "fp16":
-        proto = onnx.load_from_string(model)
         store_weights_as_fp16(proto)
-        model = serialise(proto)
+    model = serialise(proto)
     graph = BackboneGraph(key=key, model=model, state=buffer.getvalue())
     folder = folder_of(cache, key)
     try:
@@ -361,7 +390,8 @@ def _keep(graph: BackboneGraph, folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _export_features(network: "torch.nn.Module", preprocess: "Preprocess") -> bytes:
+def export_features(network: "torch.nn.Module", preprocess: "Preprocess") -> bytes:
+    """Export a network with its preprocessing: uint8 images → features and channel means."""
     from webcam_ml.features._network import FeatureNetwork
 
     module = FeatureNetwork(preprocess, network).eval()
@@ -409,7 +439,7 @@ def export_graph(module: "torch.nn.Module", *, outputs: tuple[str, ...]) -> byte
 
 
 def serialise(model: "onnx.ModelProto") -> bytes:
-    """Serialise a model to the same bytes in every process, without notes about source files.
+    """Serialise a model to the same bytes in every process, without notes about files and shapes.
 
     Raises:
         RuntimeError: The model is not of the opset that was asked for.
@@ -421,10 +451,12 @@ def serialise(model: "onnx.ModelProto") -> bytes:
     for node in graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
-    for values in (graph.input, graph.output, graph.value_info, graph.initializer):
+    for values in (graph.input, graph.output, graph.initializer):
         for value in values:
             value.doc_string = ""
             del value.metadata_props[:]
+    # Shapes of what lies between, which runtimes find by themselves.
+    graph.ClearField("value_info")
     graph.doc_string = ""
     del graph.metadata_props[:]
     data: bytes = model.SerializeToString(deterministic=True)

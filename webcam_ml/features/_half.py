@@ -24,10 +24,12 @@ HALF_STEP = 2.0**-11
 SAME = 1e-4
 # Fewer numbers than that are not worth a node of the graph.
 MIN_SIZE = 1024
+# How many weights a warning names.
+NAMED = 3
 
 
 def round_weights(network: "torch.nn.Module", image_size: int) -> None:
-    """Round the weights of convolutions, linear layers and the like to what fp16 holds.
+    """Round the large weights of convolutions, linear layers and the like to what fp16 holds.
 
     A weight with numbers beyond fp16's, or so many too small for it that more than fp16's own precision
     would be lost, stays as it is. Rounding what is rounded changes nothing.
@@ -42,7 +44,7 @@ def round_weights(network: "torch.nn.Module", image_size: int) -> None:
     kept = []
     with torch.no_grad():
         for name, weight in network.named_parameters():
-            if weight.ndim < 2:
+            if weight.ndim < 2 or weight.numel() < MIN_SIZE:
                 continue
             rounded = weight.half().float()
             if float((rounded - weight).norm()) <= HALF_STEP * float(weight.norm()):
@@ -51,9 +53,9 @@ def round_weights(network: "torch.nn.Module", image_size: int) -> None:
                 kept.append(name)
     if kept:
         logger.warning(
-            "%d weights do not fit fp16 and stay fp32, in the file as well: %s",
-            len(kept),
-            ", ".join(kept[:3]) + (", …" if kept[3:] else ""),
+            "fp16 cannot hold some weights, which stay fp32, in the file as well: %s%s",
+            ", ".join(kept[:NAMED]),
+            f" and {len(kept) - NAMED} more" if kept[NAMED:] else "",
         )
 
 
@@ -69,7 +71,7 @@ def _move_scales(network: "torch.nn.Module", image_size: int) -> None:
     )
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with torch.no_grad():
-        pairs, expected = _normalised(network, picture)
+        pairs, expected = normalised(network, picture)
         for layer, norm in pairs:
             scale = norm.weight / _deviation(norm)
             layer.weight.mul_(scale.view(-1, *[1] * (layer.weight.ndim - 1)))
@@ -93,7 +95,7 @@ def _deviation(norm: Any) -> "torch.Tensor":
     return torch.from_numpy(np.sqrt(norm.running_var.numpy() + np.float32(norm.eps)))
 
 
-def _normalised(
+def normalised(
     network: "torch.nn.Module", picture: "torch.Tensor"
 ) -> "tuple[list[tuple[Any, Any]], torch.Tensor]":
     """Find the layers whose result goes into a batch normalisation, and what the network gives."""

@@ -124,14 +124,10 @@ def test_a_cache_of_pictures_without_room_says_so_and_keeps_what_it_has(tmp_path
 
 
 def test_a_cache_of_backbones_without_room_says_so_and_leaves_no_half(
-    undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    from webcam_ml.features import _backbone_graph
-
-    # The export itself takes seconds and is not what is tried.
     shared = undisturbed.project.folder / "cache" / "backbones"
     graph = next(shared.glob("*/*.onnx")).read_bytes()
-    monkeypatch.setattr(_backbone_graph, "_export_features", lambda *_: graph)
     spec = BackboneSpec(model_name="mobilenet_v3_small", weights="none", image_size=64)
     with (
         no_file_larger_than(len(graph) // 2),
