@@ -10,6 +10,16 @@ from ._compare import (
     explain_by_model,
     noise_of,
 )
+from ._drift import (
+    FEWEST_WEBCAMS_OF_AN_ALARM,
+    LARGEST_CHANCE_OF_DRIFT,
+    SMALLEST_SHIFT,
+    STATISTICS,
+    Drift,
+    drift,
+    picture_statistics,
+    welch,
+)
 from ._findings import FINDINGS, FINDINGS_TO_WATCH
 from ._noise import benign
 from ._served_audit import Finding, ServedAudit, audit_verdict
@@ -17,11 +27,16 @@ from ._settings import AuditSettings
 from ._skews import SKEWS, skewed
 
 __all__ = [
+    "FEWEST_WEBCAMS_OF_AN_ALARM",
     "FINDINGS",
     "FINDINGS_TO_WATCH",
     "LARGEST_CHANCE",
+    "LARGEST_CHANCE_OF_DRIFT",
     "SKEWS",
+    "SMALLEST_SHIFT",
+    "STATISTICS",
     "AuditSettings",
+    "Drift",
     "Explanation",
     "Finding",
     "ServedAudit",
@@ -32,8 +47,11 @@ __all__ = [
     "benign",
     "chance_of",
     "differs",
+    "drift",
     "explain",
     "explain_by_model",
     "noise_of",
+    "picture_statistics",
     "skewed",
+    "welch",
 ]

@@ -10,6 +10,7 @@ BASELINE_UNDER_NAME = "baseline_under_a_models_name"
 SCORES_OFF_SCALE = "scores_off_scale"
 PICTURES_CHANGED = "pictures_changed"
 UNSCORED_FRAMES = "unscored_frames"
+DRIFT = "drift"
 
 FINDINGS: Mapping[str, str] = {
     OTHER_PREPROCESSING: "Pictures are prepared as the model was trained on them.",
@@ -20,8 +21,9 @@ FINDINGS: Mapping[str, str] = {
     SCORES_OFF_SCALE: "Stored scores are on their scale, and ratings fit them.",
     PICTURES_CHANGED: "Under the address of a snapshot stays the picture that was scored.",
     UNSCORED_FRAMES: "Nearly all snapshots have a score.",
+    DRIFT: "Scores and pictures are like those that the live model was judged on.",
 }
 """What may be found, by name, and what holds where it is not."""
 
-FINDINGS_TO_WATCH = frozenset({UNKNOWN_VERSION, PICTURES_CHANGED, UNSCORED_FRAMES})
+FINDINGS_TO_WATCH = frozenset({UNKNOWN_VERSION, PICTURES_CHANGED, UNSCORED_FRAMES, DRIFT})
 """Those that may be meant, and are warnings."""

@@ -9,6 +9,7 @@ import polars as pl
 
 from webcam_ml.contracts import SERVED_ROWS_TABLE, Document
 from webcam_ml.evaluation import Verdict
+from webcam_ml.monitoring._drift import Drift
 from webcam_ml.monitoring._findings import FINDINGS
 
 ROWS_FILE = "served_scores_audit.csv"
@@ -48,6 +49,7 @@ class ServedAudit:
         stored: Model version → stored scores in that time.
         unreadable: Pictures drawn that could not be fetched.
         places: Columns of the database that scores are stored in; none: it has no such column.
+        drift: Of each live model how far what it scores has moved from its test split.
     """
 
     rows: pl.DataFrame
@@ -57,6 +59,7 @@ class ServedAudit:
     stored: Mapping[str, int]
     unreadable: int
     places: tuple[str, ...]
+    drift: Mapping[str, tuple[Drift, ...]]
 
     def save(self, folder: Path) -> None:
         """Write served_scores_audit.csv and served_scores_audit.json; equal audits give equal bytes."""
@@ -65,7 +68,11 @@ class ServedAudit:
             name: getattr(self, name)
             for name in ("snapshots", "unscored", "stored", "unreadable", "places")
         }
-        DOCUMENT.write(folder, {**content, "findings": [asdict(one) for one in self.findings]})
+        content["findings"] = [asdict(one) for one in self.findings]
+        content["drift"] = {
+            version: [asdict(one) for one in moved] for version, moved in self.drift.items()
+        }
+        DOCUMENT.write(folder, content)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -82,6 +89,10 @@ class ServedAudit:
                 rows=rows,
                 findings=tuple(Finding(**one) for one in content["findings"]),
                 places=tuple(content["places"]),
+                drift={
+                    version: tuple(Drift(**one) for one in moved)
+                    for version, moved in content["drift"].items()
+                },
                 **{
                     name: content[name]
                     for name in ("snapshots", "unscored", "stored", "unreadable")

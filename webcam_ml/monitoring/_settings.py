@@ -22,6 +22,13 @@ class AuditSettings(Settings):
         description="Of each model version so many pictures are scored again, drawn over webcams and "
         "days. 20 are enough for a skew of all pictures",
     )
+    drift_pictures: int = Field(
+        default=500,
+        ge=0,
+        le=10_000,
+        description="So many pictures that the live model scored are looked at for drift, drawn over webcams "
+        "and days; 0: only their scores are",
+    )
     max_unscored_fraction: float = Field(
         default=0.1,
         ge=0,

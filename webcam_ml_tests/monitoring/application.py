@@ -157,7 +157,7 @@ class Application:
         )
 
     def audit(self, database: LabelDatabase | None = None, **settings: object) -> ServedAudit:
-        asked = {"pictures": 20, "max_unscored_fraction": 1.0, **settings}
+        asked = {"pictures": 20, "drift_pictures": 0, "max_unscored_fraction": 1.0, **settings}
         return audit_served_scores(
             store=self.store,
             database=database or LabelDatabase(self.url),

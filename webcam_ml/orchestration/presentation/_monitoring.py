@@ -23,8 +23,29 @@ def of_served_audit(audit: "ServedAudit") -> Metadata:
         "without a score": audit.unscored,
         "compared": audit.rows.height,
         "pictures that cannot be read": audit.unreadable,
+        **_drift(audit),
         "rows that differ": preview(
             audit.rows.filter(pl.col("verdict") != "same"),
             ("snapshot_id", "webcam_id", "model_version", "raw_score", "own_score", "verdict"),
         ),
+    }
+
+
+def _drift(audit: "ServedAudit") -> Metadata:
+    """A table for each live model, what moved furthest first."""
+    return {
+        f"beside the test split of {version}": table(
+            [
+                {
+                    "what": f"{one.statistic}, {one.group}",
+                    "then": round(one.then, 3),
+                    "now": round(one.now, 3),
+                    "difference, 95 %": f"{one.low:+.3f} to {one.high:+.3f}",
+                    "webcams": one.webcams,
+                    "alarm": "yes" if one.alarms else "",
+                }
+                for one in sorted(moved, key=lambda one: one.p_value)
+            ]
+        )
+        for version, moved in audit.drift.items()
     }
