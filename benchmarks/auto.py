@@ -29,7 +29,7 @@ END = "<!-- end of choices -->"
 
 WORLDS = 20
 # Rated pictures of training webcams; pictures of other webcams that are measured; of all that are drawn.
-LABELS = (500, 1000)
+LABELS = (500, 1000, 3000)
 MEASURED = 6000
 DRAWN = 18_000
 BINARY = target_of("binary")
