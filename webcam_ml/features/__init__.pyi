@@ -1,9 +1,6 @@
 from ._backbone_graph import (
-    AUTO,
     OPSET,
-    BackboneChoice,
     BackboneGraph,
-    BackboneSpec,
     adopt_backbone,
     export_graph,
     prepare_backbone,
@@ -24,6 +21,7 @@ from ._backbones import (
 from ._cost import Cost, measure_cost
 from ._features import Features, extract_features
 from ._half import StoreWeights
+from ._spec import AUTO, BackboneChoice, BackboneSpec
 from ._weights_files import UNREADABLE
 
 __all__ = [
