@@ -98,7 +98,7 @@ def test_the_chosen_model_is_the_one_that_its_name_gives_and_losses_are_those_of
     for one in found.values():
         difference = one["difference_to_best"]
         assert difference["value"] == pytest.approx(one["out_of_fold_loss"] - least, abs=2e-6)
-    assert found[TINY]["milliseconds"] < found[SMALL]["milliseconds"]
+    assert found[TINY]["megabytes"] < found[SMALL]["megabytes"]
 
 
 def test_judges_count_in_the_choice_as_in_the_probe(tmp_path: Path) -> None:
