@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -125,10 +127,9 @@ def test_the_sensor_counts_it_as_trained(
     assert training.labels.data_version == store.latest("labels_raw").data_version
 
 
-@pytest.fixture
-def address(refused: tuple[Project, str]) -> Iterator[str]:
-    """Dagster's page on the project."""
-    project, _ = refused
+@contextmanager
+def page_on(project: Project) -> Iterator[str]:
+    """Serve Dagster's page on a project; gives its address."""
     port = free_port()
     with (project.folder / "page.log").open("wb") as log:
         process = subprocess.Popen(
@@ -155,6 +156,13 @@ def address(refused: tuple[Project, str]) -> Iterator[str]:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.fixture
+def address(refused: tuple[Project, str]) -> Iterator[str]:
+    """Dagster's page on the project."""
+    with page_on(refused[0]) as address:
+        yield address
 
 
 def test_somebody_on_call_reads_why_within_one_click_of_the_run(
@@ -212,6 +220,60 @@ def test_a_command_and_a_run_of_elsewhere_appear_on_the_page_once(
         again = tick(first.cursor, instance=elsewhere, store=store)
         assert not again.asset_events
         assert again.cursor == first.cursor
+
+
+def test_a_curator_finds_in_two_clicks_why_a_candidate_did_not_beat_the_live_model(
+    refused: tuple[Project, str],
+    tmp_path: Path,
+    browser_context: BrowserContext,
+    screenshots: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, _ = refused
+    for name in ("home", "artifacts"):
+        shutil.copytree(first.folder / name, tmp_path / name, symlinks=True)
+    (tmp_path / "cache").symlink_to(first.folder / "cache")
+    project = Project(tmp_path, first.database_url)
+    live = json.loads((project.latest("onnx_model") / "model.meta.json").read_text())
+    done = project.run(WEBCAM_ML, "promote", live["model_version"], "--override", "a drill")
+    assert done.returncode == 0, done.stderr
+    smaller = {"config": {"model_name": "resnet18", "weights": "none", "image_size": 64}}
+    project.succeed("checkpoint*", {"ops": {**IMPOSSIBLE["ops"], "checkpoint": smaller}})
+    candidate = json.loads((project.latest("onnx_model") / "model.meta.json").read_text())
+    monkeypatch.chdir(project.home)
+    with DagsterInstance.from_config(str(project.home)) as instance:
+        run = instance.get_runs(limit=1)[0]
+    page = browser_context.new_page()
+    page.set_viewport_size({"width": 1440, "height": 900})
+    with page_on(project) as address:
+        page.goto(f"{address}/runs/{run.run_id}")
+        expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()
+        row = page.get_by_role("row").filter(
+            has=page.get_by_role("cell", name="what_changed.html", exact=True)
+        )
+        # The list of events shows its end, and holds no more than is on the screen.
+        page.mouse.move(700, 700)
+        while not row.count():
+            page.mouse.wheel(0, -300)
+            page.wait_for_timeout(300)
+        row.get_by_text("[Show Markdown]").last.click()
+        link = page.get_by_role("link", name="Download what_changed.html")
+        expect(link).to_be_visible()
+        page.screenshot(path=screenshots / "page_two_clicks_1.png", animations="disabled")
+        with page.expect_download() as download:
+            link.click()
+        taken = tmp_path / "what_changed.html"
+        download.value.save_as(taken)
+    page.goto(taken.as_uri())
+    page.screenshot(path=screenshots / "page_two_clicks_2.png", animations="disabled")
+    text = page.inner_text("body")
+    page.close()
+    assert live["model_version"] in text
+    assert candidate["model_version"] in text
+    assert "quality_floor" in text
+    assert "at least 0.999 needed" in text
+    assert "image_size" in text, "what differs in the config"
+    assert read_refusals(project.artifacts / "production")[-1].version == candidate["model_version"]
 
 
 def test_a_looser_floor_without_a_reason_is_refused_before_the_first_step(
