@@ -171,7 +171,7 @@ def chain_of(
             content = json.loads(line)
             require_known_version(content, kind.known_schema, source=f"line {number} of {path}")
             entry = kind.model_validate(content)
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise LedgerDamagedError(
                 path, f"has a line {number} that is no entry ({type(error).__name__})"
             ) from error

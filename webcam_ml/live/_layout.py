@@ -4,9 +4,10 @@ import shlex
 from pathlib import Path
 
 from webcam_ml.contracts import TargetType
+from webcam_ml.errors import WebcamMLError
 from webcam_ml.export import META_FILE, MODEL_FILE
 from webcam_ml.scoring import scoring_environment
-from webcam_ml.store import ArtifactStore
+from webcam_ml.store import ArtifactStore, is_plain_name
 
 PRODUCTION = "production"
 VERSIONS = "versions"
@@ -26,7 +27,17 @@ def production_folder(store: ArtifactStore) -> Path:
 
 
 def version_folder(store: ArtifactStore, model_version: str) -> Path:
-    """Give the folder of one version that is or was live."""
+    """Give the folder of one version that is or was live.
+
+    Raises:
+        WebcamMLError: The version is no name of a folder.
+    """
+    if not is_plain_name(model_version):
+        raise WebcamMLError(
+            f"{model_version!r} is no name of a model version, which is the name of a folder: somebody "
+            "changed what names it. Export the model again (onnx_model), or bring the store back from "
+            "a backup"
+        )
     return production_folder(store) / VERSIONS / model_version
 
 

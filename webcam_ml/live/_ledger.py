@@ -11,16 +11,35 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator
 
 from webcam_ml.contracts import TargetType, require_known_version
 from webcam_ml.judging import Judged, Part
 from webcam_ml.live._chain import NO_END, ChainedLine, End, LedgerDamagedError, chain_of, read_bytes
-from webcam_ml.live._layout import HEAD_FILE, LEDGER_FILE
+from webcam_ml.live._layout import HEAD_FILE, LEDGER_FILE, VERSION_FILES
+from webcam_ml.store import is_plain_name
 
 LEDGER_SCHEMA: Literal[2] = 2
 
 Action = Literal["promote", "rollback", "override"]
+
+
+def _require_plain_name(version: str) -> str:
+    if not is_plain_name(version):
+        raise ValueError("it is no name of a version")
+    return version
+
+
+def _require_digests_of_version(digests: dict[str, str]) -> dict[str, str]:
+    if not digests.keys() >= set(VERSION_FILES):
+        raise ValueError(f"it should have the digests of {' and '.join(VERSION_FILES)}")
+    return digests
+
+
+# A ledger may come from a store that others write, and its versions are names of folders.
+Version = Annotated[str, AfterValidator(_require_plain_name)]
 
 
 class AncestorRecord(Part):
@@ -59,9 +78,9 @@ class LedgerEntry(ChainedLine):
     time: str
     action: Action
     target_type: TargetType
-    version: str
-    replaces: str | None
-    digests: dict[str, str]
+    version: Version
+    replaces: Version | None
+    digests: Annotated[dict[str, str], AfterValidator(_require_digests_of_version)]
     lineage: dict[str, AncestorRecord]
     verdicts: dict[str, Judged]
     candidates_judged_on_test_split: int | None
@@ -69,7 +88,7 @@ class LedgerEntry(ChainedLine):
     run_id: str | None
     schema_version: Literal[1, 2] = 1
     relaxed: str | None = None
-    lost: tuple[str, ...] = ()
+    lost: tuple[Version, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +121,10 @@ class Head:
             ValueError: It says something else.
             DocumentError: A later version of the program wrote it.
         """
-        head = json.loads(data)
+        try:
+            head = json.loads(data)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
         if not isinstance(head, dict):
             raise ValueError("it is no object")
         require_known_version(head, 1, source=path)

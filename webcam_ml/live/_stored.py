@@ -8,7 +8,7 @@ from pathlib import Path
 from webcam_ml.export import ModelMeta
 from webcam_ml.judging import ASSET, COMPARISON_FILE, Comparison
 from webcam_ml.live._requirements import PromotionRefused
-from webcam_ml.store import LINEAGE_FILE, ArtifactStore, Lineage, StoredArtifact
+from webcam_ml.store import LINEAGE_FILE, ArtifactStore, Lineage, StoredArtifact, is_plain_name
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ def models_that_were_live(store: ArtifactStore) -> Iterator[tuple[Path, str | No
         path = stored.folder / "production_model.json"
         try:
             version = json.loads(path.read_bytes())["model_version"]
+            if version is not None and not is_plain_name(str(version)):
+                raise ValueError("its model_version is no name")
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("%s cannot be read: %s", path, error)
             yield path, None

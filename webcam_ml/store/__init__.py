@@ -8,7 +8,14 @@ manifests, checkpoints, …); this package only knows that they can `save` and `
 
 from webcam_ml.store._ancestry import require_common_ancestry
 from webcam_ml.store._atomic import flush_file, flush_folder, share_file, write_atomically
-from webcam_ml.store._bucket import STORE_VARIABLE, Bucket, Found, bucket_from_env, open_bucket
+from webcam_ml.store._bucket import (
+    STORE_VARIABLE,
+    Bucket,
+    Found,
+    bucket_from_env,
+    is_plain_name,
+    open_bucket,
+)
 from webcam_ml.store._folder_bucket import FolderBucket
 from webcam_ml.store._lineage import LINEAGE_FILE, FileRecord, Lineage, Provenance
 from webcam_ml.store._locks import LOCK_FILE, explaining_lock_errors
@@ -47,6 +54,7 @@ __all__ = [
     "explaining_lock_errors",
     "flush_file",
     "flush_folder",
+    "is_plain_name",
     "open_bucket",
     "require_common_ancestry",
     "share_file",

@@ -7,7 +7,7 @@ So bytes that only one of several writers may bring in must name their writer.
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple, Protocol
 
 from webcam_ml.errors import WebcamMLError
@@ -55,6 +55,11 @@ class Bucket(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove a key; one that is not there is no error."""
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name that somebody else wrote may be joined to a folder, and printed."""
+    return name.isprintable() and not name.startswith(".") and name == PurePath(name).name != ""
 
 
 def open_bucket(address: str) -> Bucket:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any, Self
 
 from webcam_ml.contracts import canonical_json, require_known_version
+from webcam_ml.store._bucket import is_plain_name
 
 LINEAGE_FILE = "lineage.json"
 SCHEMA_VERSION = 1
@@ -84,11 +85,20 @@ class Lineage:
                 name: FileRecord(sha256=str(record["sha256"]), size=int(record["size"]))
                 for name, record in values.pop("files").items()
             }
-            outside = [name for name in files if PurePath(name).name != name]
+            outside = [name for name in files if not is_plain_name(name)]
             if outside:
                 raise ValueError(f"it names {outside[0]!r}, which is no file of its folder")
+            if not isinstance(values["inputs"], dict):
+                raise ValueError("its inputs are no object")
             return cls(files=files, **values)
-        except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        except (
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            UnicodeDecodeError,
+        ) as error:
             raise ValueError(f"not a lineage record: {error}") from error
 
     @classmethod

@@ -1,5 +1,6 @@
 """`copy-store` and `pull`: between folders and a real S3 server, cut off, raced, and refused."""
 
+import hashlib
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,9 @@ from webcam_ml.cli import main
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.live import rollback, verify
 from webcam_ml.live._copy import Copied, copy_store, pull
-from webcam_ml.store import ArtifactStore, Bucket, open_bucket
+from webcam_ml.live._ledger import Ledger
+from webcam_ml.store import ArtifactStore, Bucket, FileRecord, Lineage, open_bucket
+from webcam_ml.store._lineage import data_version
 from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
 from webcam_ml_tests.seaweed import BUCKET, S3
 from webcam_ml_tests.stores.earlier import V0_1, EarlierStore, copy_of
@@ -153,6 +156,60 @@ def test_a_damaged_history_is_not_copied(live: Live, tmp_path: Path, name: str) 
         with pytest.raises(WebcamMLError, match=f"in {live.store.root}: production/"):
             transfer()
     assert not list(open_bucket(str(copy)).keys())
+
+
+def test_a_version_with_a_file_that_is_no_name_is_left_out_and_named(tmp_path: Path) -> None:
+    def store_with(name: str, data: bytes) -> str:
+        files = {name: FileRecord(hashlib.sha256(data).hexdigest(), len(data))}
+        record = Lineage(
+            "notes", data_version(files, {}), files, {}, {}, "run", {}, {}, {}, "", None
+        )
+        folder = tmp_path / "store" / "notes" / f"20260101T000000Z-{record.data_version[:12]}"
+        folder.mkdir(parents=True)
+        (folder / "lineage.json").write_bytes(record.to_json())
+        (folder / "whole").write_bytes(data)
+        return folder.name
+
+    store_with("whole", b"whole")
+    hostile = sorted(store_with(name, name.encode()) for name in ("", "..", ".hid", "a\0b"))
+    copied = copy_store(*(open_bucket(str(tmp_path / name)) for name in ("store", "copy")))
+    assert copied.versions == 1
+    for version, problem in zip(hostile, copied.left_out, strict=True):
+        assert version in problem
+
+
+def copy_into_folder(source: Bucket, folder: Path) -> Copied:
+    return copy_store(source, open_bucket(str(folder)))
+
+
+@pytest.mark.parametrize("transfer", [pull, copy_into_folder])
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "no longer live"])
+@pytest.mark.parametrize("version", ["../../../victim", "VICTIM", "x\nNODE_OPTIONS=evil"])
+def test_a_hostile_history_writes_nothing(
+    live: Live,
+    tmp_path: Path,
+    transfer: Callable[[Bucket, Path], object],
+    is_live: bool,
+    version: str,
+) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "scorer.env").write_text("MINE=1\n")
+    ledger = Ledger.read(live.production)
+    (honest,) = ledger.entries
+    hostile = honest.model_copy(update={"version": version.replace("VICTIM", str(victim))})
+    ledger = Ledger()
+    for entry in (honest, hostile) if is_live else (hostile, honest):
+        at = {"sequence": len(ledger.entries) + 1, "previous": ledger.last_digest}
+        ledger = ledger.with_entry(entry.model_copy(update=at))
+    for name, data in (("ledger.jsonl", ledger.to_bytes()), ("ledger.head", ledger.head_bytes())):
+        (live.production / name).unlink()
+        (live.production / name).write_bytes(data)
+    here = tmp_path / "application"
+    with pytest.raises(WebcamMLError, match="that is no entry"):
+        transfer(bucket_of(live.store), here)
+    assert not here.exists()
+    assert bytes_below(victim) == {"scorer.env": b"MINE=1\n"}
 
 
 class CutOffError(WebcamMLError):

@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webcam_ml.errors import WebcamMLError
 from webcam_ml.live import Ledger, LedgerDamagedError, LedgerEntry
+from webcam_ml.live._layout import version_folder
 from webcam_ml.live._ledger import Action
+from webcam_ml.store import ArtifactStore
 
 
 def entry_after(ledger: Ledger, action: Action, version: str) -> LedgerEntry:
@@ -19,7 +22,7 @@ def entry_after(ledger: Ledger, action: Action, version: str) -> LedgerEntry:
         target_type="binary",
         version=version,
         replaces=None if live is None else live.version,
-        digests={},
+        digests={"model.onnx": "0" * 64, "model.meta.json": "1" * 64},
         lineage={},
         verdicts={},
         candidates_judged_on_test_split=None,
@@ -177,3 +180,57 @@ def test_no_version_stands_and_is_withdrawn_at_once(steps: list[tuple[Action, st
         assert after[-1] == version
         assert len(after) == len(set(after))
         assert not ledger.withdrawn("binary") & set(after)
+
+
+NAMES_OF_NO_FOLDER = (
+    "",
+    ".",
+    "..",
+    ".hidden",
+    "../../../victim",
+    "/absolute",
+    "a/b",
+    "a/",
+    "a\nNODE_OPTIONS=--require=/tmp/evil.js",
+    "a\0b",
+    "a\x1b]0;title\x07",
+)
+
+
+def changed(content: dict[str, object]) -> Ledger:
+    """A ledger of one line, by somebody who knows how lines are chained."""
+    line = json.loads(entry_after(Ledger(), "promote", "a").to_line())
+    return Ledger(lines=(json.dumps(line | content).encode(),))
+
+
+@pytest.mark.parametrize("field", ["version", "replaces", "lost"])
+@pytest.mark.parametrize("name", NAMES_OF_NO_FOLDER)
+def test_a_version_that_is_no_name_of_a_folder_is_no_entry_and_not_repeated(
+    tmp_path: Path, name: str, field: str
+) -> None:
+    write(tmp_path, changed({field: [name] if field == "lost" else name}))
+    with pytest.raises(LedgerDamagedError, match="line 1 that is no entry") as caught:
+        Ledger.read(tmp_path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", NAMES_OF_NO_FOLDER)
+def test_no_folder_is_given_for_a_version_that_is_no_name_of_one(tmp_path: Path, name: str) -> None:
+    with pytest.raises(WebcamMLError, match="is no name of a model version") as caught:
+        version_folder(ArtifactStore(tmp_path), name)
+    assert str(caught.value).isprintable()
+
+
+def test_an_entry_names_the_digests_of_its_files(tmp_path: Path) -> None:
+    write(tmp_path, changed({"digests": {"model.meta.json": "1" * 64}}))
+    with pytest.raises(LedgerDamagedError, match="line 1 that is no entry"):
+        Ledger.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ledger.jsonl", "ledger.head"])
+def test_a_file_that_is_nested_without_end_is_damaged(
+    tmp_path: Path, lines: list[bytes], name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"[" * 200_000 + b"\n")
+    with pytest.raises(LedgerDamagedError, match=name):
+        Ledger.read(tmp_path)

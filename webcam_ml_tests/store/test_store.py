@@ -110,10 +110,31 @@ def test_a_file_changed_by_hand_is_noticed_before_use(
         store.find("notes", stored.data_version).load(Note)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"files": 3}', "\xff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"files": 3}', "\xff", "[" * 200_000])
 def test_an_unreadable_lineage_is_named(store: ArtifactStore, content: str) -> None:
     stored = write(store, "notes", "hello")
     (stored.folder / "lineage.json").write_text(content, encoding="latin-1")
+    with pytest.raises(ArtifactDamagedError, match=r"lineage\.json"):
+        store.find("notes", stored.data_version)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"files": {name: {"sha256": "0", "size": 1}}} for name in ("", "..", ".hid", "a\0b")),
+        {"files": {"a": {"sha256": "0", "size": float("inf")}}},
+        {"inputs": None},
+        {"inputs": ["a"]},
+    ],
+)
+def test_a_lineage_of_what_cannot_be_stored_is_damaged(
+    store: ArtifactStore, change: dict[str, object]
+) -> None:
+    stored = write(store, "notes", "hello")
+    path = stored.folder / "lineage.json"
+    record = json.loads(path.read_text())
+    del record["record_sha256"]
+    path.write_text(json.dumps(record | change))
     with pytest.raises(ArtifactDamagedError, match=r"lineage\.json"):
         store.find("notes", stored.data_version)
 
