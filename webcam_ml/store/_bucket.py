@@ -62,6 +62,21 @@ def is_plain_name(name: str) -> bool:
     return name.isprintable() and not name.startswith(".") and name == PurePath(name).name != ""
 
 
+def require_no_credentials(address: str) -> None:
+    """Refuse an address with a user or a port before its first slash, without repeating it.
+
+    Raises:
+        WebcamMLError: It has one; a key with a slash in it hides its `@`, but not its colon.
+    """
+    _, is_url, rest = address.partition("://")
+    if is_url and set("@:") & set(rest.partition("/")[0]):
+        raise WebcamMLError(
+            "the address of the store has `@` or `:` where only the name of a bucket belongs, and is "
+            "not repeated here: addresses are printed. Write s3://BUCKET/PREFIX, and let "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL name keys and server"
+        )
+
+
 def open_bucket(address: str) -> Bucket:
     """Give what an address names.
 
@@ -69,8 +84,9 @@ def open_bucket(address: str) -> Bucket:
         address: A folder, or `s3://bucket/prefix` (`gs://…`, `az://…`).
 
     Raises:
-        WebcamMLError: It is neither, or the extra `s3` is not installed.
+        WebcamMLError: It is neither, or names credentials; or the extra `s3` is not installed.
     """
+    require_no_credentials(address)
     if "://" not in address:
         from webcam_ml.store._folder_bucket import FolderBucket
 

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.store._atomic import flush_file, flush_folder, write_atomically
-from webcam_ml.store._bucket import STORE_VARIABLE
+from webcam_ml.store._bucket import STORE_VARIABLE, require_no_credentials
 from webcam_ml.store._lineage import LINEAGE_FILE, FileRecord, Lineage, Provenance, data_version
 from webcam_ml.store._locks import LOCK_FILE
 
@@ -123,6 +123,7 @@ class ArtifactStore:
             WebcamMLError: It names an object store.
         """
         address = os.environ.get(STORE_VARIABLE) or "artifacts"
+        require_no_credentials(address)
         if "://" in address:
             raise WebcamMLError(
                 f"{STORE_VARIABLE} is {address}. `webcam-ml copy-store` and `webcam-ml pull` read and "

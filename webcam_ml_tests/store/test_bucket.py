@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.store import ArtifactStore, Bucket, _object_bucket, open_bucket
+from webcam_ml.store import ArtifactStore, Bucket, _object_bucket, bucket_from_env, open_bucket
 from webcam_ml_tests.seaweed import (
     BUCKET,
     CUT_OFF,
@@ -133,6 +133,25 @@ def test_an_address_of_nothing_is_refused(address: str) -> None:
         WebcamMLError, match="names no store: write a folder, or s3://BUCKET/PREFIX"
     ):
         open_bucket(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://KEY:hunter2@bucket/prefix",
+        "s3://KEY:hun/ter2@bucket/prefix",  # keys of Amazon may have a slash
+        "s3://hunter2@bucket",
+        "https://user:hunter2@host/x",
+    ],
+)
+def test_credentials_in_an_address_are_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("WEBCAM_ML_ARTIFACTS", address)
+    for use in (bucket_from_env, ArtifactStore.from_env):
+        with pytest.raises(WebcamMLError, match="AWS_SECRET_ACCESS_KEY") as caught:
+            use()
+        assert "ter2" not in str(caught.value)
 
 
 def test_a_graph_does_not_take_an_object_store_for_a_folder(
