@@ -127,10 +127,10 @@ class ObjectBucket:
         self._put(key, data, "overwrite")
 
     def keys(self, folder: str = "") -> Iterator[str]:
-        """List the keys below a folder, in order."""
+        """List the keys below a folder, in order; hidden ones, which others wrote, are none."""
         with self._explaining(f"{folder or 'it'} cannot be listed"):
             found = [one["path"] for some in self._store.list(folder or None) for one in some]
-        yield from sorted(found)
+        yield from sorted(key for key in found if "/." not in f"/{key}")
 
     def delete(self, key: str) -> None:
         """Remove a key; one that is not there is no error."""

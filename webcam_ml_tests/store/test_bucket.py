@@ -111,6 +111,14 @@ def test_links_and_hidden_files_of_a_folder_are_no_keys(tmp_path: Path) -> None:
             bucket.put(key, b"")
 
 
+def test_hidden_objects_are_no_keys(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(monkeypatch, s3.settings())
+    bucket = open_bucket(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+    for key in ("a/b", "a/.lock", ".unfinished/c", "a.b/c.d"):
+        bucket.put(key, b"")
+    assert list(bucket.keys()) == ["a.b/c.d", "a/b"]
+
+
 def test_what_a_killed_writer_left_in_a_folder_goes_a_day_later(tmp_path: Path) -> None:
     incoming = tmp_path / ".incoming"
     incoming.mkdir()
