@@ -291,9 +291,10 @@ def _fit_heads(
         weight_of_rows = np.concatenate([np.ones(len(target)), judged.weight])
         target = np.concatenate([target, judged.target])
     # With more features than rows the penalty leaves no head outside of what the rows span, and in a
-    # basis of that the same problem has fewer unknowns. Rotated, it has the same penalty.
+    # basis of that the same problem has fewer unknowns. Rotated, it has the same penalty. Equal rows
+    # span nothing, and get weights of zero as they are.
     basis = None
-    if standardised.shape[1] > len(standardised):
+    if standardised.shape[1] > len(standardised) and standardised.any():
         standardised, basis = span_of_rows(standardised)
     problem = _Problem(standardised, target, weight_of_rows, classes, warm_start=basis is not None)
     for coefficients, intercept in fit(problem, penalties):

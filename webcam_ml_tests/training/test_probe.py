@@ -164,6 +164,24 @@ def test_a_feature_without_variation_gets_no_weight() -> None:
     assert np.isfinite(probe.head.weight).all()
 
 
+@pytest.mark.parametrize(
+    ("asked", "groups", "target"),
+    [
+        # Without webcam 1 one row is left; without either webcam, copies of one picture.
+        (REGRESSION, [1, 1, 1, 2], [0.0, 0.5, 1.0, 0.25]),
+        (BINARY, [1, 1, 2, 2], [0.0, 1.0, 0.0, 1.0]),
+    ],
+)
+def test_equal_rows_with_more_features_than_rows_get_no_weight(
+    asked: Target, groups: list[int], target: list[float]
+) -> None:
+    of_webcam = np.random.default_rng(0).normal(size=(3, 50))
+    probe = fit_probe(of_webcam[groups], np.array(target), np.array(groups), asked=asked)
+    alone = [target[row] for row, group in enumerate(groups) if group == 2]
+    expected = 0.0 if asked is BINARY else np.mean(alone)
+    np.testing.assert_allclose(probe.out_of_fold[np.array(groups) == 1], expected, atol=1e-9)
+
+
 def test_constant_features_are_refused() -> None:
     features, target, groups = drawn()
     with pytest.raises(WebcamMLError, match="same features"):
