@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 STARS_APART = 2
 ANOTHER_RATER, ANOTHER_MODEL = "another rater disagrees", "another model"
 # What a retrain leaves as it is.
-MAKING = ("strategy", "model_name", "weights", "image_size", "feature_stages")
+MAKING = ("strategy", "model_name", "weights", "image_size", "feature_stages", "store_weights")
 ASKED_SCHEMA: dict[str, pl.DataType] = {
     "snapshot_id": pl.Int64(),
     "asked_at": pl.Datetime("us", "UTC"),

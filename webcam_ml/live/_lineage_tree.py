@@ -16,6 +16,7 @@ TOPS = ("onnx_model", "champion_comparison")
 SETTINGS_SHOWN = (
     *LabelQuery.model_fields, *TargetConfig.model_fields,
     "seed", "model_name", "weights", "strategy", "image_size", "feature_stages",
+    "store_weights",
 )  # fmt: skip
 
 

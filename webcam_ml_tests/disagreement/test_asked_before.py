@@ -140,12 +140,15 @@ def test_rated_again_does_not_come_back_until_another_rater_disagrees(graph: Gra
     assert f"Asked again: {ANOTHER_RATER}" in back.gallery
 
 
-@pytest.mark.parametrize(("image_size", "comes_back"), [(64, False), (48, True)])
-def test_a_retrain_is_no_other_model_but_another_image_size_is(
-    graph: Graph, image_size: int, comes_back: bool
+@pytest.mark.parametrize(
+    ("changed", "comes_back"),
+    [({}, False), ({"image_size": 48}, True), ({"store_weights": "fp32"}, True)],
+)
+def test_a_retrain_is_no_other_model_but_one_of_another_making_is(
+    graph: Graph, changed: dict[str, object], comes_back: bool
 ) -> None:
-    made, name = graph.made["binary"], f"binary-of-{image_size}"
-    summary = {**made.checkpoint.summary, "image_size": image_size, "random_state": 7}
+    made, name = graph.made["binary"], f"binary-of-{'-'.join(changed)}"
+    summary = {**made.checkpoint.summary, "random_state": 7, **changed}
     meta = made.exported.meta.model_copy(update={"model_version": name})
     earlier = replace(
         made,
