@@ -255,7 +255,7 @@ def earlier_choice(
     """Find the choice that `reconsider` says to keep; None if there is none, or it has to be made anew.
 
     It is that of the newest stored checkpoint which was asked the same question (candidates, budget,
-    weights, sizes, target and whose labels) on labels of the same database. A choice is as old as the
+    weights, sizes, target, whose labels and split) on labels of the same database. A choice is as old as the
     oldest version that has it.
 
     Args:
@@ -282,11 +282,11 @@ def earlier_choice(
         except (ArtifactDamagedError, DocumentError) as error:
             logger.warning("what this checkpoint chose is passed over: %s", error)
             continue
+        stored_at = datetime.fromisoformat(stored.lineage.created_at)
         if found is None:
             (spec,) = (one for one in settings.backbones if one.model_name == account["chosen"])
-            found = Choice(spec, account)
-        stored_at = datetime.fromisoformat(stored.lineage.created_at)
-        if account == found.account and stored_at < made:
+            made, found = stored_at, Choice(spec, account, kept_from=version)
+        elif account == found.account and stored_at < made:
             made, found = stored_at, replace(found, kept_from=version)
     if found is None or (how == "monthly" and datetime.now(UTC) - made > KEPT_FOR):
         return None
@@ -301,7 +301,9 @@ def _question(settings: TrainingSettings, meta: ExportMeta) -> dict[str, Any]:
         **settings.model_dump(mode="json", exclude={"model_name", "auto", "strategy", "finetune"}),
     }
     definition = {"target_type": meta.target_type, "binary_threshold": meta.binary_threshold}
-    return {**asked, **definition, **meta.query.to_dict()}
+    # A webcam that another split trained on may now be one of test.
+    split = meta.split_config.model_dump(mode="json")
+    return {**asked, **definition, **meta.query.to_dict(), "split": split}
 
 
 def _is_within_budget(cost: Cost, settings: TrainingSettings) -> bool:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from webcam_ml.contracts import SettingsError, target_of
-from webcam_ml.dataset import TargetConfig
+from webcam_ml.dataset import SplitConfig, TargetConfig
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import BackboneSpec, Cost, measure_cost, prepare_backbone
 from webcam_ml.store import ArtifactStore, Provenance, StoredArtifact
@@ -300,8 +300,17 @@ def test_a_kept_choice_is_found_by_its_question_and_by_its_age(
     assert found(origin={"name": "labels", "demo": True}) is None
     other = replace(meta, target_type="regression", binary_threshold=None)
     assert earlier_choice(store, settings=auto(), meta=other, origin=DATABASE) is None
+    # A split that may have webcams in test which the choice was made on.
+    for split in ({"seed": 1}, {"train_pct": 60, "test_pct": 25}):
+        other = replace(meta, split_config=SplitConfig(**split))
+        assert earlier_choice(store, settings=auto(), meta=other, origin=DATABASE) is None
     plain = TrainingSettings(model_name=SMALL, weights="none")
     assert earlier_choice(store, settings=plain, meta=meta, origin=DATABASE) is None
+    # One that a clock which was wrong wrote in the future is named all the same.
+    made_earlier(stored, days=-2)
+    ahead = found()
+    assert ahead is not None
+    assert ahead.kept_from == stored.version
     # A model of the same choice on other labels keeps its age.
     made_earlier(stored, days=29)
     later = replace(trained, summary={**trained.summary, "labels_sha256": "of other labels"})
