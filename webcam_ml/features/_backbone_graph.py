@@ -27,7 +27,12 @@ from webcam_ml.features._backbones import (
     weights_identity,
 )
 from webcam_ml.features._half import StoreWeights, round_weights, store_weights_as_fp16
-from webcam_ml.features._skeletons import fill_skeleton, read_skeleton
+from webcam_ml.features._skeletons import (
+    UnlikeSkeletonError,
+    fill_skeleton,
+    read_skeleton,
+    require_same,
+)
 from webcam_ml.features._spec import BackboneSpec
 
 if TYPE_CHECKING:
@@ -211,7 +216,10 @@ def _key(spec: BackboneSpec, identity: str) -> str:
         code.update(Path(__file__).with_name("_stages.py").read_bytes())
     if spec.store_weights == "fp16":
         code.update(Path(__file__).with_name("_half.py").read_bytes())
-    code.update(read_skeleton(backbone.name, spec.feature_stages) or b"")
+    skeleton = read_skeleton(backbone.name, spec.feature_stages)
+    if skeleton is not None:
+        code.update(Path(__file__).with_name("_skeletons.py").read_bytes())
+        code.update(skeleton)
     content = {
         "model_name": backbone.name,
         "weights": identity,
@@ -264,12 +272,10 @@ def _export_into(
 
     buffer = io.BytesIO()
     torch.save(network.state_dict(), buffer)
-    skeleton = read_skeleton(backbone.name, feature_stages)
-    if skeleton is None:
-        exported = export_features(network, preprocessing(backbone, image_size))
-        proto = onnx.load_from_string(exported)
-    else:
-        proto = fill_skeleton(skeleton, network, image_size)
+    preprocess = preprocessing(backbone, image_size)
+    proto = _filled(network, preprocess, name=backbone.name, feature_stages=feature_stages)
+    if proto is None:
+        proto = onnx.load_from_string(export_features(network, preprocess))
     if store_weights == "fp16":
         store_weights_as_fp16(proto)
     model = serialise(proto)
@@ -283,6 +289,26 @@ def _export_into(
             "(WEBCAM_ML_CACHE names it)"
         ) from error
     return graph
+
+
+def _filled(
+    network: "torch.nn.Module", preprocess: "Preprocess", *, name: str, feature_stages: int
+) -> "onnx.ModelProto | None":
+    skeleton = read_skeleton(name, feature_stages)
+    if skeleton is None:
+        return None
+    try:
+        proto = fill_skeleton(skeleton, network, preprocess.image_size)
+        require_same(serialise(proto), network, preprocess)
+    except UnlikeSkeletonError as error:
+        logger.warning(
+            "%s of the installed libraries is not the one that its skeleton was made from (%s): it is "
+            "exported, which takes some ten seconds",
+            name,
+            error,
+        )
+        return None
+    return proto
 
 
 def _keep(graph: BackboneGraph, folder: Path) -> None:

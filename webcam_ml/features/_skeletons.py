@@ -3,10 +3,12 @@
 Two exports of one architecture with equal stages differ in weights and size alone. So a graph is
 exported once, by ``python -m webcam_ml.features._skeletons``, which writes what all have in common to
 ``skeletons/``; a test holds what is filled in against the exporter, byte by byte. Networks without a
-skeleton are exported.
+skeleton are exported, and so are those that an installed library builds in another way than when the
+skeleton was made.
 """
 
 import logging
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,16 @@ FOLDER = "skeletons"
 # What a tensor is filled with, as its doc_string says: the size; a tensor of the state dict; a weight
 # with the normalisation behind it folded in, or what that folding leaves to add.
 SIZE, TENSOR, WEIGHT, BIAS = "size", "tensor", "weight", "bias"
+# What is folded of a normalisation.
+NORM = ("weight", "bias", "running_mean", "running_var")
+# What neither changes nor is used where a network is evaluated.
+COUNTER = "num_batches_tracked"
+# By how much of the largest feature torch and the graph may differ.
+SAME = 1e-4
+
+
+class UnlikeSkeletonError(Exception):
+    """The network is not of the architecture that the skeleton was made from."""
 
 
 def read_skeleton(model_name: str, feature_stages: int) -> bytes | None:
@@ -45,6 +57,9 @@ def fill_skeleton(
         skeleton: Of this architecture and number of stages.
         network: In evaluation mode.
         image_size: Side of the square that pictures are resized to.
+
+    Raises:
+        UnlikeSkeletonError: The network has other tensors than the skeleton.
     """
     import numpy as np
     import onnx
@@ -52,10 +67,13 @@ def fill_skeleton(
 
     model = onnx.load_from_string(skeleton)
     state = network.state_dict()
-    for tensor in model.graph.initializer:
-        if not tensor.doc_string:
-            continue
-        rule, *names = tensor.doc_string.split()
+    filled = [(one, one.doc_string.split()) for one in model.graph.initializer if one.doc_string]
+    differing = _tensors_of(rule for _, rule in filled) ^ {
+        name for name in state if not name.endswith(COUNTER)
+    }
+    if differing:
+        raise UnlikeSkeletonError(f"tensors of one alone: {', '.join(sorted(differing))}")
+    for tensor, (rule, *names) in filled:
         values: np.ndarray[Any, Any]
         if rule == SIZE:
             values = np.array([image_size, image_size], np.int64)
@@ -67,16 +85,52 @@ def fill_skeleton(
     return model
 
 
+def _tensors_of(rules: Iterable[Sequence[str]]) -> set[str]:
+    """Name the tensors of a state dict that rules use."""
+    used: set[str] = set()
+    for rule, *names in rules:
+        if rule == TENSOR:
+            used |= {*names}
+        elif rule != SIZE:
+            layer, norm = names
+            used |= {f"{layer}.weight", *(f"{norm}.{part}" for part in NORM)}
+    return used
+
+
+def require_same(model: bytes, network: "torch.nn.Module", preprocess: "torch.nn.Module") -> None:
+    """Require of a graph that it gives the features of its network, for one picture.
+
+    Args:
+        model: What was filled in.
+        network: In evaluation mode.
+        preprocess: Makes what the network takes of uint8 pictures.
+
+    Raises:
+        UnlikeSkeletonError: They differ.
+    """
+    import numpy as np
+    import onnxruntime
+    import torch
+
+    picture = np.random.default_rng(0).integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    (given,) = session.run(["features"], {"image": picture})
+    with torch.no_grad():
+        expected = network(preprocess(torch.from_numpy(picture))).numpy()
+    if given.shape != expected.shape:
+        raise UnlikeSkeletonError(f"features are {given.shape}, of torch {expected.shape}")
+    difference, largest = np.abs(given - expected).max(), np.abs(expected).max()
+    if not difference <= SAME * largest:
+        raise UnlikeSkeletonError(f"features differ by {difference:.2g} of {largest:.2g}")
+
+
 def _folded(
     rule: str, network: Any, state: "dict[str, torch.Tensor]", layer: str, norm: str
 ) -> "np.ndarray[Any, Any]":
     """Fold a batch normalisation into the convolution before it, in float32 and the exporter's order."""
     import numpy as np
 
-    gamma, beta, mean, variance = (
-        state[f"{norm}.{name}"].numpy()
-        for name in ("weight", "bias", "running_mean", "running_var")
-    )
+    gamma, beta, mean, variance = (state[f"{norm}.{name}"].numpy() for name in NORM)
     scale = gamma / np.sqrt(variance + np.float32(network.get_submodule(norm).eps))
     if rule == WEIGHT:
         return np.asarray(state[f"{layer}.weight"].numpy() * scale[:, None, None, None])
