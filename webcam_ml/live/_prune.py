@@ -14,6 +14,7 @@ from webcam_ml.live._ledger import Ledger
 from webcam_ml.live._production import changing_production
 from webcam_ml.live._stored import stored_versions
 from webcam_ml.store import LOCK_FILE, ArtifactMissingError, ArtifactStore
+from webcam_ml.training import dating_choices
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ def prune(store: ArtifactStore, *, dry_run: bool = True) -> list[Pruned]:
     """Free old versions; the live models and all that they were made from are never touched.
 
     Kept are: what the ledger names, which is the whole ancestry of everything that was ever live;
-    the latest version of each asset, with its ancestry; and all evidence, which is small and says
+    the latest version of each asset, with its ancestry; of each choice of a backbone that a kept
+    checkpoint has, the oldest one, which says how old it is; and all evidence, which is small and says
     how often a test split was used. Damaged folders, moved aside when their version was written
     afresh, go in any case. Do not materialize meanwhile: a run in progress may hold a
     version that is no longer the latest.
@@ -81,6 +83,8 @@ def _unneeded(store: ArtifactStore, ledger: Ledger) -> list[Pruned]:
         except ArtifactMissingError:
             continue
         needed |= {(asset, latest.data_version), *latest.lineage.ancestors.items()}
+    checkpoints = {data_version for asset, data_version in needed if asset == "checkpoint"}
+    needed |= {("checkpoint", one) for one in dating_choices(store, checkpoints)}
     damaged = [(asset, path) for asset in assets for path in store.damaged(asset)]
     unneeded = [
         (asset, stored.folder)

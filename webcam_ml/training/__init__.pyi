@@ -6,7 +6,7 @@ from ._checkpoint import (
     Checkpoint,
     TrainedModel,
 )
-from ._choice import Choice, choose_backbone, earlier_choice
+from ._choice import Choice, choose_backbone, dating_choices, earlier_choice
 from ._finetune_settings import FineTuneSettings, find_machine
 from ._probe import JudgedRows, LinearHead, Probe, fit_channel_means, fit_probe
 from ._settings import TrainingSettings
@@ -30,6 +30,7 @@ __all__ = [
     "TrainingSettings",
     "best_f1_threshold",
     "choose_backbone",
+    "dating_choices",
     "earlier_choice",
     "find_machine",
     "fit_channel_means",

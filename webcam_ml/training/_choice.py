@@ -6,8 +6,9 @@ the difference, which is paired over webcams (the one-standard-error rule of Bre
 Classification and Regression Trees, 1984). No row of validation or test comes here.
 """
 
+import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ from webcam_ml.features import (
     prepare_backbone,
 )
 from webcam_ml.metrics import Interval, WebcamEstimate, mean_over_webcams
-from webcam_ml.store import ArtifactDamagedError, ArtifactStore
+from webcam_ml.store import ArtifactDamagedError, ArtifactStore, StoredArtifact
 from webcam_ml.training._checkpoint import TRAIN_SUMMARY
 from webcam_ml.training._finetune import Decode
 from webcam_ml.training._probe import JudgedRows, fit_probe
@@ -292,6 +293,36 @@ def earlier_choice(
         return None
     logger.info("%s is kept from %s: reconsider is %s", found.spec.model_name, found.kept_from, how)
     return found
+
+
+def dating_choices(store: ArtifactStore, kept: Collection[str]) -> set[str]:
+    """Find the checkpoints without which the choices of others would seem younger than they are.
+
+    Args:
+        store: Where checkpoints are.
+        kept: `data_version` of those that stay.
+
+    Returns:
+        `data_version` of the oldest one of each choice that one of `kept` has.
+    """
+    oldest: dict[str, StoredArtifact] = {}
+    of_kept: set[str] = set()
+    for version in store.versions(ASSET):
+        try:
+            stored = store.named(ASSET, version)
+            account = TRAIN_SUMMARY.read(stored.folder).get("auto")
+        except (ArtifactDamagedError, DocumentError) as error:
+            logger.warning("what this checkpoint chose is passed over: %s", error)
+            continue
+        if account is None:
+            continue
+        choice = json.dumps(account, sort_keys=True)
+        first = oldest.setdefault(choice, stored)
+        if stored.lineage.created_at < first.lineage.created_at:
+            oldest[choice] = stored
+        if stored.data_version in kept:
+            of_kept.add(choice)
+    return {oldest[choice].data_version for choice in of_kept}
 
 
 def _question(settings: TrainingSettings, meta: ExportMeta) -> dict[str, Any]:

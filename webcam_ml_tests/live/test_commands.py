@@ -1,5 +1,6 @@
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from webcam_ml.live import (
     verify,
 )
 from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
-from webcam_ml_tests.live.models import DEMO, Made, Works
+from webcam_ml_tests.live.models import DEMO, REAL, Made, Works
 
 
 @pytest.fixture
@@ -180,6 +181,18 @@ def test_prune_frees_only_what_nothing_needs(
     assert prune(here.store) == []
     assert run("rollback") == 0
     assert verify(here.store) == []
+
+
+def test_prune_keeps_the_checkpoint_that_says_how_old_a_choice_is(
+    here: Live, made: dict[str, Made]
+) -> None:
+    checkpoint = made["first"].checkpoint
+    stored = {}
+    for name, chosen in (("other", "b"), ("oldest", "a"), ("between", "a"), ("latest", "a")):
+        summary = {**checkpoint.summary, "auto": {"chosen": chosen}, "labels": name}
+        stored[name] = here.works.put("checkpoint", replace(checkpoint, summary=summary), REAL)
+    freed = {one.folder for one in prune(here.store)}
+    assert [name for name, one in stored.items() if one.folder in freed] == ["other", "between"]
 
 
 def test_prune_frees_damaged_folders_that_were_moved_aside(
