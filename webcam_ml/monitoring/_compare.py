@@ -36,12 +36,14 @@ class Explanation:
     Attributes:
         name: Which of the guesses.
         rows: How many rows it is nearer to than the model.
+        of: Among how many that can tell the two apart.
         p_value: Of a sign test, times the number of guesses.
         remainder: Median difference that is left, as a share of the one to be explained.
     """
 
     name: tuple[str, ...]
     rows: int
+    of: int
     p_value: float
     remainder: float
 
@@ -121,7 +123,7 @@ def explain(
         if chance < LARGEST_CHANCE_OF_REASON:
             remainder = float(np.median(after) / np.median(before))
             if remainder <= LARGEST_REMAINDER:
-                found.append(Explanation(name, nearer, chance, remainder))
+                found.append(Explanation(name, nearer, len(before), chance, remainder))
     if not found:
         return None
     best = min(one.remainder for one in found)

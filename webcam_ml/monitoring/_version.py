@@ -161,13 +161,16 @@ class VersionAudit:
             return
         reason = self._preparation(score, stored, own, np.flatnonzero(among), np.flatnonzero(other))
         if reason is not None:
+            # Moved as a whole, each perhaps by less than shows in a row by itself.
+            together = "" if chance < LARGEST_CHANCE else "all are a little off, and "
             self._found(
                 OTHER_PREPROCESSING,
-                reason.rows,
+                int(other.sum()),
                 reason.p_value,
-                f"the differences are those of: {' and '.join(reason.name)} (what is left of them is "
-                f"{reason.remainder:.0%}). The file wants the decoded picture as it is, uint8 RGB: it "
-                "resizes and normalises by itself (docs/runtime.md)",
+                f"{together}the differences are those of: {' and '.join(reason.name)} (which is nearer in "
+                f"{reason.rows} of {reason.of} looked into; what is left is {reason.remainder:.0%}). The "
+                "file wants the decoded picture as it is, uint8 RGB: it resizes and normalises by itself "
+                "(docs/runtime.md)",
             )
         elif chance < LARGEST_CHANCE:
             self._found(

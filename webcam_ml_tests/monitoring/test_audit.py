@@ -1,5 +1,6 @@
 """What an application did wrong is named from twenty pictures, and what it did right is never."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from webcam_ml.monitoring import (
     ServedAudit,
     announce_findings,
     are_moved,
+    _version,
     audit_verdict,
     benign,
     chance_of,
@@ -90,6 +92,21 @@ def test_swapped_channels_are_named(application: Application, made: dict[str, Ma
 
 @pytest.mark.parametrize(
     ("loaded", "name"), [("better", "first"), ("first", "shuffled"), ("shuffled", "better")]
+def test_rows_that_differ_are_counted_not_those_that_were_explained(
+    application: Application, made: dict[str, Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_version, "ROWS_EXPLAINED", 20)
+    application.score(made["first"].exported, bgr, rows=2 * ROWS)
+    audit = application.audit(pictures=40)
+    (finding,) = audit.findings
+    assert finding.name == "other_preprocessing"
+    assert finding.of == audit.rows.height == 40
+    assert finding.rows == (audit.rows["verdict"] == "differs").sum()
+    assert f" {finding.rows} of 40 scores of " in f" {finding.sentence}"
+    nearer, of = map(int, re.findall(r"nearer in (\d+) of (\d+) looked into", finding.sentence)[0])
+    assert 10 < nearer <= of <= 20
+
+
 )
 def test_a_file_under_the_name_of_another_is_always_found(
     application: Application, made: dict[str, Made], loaded: str, name: str
