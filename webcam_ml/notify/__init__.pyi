@@ -1,5 +1,13 @@
-from ._outbox import deliver, forget, tell
+from ._outbox import deliver, news, tell, write_down
 from ._secrets import without_secrets
 from ._webhook import NOTIFY_VARIABLE, is_on
 
-__all__ = ["NOTIFY_VARIABLE", "deliver", "forget", "is_on", "tell", "without_secrets"]
+__all__ = [
+    "NOTIFY_VARIABLE",
+    "deliver",
+    "is_on",
+    "news",
+    "tell",
+    "without_secrets",
+    "write_down",
+]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from webcam_ml.dataset.images import ImageCache
 from webcam_ml.labels import LabelDatabase
 from webcam_ml.monitoring import (
     LARGEST_CHANCE,
+    Finding,
     ServedAudit,
+    _version,
     announce_findings,
     are_moved,
-    _version,
     audit_verdict,
     benign,
     chance_of,
@@ -90,8 +92,6 @@ def test_swapped_channels_are_named(application: Application, made: dict[str, Ma
     assert "those of: BGR (" in finding.sentence
 
 
-@pytest.mark.parametrize(
-    ("loaded", "name"), [("better", "first"), ("first", "shuffled"), ("shuffled", "better")]
 def test_rows_that_differ_are_counted_not_those_that_were_explained(
     application: Application, made: dict[str, Made], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +107,8 @@ def test_rows_that_differ_are_counted_not_those_that_were_explained(
     assert 10 < nearer <= of <= 20
 
 
+@pytest.mark.parametrize(
+    ("loaded", "name"), [("better", "first"), ("first", "shuffled"), ("shuffled", "better")]
 )
 def test_a_file_under_the_name_of_another_is_always_found(
     application: Application, made: dict[str, Made], loaded: str, name: str
@@ -270,6 +272,36 @@ def test_the_webhook_hears_of_a_skew_once_and_again_when_it_returns(
     assert "BGR" in text
     announce_findings(skewed, outbox)
     assert webhook.texts == [text, text]
+
+
+def test_a_finding_that_returns_is_told_also_where_another_version_kept_it(
+    application: Application, tmp_path: Path, webhook: Webhook
+) -> None:
+    outbox = ArtifactStore(tmp_path / "artifacts")
+    audit = application.audit()
+    for versions in ("AB", "B", "AB"):
+        announce_findings(replace(audit, findings=unknown(versions)), outbox)
+    assert webhook.texts == [
+        "webcam-ml: served scores, unknown_version: A is not known. Also found of B.",
+        "webcam-ml: served scores, unknown_version: A is not known.",
+    ]
+
+
+def test_two_hundred_names_are_one_message(
+    application: Application, tmp_path: Path, webhook: Webhook
+) -> None:
+    outbox = ArtifactStore(tmp_path / "artifacts")
+    many = replace(application.audit(), findings=unknown([f"v{i}" for i in range(200)]))
+    for _ in range(2):
+        announce_findings(many, outbox)
+    (text,) = webhook.texts
+    assert text.endswith("v0 is not known. Also found of v1, v2, v3, v4 and 195 more.")
+
+
+def unknown(versions: Sequence[str]) -> tuple[Finding, ...]:
+    return tuple(
+        Finding("unknown_version", one, 1, 1, None, f"{one} is not known.") for one in versions
+    )
 
 
 @pytest.fixture(scope="module")

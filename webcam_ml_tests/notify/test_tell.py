@@ -1,6 +1,8 @@
 """One message for each thing that happened, never a secret, and nobody waits for a host that is down."""
 
+import errno
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from webcam_ml.notify import _outbox, deliver, forget, tell, without_secrets
+from webcam_ml.notify import _outbox, deliver, news, tell, without_secrets, write_down
 from webcam_ml.notify._outbox import OUTBOX, Message
 from webcam_ml.store import ArtifactStore
 from webcam_ml_tests.notify.webhook import TOKEN, Webhook, webhook
@@ -35,6 +37,14 @@ def waiting(store: ArtifactStore) -> list[Message]:
     return [one for one in found if one is not None and one.settled is None]
 
 
+def later(store: ArtifactStore, hours: float) -> None:
+    """Let what waits be older."""
+    for path in (store.root / OUTBOX).glob("*.json"):
+        kept = Message.read(path)
+        assert kept is not None
+        path.write_bytes(replace(kept, at=kept.at - hours * 60 * 60).to_bytes())
+
+
 def test_the_same_is_told_once_and_something_else_is_told_too(
     store: ArtifactStore, webhook: Webhook
 ) -> None:
@@ -58,9 +68,32 @@ def test_what_has_passed_may_be_told_again(store: ArtifactStore, webhook: Webhoo
     for _ in range(2):
         tell(store, "audit", "bgr", "channels are swapped")
         tell(store, "live", "a", "a is live")
-        forget(store, "audit")
+        assert news(store, "audit", []) == []
     assert len(webhook.texts) == 3
     assert webhook.texts.count("webcam-ml: a is live") == 1
+
+
+def test_of_many_in_one_message_each_is_known_by_itself(
+    store: ArtifactStore, webhook: Webhook
+) -> None:
+    told = []
+    for found in ("ab", "ab", "b", "ab", "abc", "", "ab"):
+        new = news(store, "audit", found)
+        told.append("".join(new))
+        if new:
+            write_down(store, "audit", new, f"{' and '.join(new)} are odd")
+            deliver(store)
+    assert told == ["ab", "", "", "a", "c", "", "ab"]
+    assert len(webhook.texts) == 4
+
+
+def test_what_waits_for_several_is_told_although_one_of_them_has_passed(
+    store: ArtifactStore, webhook: Webhook
+) -> None:
+    write_down(store, "audit", ["a", "b"], "a and b are odd")
+    assert news(store, "audit", ["b"]) == []
+    deliver(store)
+    assert webhook.texts == ["webcam-ml: a and b are odd"]
 
 
 def test_without_a_webhook_nothing_is_written(
@@ -69,6 +102,7 @@ def test_without_a_webhook_nothing_is_written(
     monkeypatch.delenv("WEBCAM_ML_NOTIFY_URL", raising=False)
     tell(store, "live", "a", "a is live")
     deliver(store)
+    assert news(store, "live", ["b"]) == []
     assert not store.root.exists()
 
 
@@ -85,8 +119,9 @@ def test_a_host_that_is_down_is_counted_and_told_when_it_is_up_again(
     tell(store, "live", "b", "b is live")
     assert "1 message does not reach" in logged.text
     assert "2 messages do not reach" in logged.text
-    assert sorted(one.attempts for one in waiting(store)) == [0, 2]
+    assert sorted(one.attempts for one in waiting(store)) == [1, 1]
     monkeypatch.setenv("WEBCAM_ML_NOTIFY_URL", webhook.url)
+    later(store, 0.1)
     deliver(store)
     deliver(store)
     assert webhook.texts == ["webcam-ml: a is live", "webcam-ml: b is live"]
@@ -105,12 +140,29 @@ def test_a_host_that_never_answers_does_not_hold_anybody(
     assert len(waiting(store)) == 1
 
 
+def test_a_host_that_takes_it_and_answers_too_late_gets_it_six_times_in_a_day_at_most(
+    store: ArtifactStore, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_outbox, "SECONDS_TO_DELIVER", 0.2)
+    webhook.silent.set()
+    tell(store, "live", "a", "a is live")
+    for _ in range(5):
+        deliver(store)
+    assert len(webhook.texts) == 1
+    for _ in range(2 * 25):
+        later(store, 0.5)
+        deliver(store)
+    assert 1 < len(webhook.texts) <= 6
+    assert waiting(store) == []
+
+
 @pytest.mark.parametrize("status", [302, 403, 500])
 def test_a_host_that_says_no_may_still_take_the_next_message(
     store: ArtifactStore, webhook: Webhook, status: int, logged: pytest.LogCaptureFixture
 ) -> None:
     webhook.status = status
     tell(store, "live", "a", "a is live")
+    later(store, 0.1)
     tell(store, "live", "b", "b is live")
     assert webhook.texts == [f"webcam-ml: {name} is live" for name in "aab"]
     assert f"the host answers {status}" in logged.text
@@ -140,15 +192,35 @@ def test_a_folder_that_cannot_be_written_fails_nobody(
     assert "nobody is told" in logged.text
 
 
+def test_a_message_that_cannot_be_removed_fails_nobody(
+    store: ArtifactStore, webhook: Webhook, logged: pytest.LogCaptureFixture
+) -> None:
+    (store.root / OUTBOX / "audit-0.json").mkdir(parents=True)  # unlink refuses it, whoever asks
+    assert news(store, "audit", ["a"]) == []
+    deliver(store)
+    assert logged.text.count("nobody is told") == 2
+
+
+def test_a_disk_that_was_full_keeps_no_key(
+    store: ArtifactStore, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        tell(store, "live", "a", "a is live")
+    assert webhook.texts == []
+    tell(store, "live", "a", "a is live")
+    assert webhook.texts == ["webcam-ml: a is live"]
+
+
 def test_after_a_day_a_message_is_given_up_and_counted(
     store: ArtifactStore, webhook: Webhook, logged: pytest.LogCaptureFixture
 ) -> None:
     webhook.status = 500
     tell(store, "live", "a", "a is live")
-    (path,) = (store.root / OUTBOX).glob("*.json")
-    kept = Message.read(path)
-    assert kept is not None
-    path.write_bytes(replace(kept, at=kept.at - 25 * 60 * 60).to_bytes())
+    later(store, 25)
     webhook.status = 200
     deliver(store)
     deliver(store)
@@ -169,6 +241,10 @@ SECRETS = {
     "WEBCAM_ML_NOTIFY_URL": f"https://hooks.example.org/services/{TOKEN}",
     "DATABASE_URL": "postgresql://reader:p%40ss%2Fword@db.example.org/webcams?sslmode=require",
     "DAGSTER_POSTGRES_URL": "postgresql://dagster:hunter22@127.0.0.1/dagster",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG",
+    "AWS_SESSION_TOKEN": "FwoGZXIvYXdzE",
+    "AZURE_STORAGE_ACCOUNT_KEY": "Eby8vdM02xNOcqFlq==",
+    "PGPASSWORD": "hunter23",
 }
 
 
@@ -189,6 +265,13 @@ SECRETS = {
         ("{'api_key': 'tok3n', 'n': 1}", "'n': 1"),
         ("Authorization: Bearer tok3n", "Authorization"),
         ("access_token: tok3n", "access_token"),
+        ("Authorization: Basic tok3n, again", "Authorization: (hidden), again"),
+        ('token="tok3n tok3n" host=db', "host=db"),
+        ("AWS_SECRET_ACCESS_KEY=tok3n is set", "AWS_SECRET_ACCESS_KEY=(hidden) is set"),
+        ("DefaultEndpointsProtocol=https;AccountKey=tok3n==;Suffix=net", ";Suffix=net"),
+        ("the signature sv=2024&sig=tok3n is old", "sv=2024&sig=(hidden) is old"),
+        ("https://anna:tok/tok3n@host/a.jpg is dead", "https://host/a.jpg is dead"),
+        ("postgresql://anna:a@tok3n@host/db?x=1 is dead", "postgresql://host/db is dead"),
     ],
 )
 def test_no_secret_is_in_a_message(text: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,16 +298,5 @@ def test_ordinary_sentences_stay_as_they_are() -> None:
         'webcam-ml promote 20260212T101500Z-0a1b --override "REASON"'
     )
     assert without_secrets(sentence) == sentence
-    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG",
-    "AWS_SESSION_TOKEN": "FwoGZXIvYXdzE",
-    "AZURE_STORAGE_ACCOUNT_KEY": "Eby8vdM02xNOcqFlq==",
-    "PGPASSWORD": "hunter23",
-        ("Authorization: Basic tok3n, again", "Authorization: (hidden), again"),
-        ('token="tok3n tok3n" host=db', "host=db"),
-        ("AWS_SECRET_ACCESS_KEY=tok3n is set", "AWS_SECRET_ACCESS_KEY=(hidden) is set"),
-        ("DefaultEndpointsProtocol=https;AccountKey=tok3n==;Suffix=net", ";Suffix=net"),
-        ("the signature sv=2024&sig=tok3n is old", "sv=2024&sig=(hidden) is old"),
-        ("https://anna:tok/tok3n@host/a.jpg is dead", "https://host/a.jpg is dead"),
-        ("postgresql://anna:a@tok3n@host/db?x=1 is dead", "postgresql://host/db is dead"),
     address = "https://host.example:8080/a/b.jpg is dead, write to anna@example.org, primary_key=5"
     assert without_secrets(address) == address
