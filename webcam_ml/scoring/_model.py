@@ -231,11 +231,16 @@ def _verify(data: bytes, meta_file: Path) -> _Identity:
 
 
 def _threshold(meta: dict[str, object]) -> float | None:
-    if meta.get("decision_threshold") is None:
+    value = meta.get("decision_threshold")
+    if value is None:
         return None
-    if isinstance(meta["decision_threshold"], int):  # JSON does not tell 1 from 1.0
-        return float(_entry(meta, "decision_threshold", int))
-    return _entry(meta, "decision_threshold", float)
+    # JSON as Python reads it has NaN, Infinity and integers that no float holds.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ModelError(
+            f"{META_NAME} has decision_threshold {repr(value)[:40]} where a number from 0 to 1 is "
+            "expected; export the model again"
+        )
+    return float(value)
 
 
 def _entry(meta: dict[str, object], key: str, kind: type[_T]) -> _T:

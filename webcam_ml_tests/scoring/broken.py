@@ -1,5 +1,6 @@
 """Ways in which a live model cannot be used, and what a runtime says of each, in Python and in Node."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,13 @@ def _scale(live: Path) -> dict[str, str]:
     return {}
 
 
+def _threshold(live: Path) -> dict[str, str]:
+    meta = json.loads((live / "model.meta.json").read_text())
+    # No float holds it.
+    (live / "model.meta.json").write_text(json.dumps(meta | {"decision_threshold": 10**400}))
+    return {}
+
+
 # By name: what is done to the folder, which gives the variables that change with it; and the reason.
 BROKEN: dict[str, tuple[Callable[[Path], dict[str, str]], str]] = {
     "nothing named": (_nothing_named, "AI_ONNX_MODEL_PATH names no model"),
@@ -96,4 +104,5 @@ BROKEN: dict[str, tuple[Callable[[Path], dict[str, str]], str]] = {
     "operator name": (_operator_name, "cannot be loaded"),
     "at run time": (_at_run_time, "failed while running"),
     "scale": (_scale, "outside 0 to 1"),
+    "threshold": (_threshold, "decision_threshold .* where a number from 0 to 1 is expected"),
 }

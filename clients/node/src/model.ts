@@ -74,7 +74,12 @@ export class Model {
       throw new ModelError(`${file} cannot be loaded: ${saidBy(error)}`, { cause: error });
     }
     const model = new Model(info, session);
-    await model.run({ data: Buffer.alloc(360 * 640 * 3), width: 640, height: 360 });
+    try {
+      await model.run({ data: Buffer.alloc(360 * 640 * 3), width: 640, height: 360 });
+    } catch (error) {
+      await session.release();
+      throw error;
+    }
     return model;
   }
 
@@ -215,8 +220,11 @@ function targetType(name: unknown): TargetType {
 
 function decisionThreshold(value: unknown): number | null {
   if (value === undefined || value === null) return null;
-  if (typeof value === 'number') return value;
-  throw new ModelError(`${META_NAME} has decision_threshold ${value} where a number is expected`);
+  if (typeof value === 'number' && value >= 0 && value <= 1) return value;
+  throw new ModelError(
+    `${META_NAME} has decision_threshold ${String(value).slice(0, 40)} where a number from 0 to 1 is ` +
+      'expected; export the model again',
+  );
 }
 
 function requireSameName(stamps: Map<string, string>, described: ModelInfo): void {
