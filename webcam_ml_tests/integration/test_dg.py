@@ -104,8 +104,8 @@ def test_a_launch_gives_the_versions_that_materialize_gives(project: Project) ->
     config = project.home / "config.yaml"
     config.write_text("ops: {manifest_full: {config: {binary_threshold: 3.5}}}")
     # The form of a selection in which the README makes an asset and what follows it.
-    said(project.run(DG, "launch", "--assets", "labels_raw+", "-c", config))
-    said(other.run(*other.materialize_command("labels_raw+", config)))
+    said(project.run(DG, "launch", "--assets", "labels_raw,manifest_full", "-c", config))
+    said(other.run(*other.materialize_command("labels_raw,manifest_full", config)))
 
     for asset in ("labels_raw", "manifest_full"):
         ours, theirs = (
