@@ -184,7 +184,7 @@ def test_the_database_has_every_key_although_server_and_database_go_down(
     wait_until_saved(page)
     assert ratings(review.store) == pressed
     assert len(pressed) == VOTES - taken_back
-    assert f"{len(pressed)} rated" in page.locator("#counts").inner_text()
+    expect(page.locator("#counts")).to_contain_text(f"{len(pressed)} rated")
     assert review.end() == 0
 
 
