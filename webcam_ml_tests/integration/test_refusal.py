@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from dagster import AssetKey, DagsterInstance
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from webcam_ml.dataset import TargetConfig
 from webcam_ml.labels import LabelQuery
@@ -165,6 +165,14 @@ def address(refused: tuple[Project, str]) -> Iterator[str]:
         yield address
 
 
+def scroll_up_to(page: Page, wanted: Locator) -> None:
+    """The list of a run's events shows its end, and holds no more than is on the screen."""
+    page.mouse.move(700, 700)
+    while not wanted.count():
+        page.mouse.wheel(0, -300)
+        page.wait_for_timeout(300)
+
+
 def test_somebody_on_call_reads_why_within_one_click_of_the_run(
     refused: tuple[Project, str],
     address: str,
@@ -192,8 +200,10 @@ def test_somebody_on_call_reads_why_within_one_click_of_the_run(
 
     page.goto(f"{address}/runs/{run.run_id}")
     expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()
+    scroll_up_to(page, page.get_by_text(refusal.reason))
     reads_to_its_end("refused_run")
-    page.get_by_role("link", name="View Asset").last.click()
+    of_model = page.locator('a[href^="/assets/production_model"]')
+    of_model.filter(has_text="View Asset").last.click()
     expect(page.get_by_text("Latest materialization", exact=True)).to_be_visible()
     reads_to_its_end("refused_production_model")
     page.goto(f"{address}/assets/champion_comparison?view=checks&checkDetail=quality_floor")
@@ -201,25 +211,6 @@ def test_somebody_on_call_reads_why_within_one_click_of_the_run(
     page.wait_for_load_state("networkidle")
     page.screenshot(path=screenshots / "page_refused_check.png", animations="disabled")
     page.close()
-
-
-def test_a_command_and_a_run_of_elsewhere_appear_on_the_page_once(
-    refused: tuple[Project, str], tmp_path: Path
-) -> None:
-    project, _ = refused
-    (refusal,) = read_refusals(project.artifacts / "production")
-    store = ArtifactStore(project.artifacts)
-    done = project.run(WEBCAM_ML, "promote", refusal.version, "--override", "a drill")
-    assert done.returncode == 0, done.stderr
-    with DagsterInstance.ephemeral() as elsewhere:
-        first = tick(None, instance=elsewhere, store=store)
-        told = [(one.asset_key, one.description) for one in first.asset_events]
-        assert [key for key, _ in told] == [AssetKey("production_model")] * 2
-        assert told[0][1].startswith(f"refused: {refusal.version}")
-        assert told[1][1] == f"override: {refusal.version}. a drill"
-        again = tick(first.cursor, instance=elsewhere, store=store)
-        assert not again.asset_events
-        assert again.cursor == first.cursor
 
 
 def test_a_curator_finds_in_two_clicks_why_a_candidate_did_not_beat_the_live_model(
@@ -251,11 +242,7 @@ def test_a_curator_finds_in_two_clicks_why_a_candidate_did_not_beat_the_live_mod
         row = page.get_by_role("row").filter(
             has=page.get_by_role("cell", name="what_changed.html", exact=True)
         )
-        # The list of events shows its end, and holds no more than is on the screen.
-        page.mouse.move(700, 700)
-        while not row.count():
-            page.mouse.wheel(0, -300)
-            page.wait_for_timeout(300)
+        scroll_up_to(page, row)
         row.get_by_text("[Show Markdown]").last.click()
         link = page.get_by_role("link", name="Download what_changed.html")
         expect(link).to_be_visible()
@@ -274,6 +261,25 @@ def test_a_curator_finds_in_two_clicks_why_a_candidate_did_not_beat_the_live_mod
     assert "at least 0.999 needed" in text
     assert "image_size" in text, "what differs in the config"
     assert read_refusals(project.artifacts / "production")[-1].version == candidate["model_version"]
+
+
+def test_a_command_and_a_run_of_elsewhere_appear_on_the_page_once(
+    refused: tuple[Project, str], tmp_path: Path
+) -> None:
+    project, _ = refused
+    (refusal,) = read_refusals(project.artifacts / "production")
+    store = ArtifactStore(project.artifacts)
+    done = project.run(WEBCAM_ML, "promote", refusal.version, "--override", "a drill")
+    assert done.returncode == 0, done.stderr
+    with DagsterInstance.ephemeral() as elsewhere:
+        first = tick(None, instance=elsewhere, store=store)
+        told = [(one.asset_key, one.description) for one in first.asset_events]
+        assert [key for key, _ in told] == [AssetKey("production_model")] * 2
+        assert told[0][1].startswith(f"refused: {refusal.version}")
+        assert told[1][1] == f"override: {refusal.version}. a drill"
+        again = tick(first.cursor, instance=elsewhere, store=store)
+        assert not again.asset_events
+        assert again.cursor == first.cursor
 
 
 def test_a_looser_floor_without_a_reason_is_refused_before_the_first_step(
