@@ -182,18 +182,14 @@ def adopt_backbone(
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
-    key = _key(spec, f"tuned:{digest.hexdigest()}")
-    cached = _read_cached(cache, key)
-    if cached is not None:
-        return cached
-    return _export_into(
-        cache,
-        key,
-        network,
-        backbone=backbone,
+    return restore_backbone(
+        key=_key(spec, f"tuned:{digest.hexdigest()}"),
+        model_name=spec.model_name,
         image_size=spec.image_size,
         feature_stages=spec.feature_stages,
         store_weights=spec.store_weights,
+        state=network.state_dict(),
+        cache=cache,
     )
 
 

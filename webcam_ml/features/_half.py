@@ -135,7 +135,7 @@ def store_weights_as_fp16(model: "onnx.ModelProto") -> None:
 
     graph = model.graph
     casts = []
-    stored = total = 0
+    saved = total = 0
     for tensor in graph.initializer:
         if tensor.data_type != TensorProto.FLOAT:
             continue
@@ -150,8 +150,8 @@ def store_weights_as_fp16(model: "onnx.ModelProto") -> None:
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.fp16"))
         casts.append(helper.make_node("Cast", [f"{name}.fp16"], [name], to=TensorProto.FLOAT))
-        stored += values.nbytes
+        saved += values.nbytes - half.nbytes
     nodes = list(graph.node)
     graph.ClearField("node")
     graph.node.extend([*casts, *nodes])
-    logger.info("of %.1f MB of weights %.1f MB are stored as fp16", total / 1e6, stored / 1e6)
+    logger.info("the weights take %.1f MB instead of %.1f", (total - saved) / 1e6, total / 1e6)

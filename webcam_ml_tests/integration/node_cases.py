@@ -67,7 +67,7 @@ def write_cases(folder: Path) -> None:
 
 def _baseline(webcam: Mapping[str, object]) -> Score:
     views, rating, phase = (webcam.get(key) for key in ("viewCount", "rating", "phase"))
-    return baseline_score(views, rating, phase)  # type: ignore[arg-type]
+    return baseline_score(views, rating, phase)
 
 
 def _pictures(folder: Path, scorer: Scorer) -> Iterator[dict[str, object]]:

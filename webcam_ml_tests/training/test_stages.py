@@ -60,7 +60,7 @@ def test_stages_of_timm_are_what_timm_gives_as_features_of_each_size(name: str) 
     size = backbone.image_size
     network, alone = (backbone.build(size, feature_stages=count) for count in (3, 1))
     with torch.inference_mode():
-        maps = alone.forward_intermediates(picture(size), intermediates_only=True)  # type: ignore[operator]
+        maps = alone.forward_intermediates(picture(size), intermediates_only=True)
         found, own = network(picture(size)), alone(picture(size))
     of_size = {tensor.shape[-1]: tensor.mean(dim=(2, 3)) for tensor in maps}
     *_, before_last, last_but_one, _ = (of_size[side] for side in sorted(of_size, reverse=True))
