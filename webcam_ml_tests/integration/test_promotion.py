@@ -275,9 +275,11 @@ def test_a_defective_candidate_fails_its_run_with_that_sentence_first(project: P
     shared = cache.readlink()
     cache.unlink()
     shutil.copytree(shared, cache, symlinks=True)
-    (features,) = (cache / "features").glob("*.sqlite")
+    checkpoint = Checkpoint.load(project.latest("checkpoint"))
+    graph = checkpoint.restore_graph(cache)
+    features = cache / "features" / f"{graph.fingerprint[:24]}.sqlite"
     features.unlink()
-    width = len(Checkpoint.load(project.latest("checkpoint")).model.head.weight) + 3
+    width = len(checkpoint.model.head.weight) + 3
     pictures = IMAGE_INDEX_TABLE.read(project.latest("image_index") / "image_index.csv", "sha256")
 
     def forged(digest: str) -> npt.NDArray[np.float32]:
