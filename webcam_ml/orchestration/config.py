@@ -2,11 +2,12 @@
 
 The rules are the settings' own, see `webcam_ml.contracts`. Dagster gets the type, the choices, the
 default and the meaning of each field, so the Launchpad can complete fields and refuse wrong ones
-before anything starts. Dagster has no types for bounds and for rules between fields; `guard` judges
-those before the first step.
+before anything starts, and no run is made of a value that its field does not allow. Rules between
+fields `guard` judges, before the first step.
 """
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from dagster import (
@@ -19,12 +20,14 @@ from dagster import (
     Noneable,
     StringSource,
 )
+from dagster._config.errors import PostProcessingError
 from pydantic import Field as Setting
 from pydantic import ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from webcam_ml.contracts import (
     Settings,
+    SettingsError,
     SettingsT,
     allowed,
     choices,
@@ -43,7 +46,12 @@ from webcam_ml.monitoring import AuditSettings
 from webcam_ml.rating_queue import RatingQueueSettings
 from webcam_ml.training import TrainingSettings
 
-SCALARS: Mapping[Any, Any] = {bool: BoolSource, int: IntSource, float: float, str: StringSource}
+SCALARS: Mapping[Any, Any] = {
+    bool: BoolSource,
+    int: IntSource,
+    float: Field(float).config_type,
+    str: StringSource,
+}
 
 
 # Fields come in the order of the bases from right to left.
@@ -96,7 +104,7 @@ SETTINGS_BY_ASSET: Mapping[str, type[Settings]] = {
 
 def config_schema(settings: type[Settings]) -> dict[str, Field]:
     """Give the config schema that shows settings to Dagster."""
-    return {name: _field(info) for name, info in settings.model_fields.items()}
+    return {name: _field(settings, name) for name in settings.model_fields}
 
 
 def settings_of(context: AssetExecutionContext, settings: type[SettingsT]) -> SettingsT:
@@ -109,7 +117,8 @@ def meaning(field: FieldInfo) -> str:
     return f"{field.description}. It must be {allowed(field)}."
 
 
-def _field(field: FieldInfo) -> Field:
+def _field(settings: type[Settings], name: str) -> Field:
+    field = settings.model_fields[name]
     if group := group_of(field):
         return Field(config_schema(group), description=f"{field.description}.")
     default = default_of(field)
@@ -120,9 +129,35 @@ def _field(field: FieldInfo) -> Field:
         return Field(values, default_value=default, description=text)
     if isinstance(default, tuple):
         return Field([StringSource], default_value=list(default), description=text)
-    kind = SCALARS[kind_of(field)]
+    kind = _judged(SCALARS[kind_of(field)], settings, name)
     if kind_of(field) is not field.annotation:
         kind = Noneable(kind)
     if default is None:
         return Field(kind, is_required=False, description=text)
     return Field(kind, default_value=default, description=text)
+
+
+def _judged(kind: Any, settings: type[Settings], name: str) -> Any:
+    """Give a type of Dagster's that refuses what the rule of a field refuses, before a run exists.
+
+    Dagster plans all assets of a run when it makes it, and shows them all as failed if the run then
+    refuses a value. What comes from the environment is left to the run, since Dagster would show it.
+    """
+    judged = copy(kind)
+
+    def post_process(value: Any) -> Any:
+        made = kind.post_process(value)
+        if not isinstance(value, dict) and (rule := _rule_broken_by(made, settings, name)):
+            raise PostProcessingError(rule)
+        return made
+
+    judged.post_process = post_process
+    return judged
+
+
+def _rule_broken_by(value: Any, settings: type[Settings], name: str) -> str:
+    try:
+        settings(**{name: value})
+    except SettingsError as error:
+        return next((fault.rule for fault in error.faults if fault.place == (name,)), "")
+    return ""

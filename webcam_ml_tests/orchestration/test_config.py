@@ -54,6 +54,14 @@ VALID = f"""query ($config: RunConfigData, $location: String!) {{
     ... on RunConfigValidationInvalid {{ errors {{ message reason }} }}
   }}
 }}"""
+LAUNCH = f"""mutation ($config: RunConfigData, $location: String!) {{
+  launchPipelineExecution(
+    executionParams: {{selector: {PIPELINE}, runConfigData: $config, mode: "default"}}
+  ) {{
+    __typename
+    ... on PythonError {{ message }}
+  }}
+}}"""
 SCHEMA = f"""query ($location: String!) {{
   runConfigSchemaOrError(selector: {PIPELINE}) {{
     ... on RunConfigSchema {{
@@ -148,6 +156,42 @@ def test_the_page_accepts(
 ) -> None:
     answer = ask(page, VALID, config=config_of(asset, **fields))
     assert answer == {"__typename": "PipelineConfigValidationValid"}
+
+
+@pytest.mark.parametrize(
+    ("asset", "fields", "rule"),
+    [
+        ("checkpoint", {"image_size": 3}, "it must be a whole number from 32 to 1024"),
+        ("checkpoint", {"finetune": {"epochs": 0}}, "it must be a whole number"),
+        ("checkpoint", {"model_name": "resnet17"}, "it must be resnet18, "),
+        ("champion_comparison", {"max_auc_loss": -0.5}, "it must be a number"),
+        ("image_index", {"images": 1, "max_bytes": -1}, ""),
+    ],
+)
+def test_one_bad_value_makes_no_run_in_which_every_asset_failed(
+    page: WorkspaceRequestContext, asset: str, fields: dict[str, object], rule: str
+) -> None:
+    before = page.instance.get_runs_count()
+    answer = ask(page, LAUNCH, config=config_of(asset, **fields))
+    assert answer["__typename"] != "LaunchRunSuccess"
+    assert rule in answer.get("message", "")
+    assert page.instance.get_runs_count() == before
+
+
+def test_a_value_from_the_environment_is_left_to_the_run_which_does_not_show_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SIZE", "31")
+    job = build_definitions().resolve_implicit_global_asset_job_def()
+    config = config_of("checkpoint", image_size={"env": "SIZE"})
+    validate_run_config(job, config)
+    with pytest.raises(RunConfigError, match="not shown"):
+        judge_run_config(config, assets=NAMES, selected=None)
+
+
+def test_a_rule_between_fields_is_left_to_the_run() -> None:
+    job = build_definitions().resolve_implicit_global_asset_job_def()
+    validate_run_config(job, config_of("manifest_full", val_pct=5))
 
 
 def test_each_asset_shows_the_settings_that_the_guard_judges() -> None:
