@@ -94,19 +94,20 @@ class LabelGrowth:
 
     @property
     def grown(self) -> float:
-        """New plus changed labels, by weight: what a retrain could learn from."""
+        """New plus changed labels, by weight; judges never count more than people do."""
         return self._with_judges(self.new + self.changed, [one.grown for one in self.judges])
 
     @property
     def before_by_weight(self) -> float:
-        """Labels that the training had, by weight."""
+        """Labels that the training had, counted in the same way."""
         return self._with_judges(self.before, [one.before for one in self.judges])
 
     def _with_judges(self, of_people: int, numbers: list[int]) -> float:
         weights = [one.weight for one in self.judges]
         added = sum(weight * number for weight, number in zip(weights, numbers, strict=True))
+        # Judges score every picture, day by day: by weight alone they would decide when to retrain.
         # Weights have six decimals; what a sum of floats adds behind them decides nothing.
-        return of_people + round(added, 6)
+        return of_people + min(round(added, 6), of_people)
 
     def details(self) -> str:
         """Say what the growth consists of, in a few words; empty if there is nothing to say."""
@@ -122,6 +123,8 @@ class LabelGrowth:
             for one in self.judges
             if one.grown
         ]
+        if any(one.grown * one.weight for one in self.judges):
+            told.append("of judges at most as many as of people")
         return f" ({', '.join(told)})" if told else ""
 
 

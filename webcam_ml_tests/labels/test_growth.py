@@ -204,22 +204,39 @@ def test_labels_of_judges_grow_by_their_weight() -> None:
     decision = decide(growth, since=SINCE, settings=GrowthSettings())
     assert decision.reason == (
         "3.9 of 50 new labels by weight since 2026-02-12 10:15 UTC "
-        "(1 by new that weigh 0 each, 12 by one that weigh 0.16 each)."
+        "(1 by new that weigh 0 each, 12 by one that weigh 0.16 each, "
+        "of judges at most as many as of people)."
     )
     assert people.digest == before.digest != now.digest
 
 
 @pytest.mark.parametrize(
-    ("number", "weight", "retrain"),
-    [(10_000, 0.0, False), (10_000, 0.0049, False), (10_000, 0.005, True), (313, 0.16, True)],
+    ("of_people", "of_judge", "retrain"),
+    [
+        (0, 10_000, False),
+        (24, 10_000, False),
+        (25, 10_000, True),
+        (50, 0, True),
+        (40, 62, False),
+        (40, 63, True),
+    ],
 )
-def test_any_number_of_judged_labels_counts_what_it_weighs_and_no_more(
-    number: int, weight: float, retrain: bool
+def test_ten_thousand_labels_of_a_judge_do_not_outvote_fifty_of_people(
+    of_people: int, of_judge: int, retrain: bool
 ) -> None:
-    people = values({id: (id % 3, 4.0) for id in range(1, 61)})
-    before = with_judged(people)
-    now = with_judged(people, *((id, "one", 0.3) for id in range(1000, 1000 + number)))
-    growth = label_growth(before, now, positive_from=None, weights={"one": weight})
+    had = {id: (id % 3, 4.0) for id in range(1, 61)}
+    # Nor do those that are there already make what is enough out of people's reach.
+    there = [(id, "one", 0.3) for id in range(100_000, 130_000)]
+    new = {id: (id % 3, 4.0) for id in range(1_000, 1_000 + of_people)}
+    said = [(id, "one", 0.3) for id in range(10_000, 10_000 + of_judge)]
+    growth = label_growth(
+        with_judged(values(had), *there),
+        with_judged(values(had | new), *there, *said),
+        positive_from=None,
+        weights={"one": 0.16},
+    )
+    assert growth.before_by_weight == 120
+    assert growth.grown == pytest.approx(of_people + min(of_judge * 0.16, of_people))
     assert decide(growth, since=SINCE, settings=GrowthSettings()).retrain is retrain
 
 

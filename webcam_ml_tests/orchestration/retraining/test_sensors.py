@@ -399,14 +399,18 @@ def test_labels_of_a_judge_count_by_the_weight_that_the_last_training_gave_them(
     assert meta.heard is not None
     weight = meta.heard.weights["one"]
     needed = 50  # one label in twenty would be fewer
-    enough = int(needed / weight) + 1
-    judge_alone(house, enough - 2, "train")
+    judge_alone(house, 1_000, "train")
     judge_alone(house, 500, "test")
     before = house.tick()
     assert not before.run_requests
-    assert f"({enough - 2:,} by one that weigh {weight:.3g} each)" in said(before)
+    assert said(before).startswith("0 of ")
     assert f" of {needed} new labels by weight since THEN" in said(before)
-    judge_alone(house, 2, "train")
+    assert f"(1,000 by one that weigh {weight:.3g} each, of judges at most as many as" in said(
+        before
+    )
+    house.rate(needed // 2 - 1)
+    assert not house.tick().run_requests
+    house.rate(1)
     assert house.tick().run_requests
     house.run(house.asked)
     assert said(house.tick()).startswith("0 of ")
