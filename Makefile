@@ -93,7 +93,7 @@ test: install programs ## Run the tests; what the browser saw is in test-results
 	WEBCAM_ML_SCREENSHOTS="$${WEBCAM_ML_SCREENSHOTS:-$(CURDIR)/test-results/screenshots}" \
 		OMP_NUM_THREADS=1 pytest -n auto --dist loadfile --no-loadscope-reorder
 
-deployed: install programs ## Run the tests of a server, of the page in a browser and of the installed wheel
+deployed: install programs ## Run what is end to end and takes longer: promotion in a shell, servers, pages in a browser, kills
 	WEBCAM_ML_SCREENSHOTS="$${WEBCAM_ML_SCREENSHOTS:-$(CURDIR)/test-results/screenshots}" \
 		OMP_NUM_THREADS=1 pytest -n auto --dist loadfile -m 'deployed and not slow'
 

@@ -14,6 +14,8 @@ import pytest
 
 from webcam_ml_tests.integration.project import REPOSITORY
 
+pytestmark = pytest.mark.deployed
+
 # Title → how many modules it takes, beside one test file.
 RECIPES = {
     "Add a backbone": 1,

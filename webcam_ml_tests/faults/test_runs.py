@@ -17,6 +17,8 @@ from webcam_ml_tests.faults.stored import require_equal, require_nobody_at_work,
 from webcam_ml_tests.integration.project import Project
 from webcam_ml_tests.postgres import PostgresServer
 
+pytestmark = pytest.mark.deployed
+
 FEW, MANY = 2, 30
 
 

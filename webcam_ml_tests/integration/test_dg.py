@@ -18,6 +18,8 @@ from webcam_ml_tests.integration.project import DAGSTER, REPOSITORY, Project
 from webcam_ml_tests.integration.server import free_port, wait_for
 from webcam_ml_tests.stores.earlier import V0_1
 
+pytestmark = pytest.mark.deployed
+
 DG = DAGSTER.with_name("dg")
 PROJECT = REPOSITORY / "webcam_ml" / "project"
 ENV = REPOSITORY / "env.sh"

@@ -8,6 +8,8 @@ import pytest
 
 from webcam_ml_tests.integration.project import SMALL, Project, make_small_demo
 
+pytestmark = pytest.mark.deployed
+
 REPORTED = "*disagreement_report"
 
 

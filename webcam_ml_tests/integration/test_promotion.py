@@ -21,6 +21,8 @@ from webcam_ml.dataset.images import ArrayCache
 from webcam_ml.training import Checkpoint
 from webcam_ml_tests.integration.project import DAGSTER, WEBCAM_ML, Project, demo_project
 
+pytestmark = pytest.mark.deployed
+
 # A network and a size at which the drawn webcams can be told apart, and no larger.
 GOOD: dict[str, object] = {
     "checkpoint": {"config": {"model_name": "resnet18", "weights": "none", "image_size": 112}},
@@ -276,7 +278,7 @@ def test_a_defective_candidate_fails_its_run_with_that_sentence_first(project: P
     cache.unlink()
     shutil.copytree(shared, cache, symlinks=True)
     checkpoint = Checkpoint.load(project.latest("checkpoint"))
-    graph = checkpoint.restore_graph(cache)
+    graph = checkpoint.model.restore_graph(cache)
     features = cache / "features" / f"{graph.fingerprint[:24]}.sqlite"
     features.unlink()
     width = len(checkpoint.model.head.weight) + 3

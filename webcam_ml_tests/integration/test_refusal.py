@@ -26,6 +26,8 @@ from webcam_ml_tests.integration.server import free_port, wait_for
 from webcam_ml_tests.integration.test_promotion import GOOD, IMPOSSIBLE
 from webcam_ml_tests.integration.test_web_page import browser_context, screenshots
 
+pytestmark = pytest.mark.deployed
+
 __all__ = ["browser_context", "screenshots"]
 
 

@@ -28,6 +28,8 @@ from webcam_ml_tests.labels.conftest import Store
 from webcam_ml_tests.postgres import PostgresServer, running_server
 from webcam_ml_tests.review.conftest import fill, prepare, rate, ratings
 
+pytestmark = pytest.mark.deployed
+
 __all__ = ["browser", "screenshots"]
 
 KEYS = "12345n"
