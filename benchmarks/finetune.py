@@ -101,7 +101,7 @@ def measure(case: Case, *, seed: int, weights: Path, folder: Path) -> dict[str, 
                 precision="bf16-mixed",
             ),
         ),
-        decode=images.decode,
+        images=images,
         cache=cache,
     )
     challenge = result.challenge
@@ -123,7 +123,7 @@ def measure(case: Case, *, seed: int, weights: Path, folder: Path) -> dict[str, 
     target = test_rows.frame["target_label"].to_numpy()
 
     def scores(checkpoint: Checkpoint) -> pl.Series:
-        predicted = predict(checkpoint, test_rows.frame, decode=images.decode, cache=cache)
+        predicted = predict(checkpoint, test_rows.frame, images=images, cache=cache)
         return pl.Series(predicted.raw_score)
 
     before = scores(probe)

@@ -20,7 +20,7 @@ import polars as pl
 
 from benchmarks.measure import peak_bytes
 from webcam_ml.dataset import Manifest, build_manifest, rows_with_pictures
-from webcam_ml.dataset.images import ArrayCache, ImageIndex
+from webcam_ml.dataset.images import ArrayCache, ImageCache, ImageIndex
 from webcam_ml.disagreement import DisagreementSettings, build_disagreement_report
 from webcam_ml.evaluation import build_eval_report
 from webcam_ml.features import BackboneSpec, prepare_backbone
@@ -70,18 +70,13 @@ def with_features(manifest: Manifest, spec: BackboneSpec, cache: Path) -> tuple[
     place = {digest: number for number, digest in enumerate(seen["sha256"])}
     direction = np.random.default_rng(0).normal(size=FEATURES + 3).astype(np.float32)
 
-    def features(picture: Any) -> Any:
-        number = int(picture[0])
+    def features(digest: str) -> Any:
+        number = place[digest]
         noise = np.random.default_rng(number).normal(size=FEATURES + 3).astype(np.float32)
         return noise + 0.1 * np.float32(target[number]) * direction
 
     kept = ArrayCache(cache / "features" / f"{graph.fingerprint[:24]}.sqlite", np.float32)
-    kept.compute_missing(
-        seen["sha256"].to_list(),
-        features,
-        decode=lambda digest: np.array([place[digest]]),
-        what="drawing",
-    )
+    kept.keep({digest: features(digest) for digest in seen["sha256"]})
     return manifest, index, spec, cache
 
 
@@ -91,7 +86,7 @@ def work_checkpoint(manifest: Manifest, index: ImageIndex, spec: BackboneSpec, c
         rows_with_pictures(manifest.split("val"), index),
         meta=manifest.meta,
         settings=TrainingSettings(**spec.model_dump()),
-        decode=unreachable,
+        images=ImageCache(cache),
         cache=cache,
     )
 

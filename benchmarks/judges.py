@@ -166,7 +166,7 @@ class DrawnPictures:
             TrainingSettings(model_name="resnet18", weights="none").backbone, cache=cache_folder
         )
         features = extract_features(
-            graph, digests["sha256"].to_list(), decode=images.decode, cache=cache_folder
+            graph, digests["sha256"].to_list(), images=images, cache=cache_folder
         )
         return cls(record.options.seed, features.values, tuple(plan))
 

@@ -25,7 +25,7 @@ def extract(model: Path, cache: Path, folder: Path, files: Sequence[Path]) -> Ca
     graph = BackboneGraph(key="bench", model=model.read_bytes(), state=b"")
     images = ImageCache(cache)
     digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    return lambda: extract_features(graph, digests, decode=images.decode, cache=folder)
+    return lambda: extract_features(graph, digests, images=images, cache=folder)
 
 
 def score(model: Path, cache: Path, folder: Path, files: Sequence[Path]) -> Callable[[], object]:

@@ -52,7 +52,7 @@ def main() -> None:
         rows_with_pictures(splits["val"], index),
         meta=splits["train"].meta,
         settings=TrainingSettings(**spec.model_dump()),
-        decode=images.decode,
+        images=images,
         cache=cache,
     )
     keep("checkpoint", trained.checkpoint, "manifest_train", "manifest_val", "image_index")

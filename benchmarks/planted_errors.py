@@ -125,7 +125,7 @@ class Demo:
             self.rows(manifest.split("val")),
             meta=manifest.meta,
             settings=SETTINGS,
-            decode=images.decode,
+            images=images,
             cache=self.cache,
         ).checkpoint
         return self.compared(manifest, checkpoint, images).with_columns(
@@ -140,7 +140,7 @@ class Demo:
     ) -> pl.DataFrame:
         rows = self.rows(manifest).frame.join(manifest.details, on="snapshot_id")
         # The model file gives the same scores, to six digits; it would be a new file each time.
-        scores = predict(checkpoint, rows, decode=images.decode, cache=self.cache).raw_score
+        scores = predict(checkpoint, rows, images=images, cache=self.cache).raw_score
         out_of_fold = checkpoint.predictions.filter(pl.col("split") == "train").select(
             "snapshot_id", out_of_fold_score="raw_score"
         )

@@ -104,7 +104,7 @@ def prepare(at: str, unrated: str) -> None:
         rows_with_pictures(manifest.split("val"), index),
         meta=manifest.meta,
         settings=TrainingSettings(model_name="resnet18", weights="none", image_size=32),
-        decode=images.decode,
+        images=images,
         cache=cache,
     ).checkpoint
     store = ArtifactStore(folder / "artifacts")
@@ -126,11 +126,8 @@ def prepare(at: str, unrated: str) -> None:
             str(path),
             ImageRecord(digests[-1], len(content), 96, 64, "JPEG", stamp_of(path)),
         )
-    ArrayCache(cache / "features" / f"{graph.fingerprint[:24]}.sqlite", np.float32).compute_missing(
-        digests,
-        lambda picture: rng.normal(size=FEATURES + 3).astype(np.float32),
-        decode=lambda digest: np.zeros(1, np.uint8),
-        what="drawing",
+    ArrayCache(cache / "features" / f"{graph.fingerprint[:24]}.sqlite", np.float32).keep(
+        {digest: rng.normal(size=FEATURES + 3).astype(np.float32) for digest in digests}
     )
 
 

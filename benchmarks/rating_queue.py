@@ -16,7 +16,6 @@ What was measured stays in ``rating_queue.csv`` in the folder; a second run cont
 """
 
 import argparse
-import io
 import logging
 from collections.abc import Iterator
 from functools import cache
@@ -25,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from PIL import Image
 
 from webcam_ml.contracts import target_of
 from webcam_ml.dataset import SplitConfig
+from webcam_ml.dataset.images import ImageCache
 from webcam_ml.demo._options import DemoOptions
 from webcam_ml.demo._plan import plan_snapshots
 from webcam_ml.demo._studio import draw_all
@@ -76,13 +75,12 @@ def make_world(folder: Path, *, seed: int, webcams: int, frames: int) -> tuple[p
         image_width=PICTURE_WIDTH,
     )
     plan = [one for one in plan_snapshots(options) if not one.dead and not one.truncated]
-    pictures = {str(snapshot.id): data for snapshot, data in draw_all(seed, plan)}
-    graph = prepare_backbone(SPEC, cache=folder)
-    # Features are kept by the digest of a picture; here the seed and the number name it.
+    images = ImageCache(folder)
+    digest_of = {snapshot.id: images.store(data) for snapshot, data in draw_all(seed, plan)}
     features = extract_features(
-        graph,
-        [f"{seed}-{snapshot.id}" for snapshot in plan],
-        decode=lambda name: np.asarray(Image.open(io.BytesIO(pictures[name.partition("-")[2]]))),
+        prepare_backbone(SPEC, cache=folder),
+        [digest_of[snapshot.id] for snapshot in plan],
+        images=images,
         cache=folder,
     )
     rows = pl.DataFrame(

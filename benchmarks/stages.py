@@ -106,9 +106,7 @@ def unseen_scores(drawn: Drawn, model: Mapping[str, Any], cache: Path) -> Iterat
         # The last stage's features are the same bits, whatever stands before them.
         widest = max(of_size for pixels, of_size in CASES if pixels == size)
         graph = prepare_backbone(spec.model_copy(update={"feature_stages": widest}), cache=cache)
-        values = extract_features(
-            graph, drawn.digests, decode=drawn.images.decode, cache=cache
-        ).values
+        values = extract_features(graph, drawn.digests, images=drawn.images, cache=cache).values
         values = values[:, -width(spec) :]
         probe = fit_probe(
             values[drawn.is_train],

@@ -128,7 +128,7 @@ class World:
             self.rows("val"),
             meta=self.manifest.meta,
             settings=TrainingSettings(**spec.model_dump(), **settings),
-            decode=self.images.decode,
+            images=self.images,
             cache=cache or self.cache,
         )
 

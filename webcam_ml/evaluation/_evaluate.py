@@ -56,7 +56,7 @@ def evaluate_checkpoint(
         # Two ids of one camera count as one camera: their rows are not independent.
         .with_columns(webcam_id="camera_id")
     )
-    scores = predict(checkpoint, rows, decode=images.decode, cache=cache)
+    scores = predict(checkpoint, rows, images=images, cache=cache)
     uncalibrated = scores.uncalibrated_score
     predictions = rows.with_columns(
         pl.Series("raw_score", scores.raw_score),

@@ -1,15 +1,19 @@
 """Scores that a model file gives to pictures, through the runtime, kept by file and picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from webcam_ml.dataset.images import ArrayCache, ImageCache
+from webcam_ml.dataset.images import ArrayCache, ImageArray, ImageCache, PictureWork
 from webcam_ml.export._model_file import MODEL_FILE, ExportedModel
-from webcam_ml.scoring import OnnxModel
+from webcam_ml.scoring import META_NAME, OnnxModel
+
+FloatArray = npt.NDArray[np.float32]
 
 
 def score_pictures(
@@ -29,15 +33,30 @@ def score_pictures(
     Raises:
         ModelError: The runtime refuses the file.
     """
-    kept = ArrayCache(cache / "predictions" / f"{exported.sha256[:24]}.sqlite", np.float32)
-    with TemporaryDirectory(prefix="webcam-ml-") as name:
-        folder = Path(name)
-        exported.save(folder)
-        model = OnnxModel.load(folder / MODEL_FILE, threads=1)
-        known, _ = kept.compute_missing(
-            digests,
-            lambda picture: model.score_array(picture[np.newaxis]),
-            decode=images.decode,
-            what="scores",
-        )
-    return np.array([float(known[digest][0]) for digest in digests])
+    kept = ArrayCache(
+        cache / "predictions" / f"{exported.sha256[:24]}.sqlite",
+        np.float32,
+        machine=images.engine.kind("CPUExecutionProvider"),
+    )
+    kept.compute_missing(digests, _Scores.by(exported), images=images, what="scores")
+    return kept.rows(digests).reshape(len(digests)).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Scores(PictureWork[FloatArray]):
+    """Scores by a model file, which is checked as where it is served."""
+
+    files: Mapping[str, bytes]
+
+    @classmethod
+    def by(cls, exported: ExportedModel) -> Self:
+        with TemporaryDirectory(prefix="webcam-ml-") as name:
+            exported.save(Path(name))
+            return cls({file: Path(name, file).read_bytes() for file in (MODEL_FILE, META_NAME)})
+
+    def start(self) -> Callable[[ImageArray], FloatArray]:
+        with TemporaryDirectory(prefix="webcam-ml-") as name:
+            for file, content in self.files.items():
+                Path(name, file).write_bytes(content)
+            model = OnnxModel.load(Path(name, MODEL_FILE), threads=1)
+        return lambda picture: model.score_array(picture[np.newaxis])

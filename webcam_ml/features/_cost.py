@@ -77,7 +77,7 @@ def _kept(path: Path, fingerprint: str) -> float | None:
 
 
 def _measured(graph: BackboneGraph) -> float:
-    session = start_session(graph)
+    session = start_session(graph.model)
     picture = np.random.default_rng(0).integers(0, 256, PICTURE, dtype=np.uint8)
     times = []
     for _ in range(WARM_UP + PICTURES):

@@ -185,7 +185,7 @@ def checkpoint(
             dataset.rows_with_pictures(manifest_val, image_index),
             meta=training_part.meta,
             settings=settings,
-            decode=workspace.images.decode,
+            images=workspace.images,
             cache=workspace.cache_folder,
             choice=earlier_choice(
                 workspace.store,

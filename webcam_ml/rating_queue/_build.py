@@ -214,7 +214,7 @@ def _score(
         unit=f"blocks of {SCORED_AT_ONCE:,}",
     ):
         some = frames.slice(start, SCORED_AT_ONCE)
-        predicted = predict(checkpoint, some, decode=images.decode, cache=cache)
+        predicted = predict(checkpoint, some, images=images, cache=cache)
         scored = some.select("snapshot_id", pl.Series("raw_score", predicted.raw_score))
         scores = _Scores(
             pl.concat([scores.frame, scored]),

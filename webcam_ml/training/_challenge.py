@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from webcam_ml.dataset.images import ImageCache
 from webcam_ml.features import adopt_backbone, extract_features
 from webcam_ml.metrics import WebcamEstimate, paired_difference
 from webcam_ml.training._calibration import best_f1_threshold, fit_platt
 from webcam_ml.training._checkpoint import TrainedModel
-from webcam_ml.training._finetune import Decode, FineTuned, FineTuneTask, fine_tune
+from webcam_ml.training._finetune import FineTuned, FineTuneTask, fine_tune
 from webcam_ml.training._finetune_settings import FineTuneSettings
 
 Array = npt.NDArray[np.float64]
@@ -106,7 +107,7 @@ def challenge(
     val_score: Array,
     val_webcam: npt.NDArray[np.int64],
     settings: FineTuneSettings,
-    decode: Decode,
+    images: ImageCache,
     cache: Path,
 ) -> Challenge:
     """Fine-tune, starting from the probe, and compare the two on validation.
@@ -117,20 +118,20 @@ def challenge(
         val_score: [validation rows] raw_score of the probe.
         val_webcam: [validation rows] which rows share a camera.
         settings: How to train.
-        decode: Turns a digest into uint8 RGB [height, width, 3].
+        images: Where the pictures are, and who computes what is made of them.
         cache: Root of the caches.
 
     Raises:
         WebcamMLError: As for `fine_tune`.
     """
-    tuned = fine_tune(task, settings=settings, decode=decode, cache=cache)
+    tuned = fine_tune(task, settings=settings, decode=images.decode, cache=cache)
     asked = probe.asked
     metric = asked.primary_metric
     if tuned.backbone is None or tuned.head is None:
         return Challenge(probe, tuned, settings, None, None, None, 0, metric)
     graph = adopt_backbone(tuned.backbone, spec=task.spec, cache=cache)
     # Scored as every model is: by the exported graph in onnxruntime.
-    features = extract_features(graph, task.digests[task.train_rows :], decode=decode, cache=cache)
+    features = extract_features(graph, task.digests[task.train_rows :], images=images, cache=cache)
     target = task.target[task.train_rows :]
     value = tuned.head(features.values)
     calibration = fit_platt(value, target) if asked.has_classes else None

@@ -20,6 +20,7 @@ import polars as pl
 
 from webcam_ml.contracts import DocumentError, Target
 from webcam_ml.dataset import ExportMeta
+from webcam_ml.dataset.images import ImageCache
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
     AUTO,
@@ -32,7 +33,6 @@ from webcam_ml.features import (
 from webcam_ml.metrics import Interval, WebcamEstimate, mean_over_webcams
 from webcam_ml.store import ArtifactDamagedError, ArtifactStore, StoredArtifact
 from webcam_ml.training._checkpoint import TRAIN_SUMMARY
-from webcam_ml.training._finetune import Decode
 from webcam_ml.training._probe import JudgedRows, fit_probe
 from webcam_ml.training._settings import TrainingSettings
 
@@ -102,7 +102,7 @@ def choose_backbone(
     *,
     meta: ExportMeta,
     settings: TrainingSettings,
-    decode: Decode,
+    images: ImageCache,
     cache: Path,
 ) -> Choice:
     """Choose one of the candidates.
@@ -112,7 +112,7 @@ def choose_backbone(
         judged_rows: Rows that only a judge knows, or of no webcam; learned from and nothing else.
         meta: How the manifest was made.
         settings: With `model_name: auto`.
-        decode: Turns a digest into uint8 RGB [height, width, 3].
+        images: Where the pictures are, and who computes what is made of them.
         cache: Root of the caches.
 
     Raises:
@@ -131,7 +131,7 @@ def choose_backbone(
         cost = measure_cost(graph, cache=cache)
         candidate = Candidate(spec, cost, _is_within_budget(cost, settings))
         if candidate.within_budget:
-            features = extract_features(graph, digests, decode=decode, cache=cache)
+            features = extract_features(graph, digests, images=images, cache=cache)
             computed, reused = computed + features.computed, reused + features.reused
             probe = fit_probe(
                 features.values[: train_rows.height],

@@ -12,6 +12,7 @@ import polars as pl
 
 from webcam_ml.contracts import PREDICTIONS_TABLE, TargetType, target_of
 from webcam_ml.dataset import ExportMeta, RowsWithPictures
+from webcam_ml.dataset.images import ImageCache
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
     AUTO,
@@ -26,7 +27,7 @@ from webcam_ml.training._calibration import best_f1_threshold, fit_platt
 from webcam_ml.training._challenge import Challenge, challenge
 from webcam_ml.training._checkpoint import Checkpoint, TrainedModel
 from webcam_ml.training._choice import Choice, choose_backbone
-from webcam_ml.training._finetune import Decode, FineTuneTask, require_full_batch
+from webcam_ml.training._finetune import FineTuneTask, require_full_batch
 from webcam_ml.training._finetune_settings import find_machine
 from webcam_ml.training._loss_curve import draw_loss_curve
 from webcam_ml.training._probe import JudgedRows, Probe, fit_channel_means, fit_probe
@@ -81,7 +82,7 @@ def train(
     *,
     meta: ExportMeta,
     settings: TrainingSettings,
-    decode: Decode,
+    images: ImageCache,
     cache: Path,
     choice: Choice | None = None,
 ) -> TrainingResult:
@@ -99,7 +100,7 @@ def train(
         val_rows: The same of the validation split.
         meta: How the manifest was made: what the model is asked, and from which labels.
         settings: How to train.
-        decode: Turns the SHA-256 of a picture into uint8 RGB [height, width, 3].
+        images: Where the pictures are, and who computes what is made of them.
         cache: Root of the caches of backbones and features.
         choice: With `model_name: auto`, what is kept of an earlier training; None: choose anew.
 
@@ -116,7 +117,7 @@ def train(
     judged_rows, train_rows = train_rows.judged, train_rows.of_people
     if settings.model_name == AUTO and choice is None:
         choice = choose_backbone(
-            train_rows.frame, judged_rows, meta=meta, settings=settings, decode=decode, cache=cache
+            train_rows.frame, judged_rows, meta=meta, settings=settings, images=images, cache=cache
         )
     spec = settings.backbones[0] if choice is None else choice.spec
     probed = _train_probe(
@@ -126,10 +127,10 @@ def train(
         meta.target_type,
         spec=spec,
         class_weight=settings.class_weight,
-        decode=decode,
+        images=images,
         cache=cache,
     )
-    challenger = _fine_tune(probed, spec, settings, decode=decode, cache=cache) if tunes else None
+    challenger = _fine_tune(probed, spec, settings, images=images, cache=cache) if tunes else None
     model, raw_score, kind = probed.model, probed.raw_score, "out_of_fold"
     if challenger is not None and challenger.won:
         assert challenger.model is not None
@@ -173,25 +174,31 @@ def train(
 
 
 def predict(
-    checkpoint: Checkpoint, rows: pl.DataFrame, *, decode: Decode, cache: Path
+    checkpoint: Checkpoint, rows: pl.DataFrame, *, images: ImageCache, cache: Path
 ) -> Predictions:
     """Score rows by a checkpoint, through the same features that it was trained on.
 
     Args:
         checkpoint: The model.
         rows: With a column `sha256` that names each row's picture.
-        decode: Turns such a digest into uint8 RGB [height, width, 3].
+        images: Where the pictures are, and who computes what is made of them.
         cache: Root of the caches of backbones and features.
     """
     model = checkpoint.model
     graph = model.restore_graph(cache)
     features: Features = extract_features(
-        graph, rows["sha256"].to_list(), decode=decode, cache=cache
+        graph, rows["sha256"].to_list(), images=images, cache=cache
     )
+    raw, uncalibrated, trivial = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
+    for values, channel_means in features.blocks():
+        raw.append(model.raw_score(values))
+        if (before := model.uncalibrated_score(values)) is not None:
+            uncalibrated.append(before)
+        trivial.append(model.channel_means_score(channel_means))
     return Predictions(
-        raw_score=model.raw_score(features.values),
-        uncalibrated_score=model.uncalibrated_score(features.values),
-        channel_means_score=model.channel_means_score(features.channel_means),
+        raw_score=np.concatenate(raw),
+        uncalibrated_score=None if model.calibration is None else np.concatenate(uncalibrated),
+        channel_means_score=np.concatenate(trivial),
         features_computed=features.computed,
         features_reused=features.reused,
     )
@@ -234,14 +241,14 @@ def _train_probe(
     *,
     spec: BackboneSpec,
     class_weight: ClassWeight,
-    decode: Decode,
+    images: ImageCache,
     cache: Path,
 ) -> _Probed:
     asked = target_of(target_type)
     graph = prepare_backbone(spec, cache=cache)
     rows = pl.concat([train_rows.frame, val_rows.frame])
     digests = [*rows["sha256"], *judged_rows["sha256"]]
-    features = extract_features(graph, digests, decode=decode, cache=cache)
+    features = extract_features(graph, digests, images=images, cache=cache)
     values, channel_means = features.values[: rows.height], features.channel_means[: rows.height]
     is_train = np.arange(rows.height) < train_rows.frame.height
     target = asked.to_head(rows["target_label"].to_numpy().astype(np.float64))
@@ -297,7 +304,12 @@ def _train_probe(
 
 
 def _fine_tune(
-    probed: _Probed, spec: BackboneSpec, settings: TrainingSettings, *, decode: Decode, cache: Path
+    probed: _Probed,
+    spec: BackboneSpec,
+    settings: TrainingSettings,
+    *,
+    images: ImageCache,
+    cache: Path,
 ) -> Challenge:
     digests, target = probed.rows["sha256"].to_list(), probed.target
     people, judged = int(probed.is_train.sum()), probed.judged
@@ -321,7 +333,7 @@ def _fine_tune(
         val_score=probed.raw_score[~probed.is_train],
         val_webcam=probed.rows["camera_id"].to_numpy()[~probed.is_train],
         settings=settings.finetune,
-        decode=decode,
+        images=images,
         cache=cache,
     )
     logger.info("%s", challenger.verdict)

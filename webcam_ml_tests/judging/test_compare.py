@@ -96,18 +96,20 @@ def test_scores_written_into_the_cache_change_nothing(
     """With them an AUC of 1.000 was shown where .790 is true."""
     world = made["better"].world
     rows = world.rows("test").frame
-    for name in ("better", "first"):
-        sha256 = made[name].exported.sha256
-        for table in ("predictions", "features"):
-            forged = ArrayCache(world.cache / table / f"{sha256[:24]}.sqlite", np.float32)
-            perfect = dict(zip(rows["sha256"], rows["target_label"], strict=True))
-            forged.compute_missing(
-                rows["sha256"].to_list(),
-                lambda digest, perfect=perfect: np.array([perfect[digest]], np.float32),
-                decode=lambda digest: digest,
-                what="forged",
-            )
+    perfect = {
+        digest: np.array([target], np.float32)
+        for digest, target in rows.select("sha256", "target_label").iter_rows()
+    }
+    forged = [
+        ArrayCache(world.cache / table / f"{made[name].exported.sha256[:24]}.sqlite", np.float32)
+        for name in ("better", "first")
+        for table in ("predictions", "features")
+    ]
+    for cache in forged:
+        cache.keep(perfect)
     again = live.works.compare(live.found["better"], world.cache).load(Comparison)
+    for cache in forged:
+        cache.path.unlink()
     assert again.evidence == prepared.evidence["better"].load(Comparison).evidence
 
 

@@ -115,7 +115,7 @@ def test_training_cameras_are_asked_where_the_model_is_undecided_and_little_is_r
         score = predict(
             queued.made.checkpoint,
             pl.DataFrame({"sha256": [digest]}),
-            decode=world.images.decode,
+            images=world.images,
             cache=world.cache,
         ).raw_score[0]
         worth = score * (1 - score) / (1 + known.get(webcam, 0))

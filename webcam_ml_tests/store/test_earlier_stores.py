@@ -206,7 +206,7 @@ def make_candidate(earlier: EarlierStore) -> dict[str, StoredArtifact]:
             image_size=32,
             class_weight="balanced",
         ),
-        decode=images.decode,
+        images=images,
         cache=cache,
     ).checkpoint
     keep("checkpoint", checkpoint, "manifest_train", "manifest_val", "image_index")

@@ -63,7 +63,7 @@ def choose(
         world.rows("val"),
         meta=world.manifest.meta,
         settings=settings,
-        decode=world.images.decode,
+        images=world.images,
         cache=cache or world.cache,
         choice=choice,
     )

@@ -64,7 +64,7 @@ def make_task(world: World) -> FineTuneTask:
         target = (target - 1.0) / 4.0
     graph = prepare_backbone(SPEC, cache=world.cache)
     digests = rows["sha256"].to_list()
-    features = extract_features(graph, digests, decode=world.images.decode, cache=world.cache)
+    features = extract_features(graph, digests, images=world.images, cache=world.cache)
     head = fit_probe(
         features.values[: train.height],
         target[: train.height],
@@ -103,7 +103,7 @@ def test_training_starts_exactly_at_the_probe(
     features = extract_features(
         task.graph,
         task.digests[task.train_rows :],
-        decode=world.images.decode,
+        images=world.images,
         cache=world.cache,
     )
     target = task.target[task.train_rows :]
@@ -344,9 +344,7 @@ def test_a_fine_tuned_network_goes_through_all_that_follows_like_any_other(
     assert set(train["kind"]) == {"out_of_fold_probe"}
     assert train["raw_score"].equals(probe.filter(pl.col("split") == "train")["raw_score"])
     assert set(val["kind"]) == {"held_out"}
-    scores = predict(
-        checkpoint, world.rows("val").frame, decode=world.images.decode, cache=world.cache
-    )
+    scores = predict(checkpoint, world.rows("val").frame, images=world.images, cache=world.cache)
     np.testing.assert_allclose(val["raw_score"], scores.raw_score, atol=1e-6)
     # Without the cache its graph is exported again, to the same bytes.
     model = checkpoint.model

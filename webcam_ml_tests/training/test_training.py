@@ -67,7 +67,7 @@ def test_a_cold_and_an_incremental_run_give_identical_checkpoints(
     graph = prepare_backbone(SPEC, cache=cache)
     digests = pl.concat([world.rows("train").frame, world.rows("val").frame])["sha256"].to_list()
     some = digests[::3]
-    first = extract_features(graph, some, decode=world.images.decode, cache=cache)
+    first = extract_features(graph, some, images=world.images, cache=cache)
     assert (first.computed, first.reused) == (len(some), 0)
     rest = world.train(cache)
     assert rest.features_computed == len(set(digests) - set(some))
@@ -101,9 +101,7 @@ def test_predictions_cover_train_out_of_fold_and_validation_held_out(
         "snapshot_id", "webcam_id", "split", "target", "raw_score", "kind",
     ]  # fmt: skip
     held_out = checkpoint.predictions.filter(pl.col("kind") == "held_out")
-    scores = predict(
-        checkpoint, world.rows("val").frame, decode=world.images.decode, cache=world.cache
-    )
+    scores = predict(checkpoint, world.rows("val").frame, images=world.images, cache=world.cache)
     np.testing.assert_allclose(held_out["raw_score"], scores.raw_score, atol=1e-6)
 
 
@@ -121,7 +119,7 @@ def test_a_checkpoint_is_read_back_and_scores_as_the_torch_network(
     assert again.model.target_type == target_type
     assert (again.model.decision_threshold is None) == (target_type == "regression")
     rows = here.rows("test").frame.head(6)
-    ours = predict(again, rows, decode=here.images.decode, cache=world.cache).raw_score
+    ours = predict(again, rows, images=here.images, cache=world.cache).raw_score
     network = again.model.to_network()
     for digest, score in zip(rows["sha256"], ours, strict=True):
         with torch.inference_mode():
@@ -133,8 +131,8 @@ def test_the_graph_is_exported_again_from_the_checkpoint_when_the_cache_is_gone(
     world: World, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     rows = world.rows("test").frame.head(3)
-    kept = predict(checkpoint, rows, decode=world.images.decode, cache=world.cache).raw_score
-    made = predict(checkpoint, rows, decode=world.images.decode, cache=tmp_path).raw_score
+    kept = predict(checkpoint, rows, images=world.images, cache=world.cache).raw_score
+    made = predict(checkpoint, rows, images=world.images, cache=tmp_path).raw_score
     np.testing.assert_array_equal(made, kept)
 
 
@@ -304,7 +302,7 @@ def test_labels_of_one_class_after_pictures_failed_are_refused(world: World) -> 
             world.rows("val"),
             meta=world.manifest.meta,
             settings=TrainingSettings(**SPEC.model_dump()),
-            decode=world.images.decode,
+            images=world.images,
             cache=world.cache,
         )
 

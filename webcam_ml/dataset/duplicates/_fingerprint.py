@@ -1,13 +1,14 @@
 """What is kept of a picture to recognise it again: a hash for speed, a texture for certainty."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from webcam_ml.dataset.images import ArrayCache, ImageArray, ImageCache
+from webcam_ml.dataset.images import ArrayCache, ImageArray, ImageCache, PictureWork
 
 TextureArray = npt.NDArray[np.int8]
 HashArray = npt.NDArray[np.uint64]
@@ -54,6 +55,12 @@ def fingerprint(pixels: ImageArray) -> TextureArray:
     return np.concatenate([texture.astype(np.int8).ravel(), bits.view(np.int8)])
 
 
+@dataclass(frozen=True)
+class _Fingerprint(PictureWork[TextureArray]):
+    def start(self) -> Callable[[ImageArray], TextureArray]:
+        return fingerprint
+
+
 def fingerprints(
     digests: Sequence[str], *, images: ImageCache, cache: Path, anew: Collection[str] = ()
 ) -> tuple[HashArray, TextureArray]:
@@ -72,11 +79,7 @@ def fingerprints(
         DamagedImageError: A picture that is looked at is missing from the cache, or damaged.
     """
     kept = ArrayCache(cache / "fingerprints" / f"format-{FORMAT}.sqlite", np.int8)
-    known, _ = kept.compute_missing(
-        digests, fingerprint, decode=images.decode, what="fingerprints", anew=anew
-    )
-    rows = np.empty((len(digests), SIDE * SIDE + HASH_BYTES), np.int8)
-    for place, digest in enumerate(digests):
-        rows[place] = known[digest]
+    kept.compute_missing(digests, _Fingerprint(), images=images, what="fingerprints", anew=anew)
+    rows = kept.rows(digests).reshape(len(digests), SIDE * SIDE + HASH_BYTES)
     hashes = np.ascontiguousarray(rows[:, -HASH_BYTES:]).view(np.uint64).ravel()
     return hashes, rows[:, :-HASH_BYTES]

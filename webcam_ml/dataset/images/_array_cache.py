@@ -1,16 +1,16 @@
 """Small arrays of numbers by picture, kept on disk: fingerprints, features, scores of model files.
 
 One SQLite file per producer: safe for several runs at once, unharmed by a kill, and a row whose
-checksum is wrong is computed again.
+checksum is wrong is computed again. Rows are read in blocks, so that what uses them one block at a
+time needs no memory for all.
 """
 
+import hashlib
 import logging
 import sqlite3
 import uuid
 import zlib
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -18,19 +18,24 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from webcam_ml.dataset.images._cache import ImageCache
+from webcam_ml.dataset.images._engine import PictureWork
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.limits import available_cores
 from webcam_ml.progress import track
 
 logger = logging.getLogger(__name__)
 
-ImageArray = npt.NDArray[np.uint8]
 Number = TypeVar("Number", np.float32, np.int8)
-Result = TypeVar("Result")
 
 ROWS_BETWEEN_COMMITS = 64
-AHEAD_PER_CORE = 4
 KEYS_PER_QUERY = 500
+# 34 MB of 512 features. A multiple of what linear algebra takes at once, so that a row gives the same bits
+# in blocks as it does among all.
+ROWS_PER_BLOCK = 16_384
+
+
+class _SetAsideError(Exception):
+    """The file was damaged, and was moved out of the way."""
 
 
 class ArrayCache(Generic[Number]):
@@ -39,39 +44,76 @@ class ArrayCache(Generic[Number]):
     Args:
         path: The file; whatever gives other numbers for equal pictures needs another one.
         dtype: The kind of number.
+        machine: The kind of machine that computes, where the numbers depend on that. The file is of the
+            kind that used it first; for another kind there is one beside it.
     """
 
-    def __init__(self, path: Path, dtype: type[Number]) -> None:
+    def __init__(self, path: Path, dtype: type[Number], *, machine: str = "") -> None:
         self.path = path
         self._dtype: type[Number] = dtype
+        self._machine = machine
 
     def compute_missing(
         self,
         digests: Sequence[str],
-        compute: Callable[[ImageArray], npt.NDArray[Number]],
+        work: PictureWork[npt.NDArray[Number]],
         *,
-        decode: Callable[[str], ImageArray],
+        images: ImageCache,
         what: str,
         anew: Collection[str] = (),
-    ) -> tuple[dict[str, npt.NDArray[Number]], int]:
-        """Give the array of each picture, computing and keeping those that are not there.
+    ) -> int:
+        """Compute and keep the arrays of those pictures whose array is not there or not whole.
 
         Args:
             digests: SHA-256 of each picture; repeats are computed once.
-            compute: From uint8 RGB [height, width, 3] to a flat array; called in threads, as many
-                at once as there are cores, so it should itself keep to one.
-            decode: Turns a digest into such a picture; called in the same threads.
+            work: From a picture to a flat array.
+            images: Where the pictures are, and who does the work.
             what: The work in a word, for the progress display.
             anew: Pictures whose arrays are computed whatever is kept of them.
 
         Returns:
-            The arrays by digest, and how many were computed.
+            How many were computed.
 
         Raises:
             WebcamMLError: The file can be neither read nor written.
         """
         with self._explaining_os_errors():
-            return self._compute_missing(digests, compute, decode=decode, what=what, anew=anew)
+            return self._compute_missing(digests, work, images=images, what=what, anew=anew)
+
+    def rows(self, digests: Sequence[str]) -> npt.NDArray[Number]:
+        """Give the arrays of pictures, [pictures, numbers], in their order.
+
+        Raises:
+            WebcamMLError: One is missing or damaged, or the file cannot be read.
+        """
+        filled = np.empty((0, 0), self._dtype)
+        place = 0
+        for block in self.blocks(digests):
+            if not place:
+                filled = np.empty((len(digests), block.shape[1]), self._dtype)
+            filled[place : place + len(block)] = block
+            place += len(block)
+        return filled
+
+    def blocks(
+        self, digests: Sequence[str], *, size: int = ROWS_PER_BLOCK
+    ) -> Iterator[npt.NDArray[Number]]:
+        """Give the arrays of pictures in their order, a block of `size` pictures at a time.
+
+        Raises:
+            WebcamMLError: One is missing or damaged, or the file cannot be read.
+        """
+        for start in range(0, len(digests), size):
+            wanted = digests[start : start + size]
+            with self._explaining_os_errors():
+                known = self._read(wanted)
+            gone = [digest for digest in wanted if digest not in known]
+            if gone:
+                raise WebcamMLError(
+                    f"{self.path} lost what it kept of {len(set(gone))} pictures while it was used, "
+                    f"{gone[0]} among them. Run it again: they are computed again"
+                )
+            yield np.stack([known[digest] for digest in wanted])
 
     def read(self, digests: Sequence[str]) -> dict[str, npt.NDArray[Number]]:
         """Give the arrays that are there and whole.
@@ -81,6 +123,16 @@ class ArrayCache(Generic[Number]):
         """
         with self._explaining_os_errors():
             return self._read(digests)
+
+    def keep(self, rows: Mapping[str, npt.NDArray[Number]]) -> None:
+        """Write arrays by picture, over those that are there.
+
+        Raises:
+            WebcamMLError: The file can be neither read nor written.
+        """
+        with self._explaining_os_errors():
+            for _ in self._kept(rows.items()):
+                pass
 
     @contextmanager
     def _explaining_os_errors(self) -> Iterator[None]:
@@ -100,43 +152,67 @@ class ArrayCache(Generic[Number]):
     def _compute_missing(
         self,
         digests: Sequence[str],
-        compute: Callable[[ImageArray], npt.NDArray[Number]],
+        work: PictureWork[npt.NDArray[Number]],
         *,
-        decode: Callable[[str], ImageArray],
+        images: ImageCache,
         what: str,
         anew: Collection[str],
-    ) -> tuple[dict[str, npt.NDArray[Number]], int]:
-        kept = self._read(digests)
-        known = {digest: row for digest, row in kept.items() if digest not in anew}
-        missing = [digest for digest in dict.fromkeys(digests) if digest not in known]
+    ) -> int:
+        distinct = list(dict.fromkeys(digests))
+        try:
+            whole = {digest for digest, _ in self._whole(distinct)}
+        except _SetAsideError:
+            whole = set()
+        missing = [digest for digest in distinct if digest in anew or digest not in whole]
         if missing:
-            with closing(self._connect()) as connection:
-                unsaved: list[tuple[str, npt.NDArray[Number]]] = []
-                computed = work_ahead(missing, lambda digest: compute(decode(digest)))
-                for digest, row in track(computed, total=len(missing), what=what, unit="pictures"):
-                    known[digest] = row.astype(self._dtype, copy=False)
-                    if digest in kept and not np.array_equal(kept[digest], known[digest]):
-                        logger.warning(
-                            "what %s kept of %s is not what the picture gives: somebody wrote it, or "
-                            "it was computed by another version of a library",
-                            self.path,
-                            digest,
-                        )
-                    unsaved.append((digest, known[digest]))
-                    if len(unsaved) == ROWS_BETWEEN_COMMITS:
-                        _save(connection, unsaved)
-                        unsaved.clear()
-                _save(connection, unsaved)
+            kept = self._read([digest for digest in missing if digest in whole])
+            computed = self._kept(images.each(work, missing))
+            for digest, row in track(computed, total=len(missing), what=what, unit="pictures"):
+                if digest in kept and not np.array_equal(kept[digest], row):
+                    logger.warning(
+                        "what %s kept of %s is not what the picture gives: somebody wrote it, or "
+                        "it was computed by another version of a library",
+                        self.path,
+                        digest,
+                    )
         logger.info(
-            "%s: %d pictures computed, %d reused", what, len(missing), len(known) - len(missing)
+            "%s: %d pictures computed%s, %d reused",
+            what,
+            len(missing),
+            f" by {images.engine}" if missing else "",
+            len(distinct) - len(missing),
         )
-        return known, len(missing)
+        return len(missing)
+
+    def _kept(
+        self, rows: Iterable[tuple[str, npt.NDArray[Number]]]
+    ) -> Iterator[tuple[str, npt.NDArray[Number]]]:
+        """Pass rows on, and write them as they come."""
+        with closing(self._connect()) as connection:
+            unsaved: list[tuple[str, npt.NDArray[Number]]] = []
+            for digest, row in rows:
+                unsaved.append((digest, row.astype(self._dtype, copy=False)))
+                yield unsaved[-1]
+                if len(unsaved) == ROWS_BETWEEN_COMMITS:
+                    _save(connection, unsaved)
+                    unsaved.clear()
+            _save(connection, unsaved)
 
     def _read(self, digests: Sequence[str]) -> dict[str, npt.NDArray[Number]]:
-        if not self.path.exists():
+        try:
+            return dict(self._whole(digests))
+        except _SetAsideError:
             return {}
+
+    def _whole(self, digests: Sequence[str]) -> Iterator[tuple[str, npt.NDArray[Number]]]:
+        """Give what is there and whole, in any order.
+
+        Raises:
+            _SetAsideError: The file turned out to be damaged; nothing of it is there any more.
+        """
+        if not self.path.exists():
+            return
         wanted = sorted(set(digests))
-        known: dict[str, npt.NDArray[Number]] = {}
         try:
             with closing(self._connect()) as connection:
                 for start in range(0, len(wanted), KEYS_PER_QUERY):
@@ -145,7 +221,7 @@ class ArrayCache(Generic[Number]):
                     query = f"SELECT image, row, crc32 FROM arrays WHERE image IN ({marks})"
                     for digest, row, checksum in connection.execute(query, keys):
                         if zlib.crc32(row) == checksum:
-                            known[digest] = np.frombuffer(row, dtype=self._dtype)
+                            yield digest, np.frombuffer(row, dtype=self._dtype)
                         else:
                             logger.warning(
                                 "what %s keeps of %s is damaged: computed again", self.path, digest
@@ -154,14 +230,23 @@ class ArrayCache(Generic[Number]):
             raise
         except sqlite3.DatabaseError as error:
             self._set_aside(error)
-            return {}
-        return known
+            raise _SetAsideError from error
 
     def _connect(self) -> sqlite3.Connection:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._unusable(error) from error
+        connection = self._open_whole()
+        if self._machine and _machine_of(connection, self._machine) != self._machine:
+            connection.close()
+            other = hashlib.sha256(self._machine.encode()).hexdigest()[:8]
+            self.path = self.path.with_name(f"{self.path.stem}-{other}{self.path.suffix}")
+            self._machine = ""
+            connection = self._open_whole()
+        return connection
+
+    def _open_whole(self) -> sqlite3.Connection:
         try:
             return _open(self.path)
         except sqlite3.OperationalError:
@@ -198,38 +283,20 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _machine_of(connection: sqlite3.Connection, machine: str) -> str:
+    """Name the kind of machine that a file is of; the given one, from now on, if it is of none."""
+    with connection:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS machine (id INTEGER PRIMARY KEY CHECK (id = 1), kind TEXT)"
+        )
+        connection.execute("INSERT OR IGNORE INTO machine VALUES (1, ?)", (machine,))
+    (kind,) = connection.execute("SELECT kind FROM machine").fetchone()
+    return str(kind)
+
+
 def _save(connection: sqlite3.Connection, rows: Sequence[tuple[str, npt.NDArray[Any]]]) -> None:
     with connection:
         connection.executemany(
             "INSERT OR REPLACE INTO arrays VALUES (?, ?, ?)",
             [(digest, row.tobytes(), zlib.crc32(row.tobytes())) for digest, row in rows],
         )
-
-
-def work_ahead(
-    digests: Sequence[str], work: Callable[[str], Result]
-) -> Iterator[tuple[str, Result]]:
-    """Work on as many pictures at once as there are cores, each on one thread, in their order.
-
-    No core waits for another, as it does where all of them share one picture's layers, and the
-    caller does not wait for a picture to be decoded. Only a few results are computed ahead.
-
-    Args:
-        digests: SHA-256 of each picture.
-        work: What is made of one, called in threads.
-    """
-    cores = available_cores()
-    with ThreadPoolExecutor(cores) as pool:
-        ahead: deque[tuple[str, Future[Result]]] = deque()
-        try:
-            for digest in digests:
-                ahead.append((digest, pool.submit(work, digest)))
-                if len(ahead) > AHEAD_PER_CORE * cores:
-                    first, future = ahead.popleft()
-                    yield first, future.result()
-            while ahead:
-                first, future = ahead.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in ahead:
-                future.cancel()

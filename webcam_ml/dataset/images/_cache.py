@@ -18,16 +18,22 @@ them is killed; what a killed run left half-written is removed an hour later.
 import hashlib
 import json
 import re
-import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from webcam_ml.dataset.images._engine import (
+    Engine,
+    LocalEngine,
+    PictureWork,
+    Result,
+    decode_any_size,
+)
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.scoring import decode_image
 from webcam_ml.store import write_atomically
 
 _LEFTOVER_AFTER_SECONDS = 3600.0
@@ -62,10 +68,12 @@ class ImageCache:
 
     Args:
         root: The folder; made when something is stored. Images lie in ``root/images``.
+        engine: Who computes what is made of them; by default threads of this process.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, engine: Engine | None = None) -> None:
         self._root = root / "images"
+        self.engine = engine or LocalEngine()
 
     def read(self, sha256: str) -> bytes:
         """Return the file with this digest, checked.
@@ -95,10 +103,25 @@ class ImageCache:
             DamagedImageError: As `read` does.
             ImageError: The file is no usable image; those that an index lists as ok are.
         """
-        content = self.read(sha256)
-        # The limit on pixels was applied when the image came in, and it may have been a larger one
-        # than the default.
-        return decode_image(content, max_pixels=sys.maxsize)
+        return decode_any_size(self.read(sha256))
+
+    def each(
+        self, work: PictureWork[Result], digests: Sequence[str]
+    ) -> Iterator[tuple[str, Result]]:
+        """Let the engine do a work on each image.
+
+        Args:
+            work: What is made of an image.
+            digests: SHA-256 of each, none of them twice.
+
+        Yields:
+            Digest and result, in any order.
+
+        Raises:
+            DamagedImageError: As `read` does.
+            ImageError: As `decode` does.
+        """
+        return self.engine.each(work, digests, read=self.read)
 
     def store(self, content: bytes) -> str:
         """Keep a file, unless it is there already and intact, and return its digest.
