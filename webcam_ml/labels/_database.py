@@ -52,6 +52,9 @@ POSTGRESQL_CONNECTION: Mapping[str, str | int] = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
 }
+# Server, database or role may have another zone, in which CURRENT_TIMESTAMP would be stored where a column
+# has no zone, and times with one be shown. In the transaction, for poolers pass on no options.
+TIMES_IN_UTC = "SET LOCAL TIME ZONE 'UTC'"
 # How long a reader waits for a writer to finish its commit, in seconds.
 SQLITE_LOCK_TIMEOUT = 30.0
 
@@ -124,9 +127,9 @@ class LabelDatabase:
     def reading(self) -> Iterator[sa.Connection]:
         """Yield a connection inside one read-only transaction that sees one state of the data.
 
-        PostgreSQL: REPEATABLE READ, READ ONLY, and an error where row-level security would hide rows
-        from the user of the URL. SQLite: an explicit BEGIN on a file opened with
-        `mode=ro`, which creates nothing.
+        PostgreSQL: REPEATABLE READ, READ ONLY, times in UTC, and an error where row-level security would
+        hide rows from the user of the URL. SQLite: an explicit BEGIN on a file opened with `mode=ro`,
+        which creates nothing.
 
         Raises:
             LabelDatabaseError: The database cannot be reached or opened, the login is refused, or
@@ -134,10 +137,12 @@ class LabelDatabase:
         """
         connection = self._connect("ro")
         try:
-            # Rows that a policy hides would be missing without notice: PostgreSQL is to refuse.
-            connection.exec_driver_sql(
-                "BEGIN" if self._is_sqlite else "SET LOCAL row_security = off"
-            )
+            if self._is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection.exec_driver_sql(TIMES_IN_UTC)
+                # Rows that a policy hides would be missing without notice: PostgreSQL is to refuse.
+                connection.exec_driver_sql("SET LOCAL row_security = off")
             yield connection
         except UnicodeDecodeError as error:
             connection.invalidate()
@@ -154,8 +159,8 @@ class LabelDatabase:
     def writing(self) -> Iterator[sa.Connection]:
         """Yield a connection inside one transaction, committed when the block ends without an error.
 
-        PostgreSQL: READ COMMITTED, so that an upsert sees what the application wrote meanwhile.
-        SQLite: BEGIN IMMEDIATE with foreign keys enforced, as PostgreSQL does; no file is created.
+        PostgreSQL: READ COMMITTED, so that an upsert sees what the application wrote meanwhile; times in
+        UTC. SQLite: BEGIN IMMEDIATE with foreign keys enforced, as PostgreSQL does; no file is created.
 
         Raises:
             LabelDatabaseError: As for `reading`, or the database refuses what is written; then
@@ -166,6 +171,8 @@ class LabelDatabase:
             if self._is_sqlite:
                 connection.exec_driver_sql("PRAGMA foreign_keys = ON")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                connection.exec_driver_sql(TIMES_IN_UTC)
             yield connection
             connection.commit()
         except DRIVER_ERRORS as error:

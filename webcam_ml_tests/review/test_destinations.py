@@ -4,17 +4,20 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from webcam_ml.labels import LabelDatabase, LabelDatabaseError
+from webcam_ml.labels import LabelDatabase, LabelDatabaseError, read_dated_votes
 from webcam_ml.review._destinations import Destination, database_votes
+from webcam_ml.review._frames import DatabaseFrames
 from webcam_ml.review._journal import CHANGED, GONE, SAVED, Cast, Journal, Outcome, Row, Undo
 from webcam_ml.review._votes import RUBRIC, Vote
 from webcam_ml.review._votes_file import FileVotes, read_votes
+from webcam_ml.review._wanted import ByAnybody
 from webcam_ml_tests.labels.conftest import Store
 from webcam_ml_tests.review.conftest import add_gold, fill, gold, rate, ratings, rows
 
@@ -254,6 +257,36 @@ def locked(store: Store) -> Iterator[None]:
         connection.execute(sa.text("UPDATE webcam_snapshot_ratings SET rating = 3"))
         yield
         transaction.commit()
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Tokyo"])
+def test_a_vote_is_of_now_whatever_zone_the_database_has(
+    store: Store, tmp_path: Path, zone: str
+) -> None:
+    store.execute(f"ALTER DATABASE {store.engine.url.database} SET timezone = '{zone}'")
+    fill(store, tmp_path / "pictures")
+    add_gold(store)
+    # The time of a rating has no zone, that of gold has one.
+    store.execute("ALTER TABLE manual_labels ALTER labeled_at TYPE timestamptz")
+    desk = ratings_desk(store, tmp_path)
+    desk.vote(1, "4")
+    desk.write()
+    as_gold = Desk(
+        tmp_path / "gold.jsonl", lambda: database_votes(store.database, curator="anna", gold=True)
+    )
+    as_gold.vote(2, "5")
+    as_gold.write()
+    now, minute = datetime.now(UTC), timedelta(minutes=1)
+    times = read_dated_votes(store.database, [1, 2])["voted_at"]
+    assert [now - minute < time < now + minute for time in times] == [True, True]
+
+    def answered(since: datetime) -> frozenset[int]:
+        rule = ByAnybody(since=f"{since:%Y-%m-%d %H:%M:%S}")
+        return DatabaseFrames(store.database, rule, gold=False).look([1, 2, 3]).answered
+
+    assert answered(now - minute) == {1, 2}
+    assert answered(now + minute) == frozenset()
 
 
 # SQLite has one writer at a time.
