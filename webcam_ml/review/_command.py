@@ -6,12 +6,14 @@ What they run is imported when it runs: other commands stay quick.
 import argparse
 import getpass
 import os
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.review._votes import LONGEST_CURATOR, is_curator
 from webcam_ml.store import STORE_VARIABLE, ArtifactStore
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 PORT = 8460
 JOURNAL = Path("review-journal")
-LONGEST_SESSION = 255
+HIGHEST_PORT = 65_535
+# Of 64 bits, as databases have them.
+HIGHEST_ID = 2**63 - 1
 CHANGES_SHOWN = 10
 
 
@@ -53,9 +57,9 @@ def add_review_commands(subparsers: "argparse._SubParsersAction[argparse.Argumen
         help="rate where people and judges differ most, as the newest rating_queue lists it",
     )
     review.add_argument(
-        "--webcam", type=int, metavar="ID", help="rate all snapshots of a webcam, the newest first"
+        "--webcam", type=_id, metavar="ID", help="rate all snapshots of a webcam, the newest first"
     )
-    review.add_argument("--ids", type=int, nargs="+", metavar="ID", help="rate these snapshots")
+    review.add_argument("--ids", type=_id, nargs="+", metavar="ID", help="rate these snapshots")
     review.add_argument(
         "--gold",
         action="store_true",
@@ -74,7 +78,7 @@ def add_review_commands(subparsers: "argparse._SubParsersAction[argparse.Argumen
     )
     review.add_argument(
         "--port",
-        type=int,
+        type=_port,
         default=PORT,
         help="of 127.0.0.1, where the page is (default: %(default)s); 0 for any that is free",
     )
@@ -106,16 +110,30 @@ def add_review_commands(subparsers: "argparse._SubParsersAction[argparse.Argumen
 
 
 def _add_curator(parser: argparse.ArgumentParser, *, help: str) -> None:
-    parser.add_argument("--curator", type=_session, metavar="NAME", help=help)
+    parser.add_argument("--curator", type=_curator, metavar="NAME", help=help)
 
 
-def _session(text: str) -> str:
+def _curator(text: str) -> str:
     name = text.strip()
-    if not name or not name.isprintable() or len(name) > LONGEST_SESSION:
+    if not is_curator(name):
         raise argparse.ArgumentTypeError(
-            f"a name has 1 to {LONGEST_SESSION} characters that can be printed"
+            f"a name has 1 to {LONGEST_CURATOR} characters that can be printed"
         )
     return name
+
+
+def _id(text: str) -> int:
+    return _whole(text, highest=HIGHEST_ID)
+
+
+def _port(text: str) -> int:
+    return _whole(text, highest=HIGHEST_PORT)
+
+
+def _whole(text: str, *, highest: int) -> int:
+    if not re.fullmatch("[0-9]{1,19}", text) or int(text) > highest:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {highest}")
+    return int(text)
 
 
 def _review(arguments: argparse.Namespace) -> int:

@@ -101,8 +101,10 @@ class DatabaseFrames:
         with self._database.reading() as connection:
             for start in range(0, len(snapshot_ids), IDS_PER_QUERY):
                 some = snapshot_ids[start : start + IDS_PER_QUERY]
-                frames |= _read_frames(connection, some)
-                answered |= self._answered(connection, some)
+                found = _read_frames(connection, some)
+                frames |= found
+                # Of those that are there: an id may be beyond what the column of gold labels holds.
+                answered |= self._answered(connection, list(found))
         return Look(frames, frozenset(answered))
 
     def _answered(self, connection: sa.Connection, ids: Sequence[int]) -> set[int]:

@@ -12,7 +12,14 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.printable import printable
 from webcam_ml.review._csv import SHOWN_CHARACTERS, read_lines, whole_number
 from webcam_ml.review._journal import CHANGED, GONE, SAVED, Cast, Journal, Outcome, Undo
-from webcam_ml.review._votes import NO_SUNSET, RUBRIC, Vote, parse_vote
+from webcam_ml.review._votes import (
+    LONGEST_CURATOR,
+    NO_SUNSET,
+    RUBRIC,
+    Vote,
+    is_curator,
+    parse_vote,
+)
 from webcam_ml.store import write_atomically
 
 COLUMNS = ("snapshot_id", "vote", "curator", "voted_at")
@@ -54,6 +61,11 @@ def read_votes(path: Path, *, curator: str | None = None) -> list[FiledVote]:
             )
         elif not who:
             problems.append(f"line {line.number}: nobody is named as curator")
+        elif not is_curator(who):
+            problems.append(
+                f"line {line.number}: {_shown(who)} is no curator (1 to {LONGEST_CURATOR} characters that "
+                "can be printed)"
+            )
         else:
             found = FiledVote(snapshot_id, vote, who, cells.get("voted_at", "").strip())
             before = votes.setdefault((snapshot_id, who), found)

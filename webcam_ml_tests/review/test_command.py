@@ -300,6 +300,36 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(
     assert refusal in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--ids", "7", "9223372036854775808"],
+        ["--ids", "x"],
+        ["--webcam", "9" * 30],
+        ["--port", "99999"],
+        ["--port=-1"],
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_with_the_range(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["review", *arguments])
+    assert "is no whole number from 0 to " in capsys.readouterr().err
+
+
+def test_an_id_beyond_what_a_column_holds_is_of_no_snapshot(
+    store: Store, tmp_path: Path, seen: list[str]
+) -> None:
+    fill(store, tmp_path / "pictures")
+    add_gold(store)
+    wanted = _wanted.from_ids([7, 2**40, 2**63 - 1], curator="anna")
+    start(store, tmp_path, seen, wanted, gold=True)
+    assert seen[0] == "3 snapshots: 1 of 3 to rate, as anna"
+    with pytest.raises(WebcamMLError, match="no snapshot of a webcam 9223372036854775807"):
+        _wanted.from_webcam(store.database, 2**63 - 1, curator="anna")
+
+
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 256])
 def test_a_curator_has_a_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

@@ -28,6 +28,18 @@ EDITED = {
     "numbers with decimals": b"snapshot_id;vote;curator\n1,0;4,0;anna\n2.0;n;anna\n3; 1.0 ;anna\n",
     "other columns, names in capitals": b"Title,CURATOR,Vote, Snapshot_ID\nx,anna,4,1\ny,anna,N,2\n"
     b'"a\nb",anna,1,3\n',
+    "numbers with more decimals": b"snapshot_id;vote;curator\n1,00;4,00;anna\n2;N;anna\n3.00;1.00;anna\n",
+    "numbers as formulas": b'snapshot_id,vote,curator\n="1",="4",anna\n"=""2""",N,="anna"\n3,1,anna\n',
+    "a line that names the delimiter": b"sep=;\r\n" + PLAIN.replace(",", ";").encode(),
+    "one that another program quoted": b'"sep=,",,,\n' + PLAIN.encode(),
+    "a header with more commas than semicolons": PLAIN.replace(",", ";")
+    .replace("voted_at", '"at, in UTC, or when, or so"')
+    .encode(),
+    "what elsewhere ends a line": (
+        "snapshot_id,title,vote,curator\n1,a\u2028b\x85c\x0cd\x0b\x1ee,4,anna\n2,,N,anna\n3,,1,anna\n"
+    ).encode(),
+    "quotes within a cell": b'title,snapshot_id,vote,curator\nthe "good" one,1,4,anna\n'
+    b'"a ""b""",2,N,anna\n,3,1,anna\n',
     "empty lines": PLAIN.replace("\n2", "\n,,,\n\n2").encode() + b"\n,,,\n",
 }
 
@@ -56,6 +68,12 @@ REFUSED = {
     "1.234,4,anna": "line 2: '1.234' is no snapshot_id",
     "-1,4,anna": "line 2: '-1' is no snapshot_id",
     "1,4, ": "line 2: nobody is named",
+    f"1,4,{'x' * 300}": "line 2: 'x{40}' is no curator",
+    "1,4,an\0na": r"line 2: 'an\\\\x00na' is no curator \(1 to 255 characters",
+    '1,4,anna,"x\n2,5,anna,y\n3,1,anna,z': "line 2: the row that begins there cannot be read .*ends? of data",
+    '1,4,anna\n2,"5,anna\n3,1,"anna"': "line 3: the row that begins there cannot be read",
+    "1,4,5,anna": r"line 2 has 4 cells, and there are 3 columns\. A cell that holds .* \(','\)",
+    f"1,4,anna\n2,3,{'x' * 140_000}": "line 3: the row that begins there .*field limit",
     "1,4,anna\n1,5,anna": "line 3: anna gave snapshot 1 5, and 4 in a line above",
     "\n".join(f"{id},9,anna" for id in range(1, 10)): "line 6: '9' is no vote .*; 4 more",
 }
