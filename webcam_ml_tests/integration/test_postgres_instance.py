@@ -103,9 +103,7 @@ def people(postgres: PostgresServer) -> People:
 
 def run_sql_file(postgres: PostgresServer, name: str) -> None:
     text = (REPOSITORY / "deploy" / "postgres" / name).read_text()
-    code = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
-    statements = [statement.strip() for statement in code.split(";")]
-    postgres.execute(*filter(None, statements), database="webcams")
+    postgres.execute(text, database="webcams")
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -20,7 +18,6 @@ from webcam_ml.review import _serve, _wanted
 from webcam_ml.review._serve import Review, serve
 from webcam_ml.review._wanted import ByAnybody, ByCurator, Wanted
 from webcam_ml.store import ArtifactMissingError, ArtifactStore, Provenance
-from webcam_ml_tests.integration.project import REPOSITORY
 from webcam_ml_tests.labels.conftest import Store
 from webcam_ml_tests.postgres import PostgresServer
 from webcam_ml_tests.review.conftest import add_gold, fill, rate, ratings
@@ -114,23 +111,6 @@ def test_without_a_database_a_list_with_pictures_is_rated_into_a_file(
     assert seen[1] == f"Votes go to the file {tmp_path}/votes.csv"
 
 
-@contextmanager
-def role(postgres: PostgresServer, database: str, *statements: str) -> Iterator[str]:
-    """Log in as the role of deploy/postgres/label_rater.sql, or one that some statements make."""
-    text = (REPOSITORY / "deploy" / "postgres" / "label_rater.sql").read_text()
-    engine = sa.create_engine(
-        postgres.url(database), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
-    )
-    with engine.execution_options(no_parameters=True).connect() as owner:
-        for statement in [text, *statements]:
-            owner.exec_driver_sql(statement)
-    try:
-        yield postgres.url(database, user="webcam_ml_rater")
-    finally:
-        postgres.execute("DROP OWNED BY webcam_ml_rater", database=database)
-        postgres.execute("DROP ROLE webcam_ml_rater")
-
-
 def name_of(url: str) -> str:
     return re.findall(r"/(test_\d+)\?", url)[0]
 
@@ -155,7 +135,7 @@ def test_the_role_may_vote_and_no_more(
         add_gold(owner)
     fill(owner, tmp_path / "pictures")
     rate(owner, (1, 2, "ben"))
-    with role(postgres_server, name_of(postgres_url)) as url:
+    with postgres_server.role("rater", name_of(postgres_url)) as url:
         rater = Store(url)
         start(rater, tmp_path, seen)
         if not is_old:
@@ -202,7 +182,7 @@ def test_a_role_that_may_not_vote_is_told_before_the_first_picture(
     owner = Store(postgres_url)
     create_schema(owner.engine)
     fill(owner, tmp_path / "pictures")
-    with role(postgres_server, name_of(postgres_url), without) as url:
+    with postgres_server.role("rater", name_of(postgres_url), without) as url:
         with pytest.raises(LabelDatabaseError, match="permission denied") as told:
             start(Store(url), tmp_path, seen)
         assert "--export votes.csv" in str(told.value)
