@@ -80,7 +80,7 @@ def read_scores(
             else:
                 numbers[judge] += number
     _require_known(judges, list(numbers), database=database)
-    asked = [one for one in numbers if not judges or any(fnmatchcase(one, p) for p in judges)]
+    asked = [one for one in numbers if not judges or any(_is_named(one, p) for p in judges)]
     frames = [_read(connection, table, asked, total=sum(numbers.values())) for table in there]
     return Scores(
         pl.concat([pl.DataFrame(schema=SCHEMA), *frames]).sort("snapshot_id"),
@@ -111,8 +111,13 @@ def _read(
     return frame.with_columns(pl.col("snapshot_id") * SIGNS[table])
 
 
+def _is_named(judge: str, name: str) -> bool:
+    """Whether a name of the config, or a pattern, means a judge; a name may look like a pattern."""
+    return judge == name or fnmatchcase(judge, name)
+
+
 def _require_known(judges: Sequence[str], found: Sequence[str], *, database: LabelDatabase) -> None:
-    unknown = [p for p in judges if not any(fnmatchcase(one, p) for one in found)]
+    unknown = [p for p in judges if not any(_is_named(one, p) for one in found)]
     if not unknown:
         return
     near = get_close_matches(unknown[0], found, n=1)

@@ -225,6 +225,15 @@ def test_judges_are_chosen_by_name_and_pattern(sqlite: Store) -> None:
         assert judged is not None
         assert set(judged.judges) == {GPT}
         assert judged.counts["scores_of_judges_not_asked"] == 20
+    # A name that looks like a pattern is a name, too.
+    sqlite.execute("UPDATE webcam_snapshots SET llm_model = 'qwen[vl]' WHERE llm_model = 'gpt-4o'")
+    query = LabelQuery(label_source="all_judges", judges=("qwen[vl]",))
+    judged = read_labels(sqlite.database, query).judged
+    assert judged is not None
+    assert set(judged.judges) == {"qwen[vl]"}
+    values = read_label_values(sqlite.database, query).judged
+    assert values is not None
+    assert set(values["judge"]) == {"qwen[vl]"}
 
 
 @pytest.mark.parametrize(
