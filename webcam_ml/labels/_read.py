@@ -69,8 +69,7 @@ def read_labels(database: LabelDatabase, query: LabelQuery) -> Labels:
 
     Everything is read in one transaction, so that ratings which arrive meanwhile are in all of the
     result or in none of it. The query's source says how they become a label. A cached average
-    that is NaN counts as missing, as it is in SQLite, which has no NaN. Texts are stripped of
-    blanks; an empty one counts as NULL.
+    that is NaN counts as missing. Texts are stripped of blanks; an empty one counts as NULL.
 
     Args:
         database: Where the labels are.

@@ -104,8 +104,8 @@ def _read(
     statement = sa.select(table.c.id, name, table.c.llm_quality)
     statement = statement.where(_has_score(table), name.in_(judges))
     frame = fetch(connection, statement, SCHEMA, total=total, what="scores of judges")
-    # PostgreSQL can hold NaN, SQLite cannot: to both it says nothing. And a `real` of PostgreSQL has
-    # 24 bits, one of SQLite 53: to six decimals they are the same number.
+    # PostgreSQL can hold NaN, SQLite a text that says so: neither says anything. And a `real` of PostgreSQL
+    # has 24 bits, one of SQLite 53: to six decimals they are the same number.
     frame = frame.filter(pl.col("score").is_not_nan()).with_columns(pl.col("score").round(DECIMALS))
     _require_on_scale(frame, table=table.name)
     return frame.with_columns(pl.col("snapshot_id") * SIGNS[table])

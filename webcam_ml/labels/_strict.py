@@ -16,7 +16,8 @@ from sqlalchemy.sql import visitors
 from webcam_ml.labels._database import LabelDatabaseError
 from webcam_ml.printable import printable
 
-NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"
+# NaN is one, for PostgreSQL has it in columns of numbers: what it means is for whoever reads the column.
+NUMBER = r"^\s*([+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|NaN)\s*$"
 # One way to write each number; otherwise two texts could be the same id.
 WHOLE_NUMBER = r"^(0|-?[1-9][0-9]*)$"
 DECIMAL_COMMA = r"^\s*[+-]?[0-9]*,[0-9]+\s*$"

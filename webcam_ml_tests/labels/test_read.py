@@ -279,10 +279,10 @@ def test_a_value_of_another_kind_is_named(store: Store) -> None:
         read_labels(store.database, LabelQuery())
 
 
-def test_nan_is_no_label(postgres: Store) -> None:
-    postgres.insert(plain_rows())
-    postgres.execute("UPDATE webcam_snapshots SET calculated_rating = 'NaN' WHERE id = 1")
-    labels = read_labels(postgres.database, LabelQuery())
+def test_nan_is_no_label(store: Store) -> None:
+    store.insert(plain_rows())
+    store.execute("UPDATE webcam_snapshots SET calculated_rating = 'NaN' WHERE id = 1")
+    labels = read_labels(store.database, LabelQuery())
     assert labels.drops["no_label"] == 1
 
 

@@ -43,11 +43,11 @@ def test_values_are_those_of_the_labels_that_a_run_reads(
         assert len(digests) == 1
 
 
-def test_nan_is_no_label_for_either_reader(postgres: Store) -> None:
-    postgres.insert(plain_rows())
-    postgres.execute("UPDATE webcam_snapshots SET calculated_rating = 'NaN' WHERE id = 1")
-    values = read_label_values(postgres.database, LabelQuery())
-    assert values.frame.equals(read_labels(postgres.database, LabelQuery()).frame.select(VALUES))
+def test_nan_is_no_label_for_either_reader(store: Store) -> None:
+    store.insert(plain_rows())
+    store.execute("UPDATE webcam_snapshots SET calculated_rating = 'NaN' WHERE id = 1")
+    values = read_label_values(store.database, LabelQuery())
+    assert values.frame.equals(read_labels(store.database, LabelQuery()).frame.select(VALUES))
     assert values.frame["snapshot_id"].min() == 2
 
 
