@@ -84,7 +84,7 @@ def read_votes(
 
     Raises:
         LabelDatabaseError: A verdict is neither true nor false, a vote contradicts itself, a gold label
-            has no whole stars, or a vote stands in a table twice.
+            has no whole stars or an id that no picture can have, or a vote stands in a table twice.
     """
     votes = [stars.with_columns(kind=pl.lit(STARS_KIND))]
     if database.has_columns(connection, VERDICTS):
@@ -99,9 +99,9 @@ def read_votes(
     rated = pl.concat(votes)
     if not database.has_columns(connection, GOLD):
         return Votes(rated, same_twice=0)
-    gold = _read_gold(connection, OF_SNAPSHOT)
+    gold = _read_gold(connection, OF_SNAPSHOT, lowest=0)
     if external_images:
-        others = _read_gold(connection, OF_EXTERNAL_IMAGE)
+        others = _read_gold(connection, OF_EXTERNAL_IMAGE, lowest=1)
         gold = pl.concat([gold, others.with_columns(-pl.col("snapshot_id"))])
     new = gold.with_columns(same_as=pl.col("kind").replace_strict(SAME_AS, return_dtype=pl.String))
     new = new.join(
@@ -125,7 +125,9 @@ def _require_no_stars_of_no_sunset(connection: sa.Connection) -> None:
         )
 
 
-def _read_gold(connection: sa.Connection, among: sa.ColumnElement[bool]) -> pl.DataFrame:
+def _read_gold(
+    connection: sa.Connection, among: sa.ColumnElement[bool], *, lowest: int
+) -> pl.DataFrame:
     require_yes_or_no(connection, GOLD.c.is_sunset)
     require_key(connection, [GOLD.c.image_id], among=among, consequence=REPEATED_GOLD)
     is_sunset = sa.case((GOLD.c.is_sunset.is_(sa.true()), 1), else_=0)
@@ -137,6 +139,14 @@ def _read_gold(connection: sa.Connection, among: sa.ColumnElement[bool]) -> pl.D
         "source": pl.String,
     }
     gold = fetch(connection, statement, schema, total=0, what="gold labels")
+    below = gold.filter(pl.col("snapshot_id") < lowest)
+    if below.height:
+        row = below.sort("snapshot_id").row(0, named=True)
+        raise LabelDatabaseError(
+            f"Table {GOLD.name}: image_id is {row['snapshot_id']} where source is "
+            f"{printable(row['source'])}, and {below.height:,} are below {lowest}. Nothing was read. "
+            "An id like that is of no picture: correct it, or delete the label."
+        )
     contradicted = gold.filter(pl.col("rating").is_not_null() != (pl.col("is_sunset") == 1))
     if contradicted.height:
         row = contradicted.sort("snapshot_id").row(0, named=True)

@@ -254,6 +254,7 @@ def test_judges_are_chosen_by_name_and_pattern(sqlite: Store) -> None:
         ),
         ("UPDATE manual_labels SET rating = 7 WHERE image_id = 17", "rating is 7"),
         (give(13, 0), "image_id 13 stands in 2"),
+        (give(-4, 3), "image_id is -4 where source is webcam, and 1 are below 0"),
         (
             "UPDATE webcam_snapshot_ratings SET is_sunset_verdict = false WHERE snapshot_id IN (14, 15)",
             "3 votes contradict themselves, one of them on snapshot_id 14: .* says no sunset",

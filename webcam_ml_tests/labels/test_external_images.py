@@ -197,6 +197,18 @@ def test_judges_are_chosen_of_both_tables(sqlite: Store) -> None:
         ),
         ("INSERT INTO manual_labels VALUES ('unsplash', 3, true, 4)", "image_id 3 stands in 2"),
         (
+            "INSERT INTO manual_labels VALUES ('flickr', -3, true, 1)",
+            "image_id is -3 where source is flickr, and 1 are below 1",
+        ),
+        (
+            "INSERT INTO manual_labels VALUES ('flickr', 0, true, 1)",
+            "image_id is 0 where source is flickr, and 1 are below 1",
+        ),
+        (
+            "INSERT INTO manual_labels VALUES ('webcam', -4, true, 5)",
+            "image_id is -4 where source is webcam, and 1 are below 0",
+        ),
+        (
             "UPDATE webcam_snapshots SET id = -4 WHERE id = 28",
             "webcam_snapshots: id is -4.*stand for pictures that are of no webcam",
         ),
