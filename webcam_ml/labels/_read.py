@@ -187,6 +187,9 @@ def read_label_values(database: LabelDatabase, query: LabelQuery) -> LabelValues
     )
     labelled = _with_label_and_drop_reason(rated, query).filter(pl.col("drop").is_null())
     _require_labels_on_scale(labelled, query)
+    for pictures in (labelled, judged):
+        if pictures is not None:
+            _require_keys_from_zero(pictures)
     if are_enough(labelled):
         return LabelValues(labelled.select(VALUE_COLUMNS).sort("snapshot_id"), judged)
     # Too few: reading them in full raises the error of labels_raw, with the reasons and counts.
@@ -241,8 +244,10 @@ def _read_heard(
     """The same of every vote of people, and what judges said where there is none."""
     stars = _read_ratings(connection, query, total=0)
     require_stars(stars, table=RATINGS.name)
-    scores = read_scores(connection, database, query.judges).frame
-    votes = read_votes(connection, database, stars).frame
+    # Of snapshots alone, but heard and refused as labels_raw does it.
+    asked = query.external_images
+    scores = read_scores(connection, database, query.judges, external_images=asked).frame
+    votes = read_votes(connection, database, stars, external_images=asked).frame
     statement = sa.select(SNAPSHOTS.c.id, *DECIDING_COLUMNS)
     schema: dict[str, type[pl.DataType]] = {"snapshot_id": pl.Int64, **DECIDING_SCHEMA}
     snapshots = fetch(connection, statement, schema, total=0, what=SNAPSHOTS.name)

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from webcam_ml.contracts import SettingsError
-from webcam_ml.labels import LabelDatabaseError, LabelQuery, Labels, read_labels
+from webcam_ml.labels import (
+    LabelDatabaseError,
+    LabelQuery,
+    Labels,
+    LabelValues,
+    read_label_values,
+    read_labels,
+)
 from webcam_ml.orchestration.presentation import of_labels
 from webcam_ml_tests.labels.conftest import Store
 from webcam_ml_tests.labels.test_all_judges import GEMINI, GPT, fill
@@ -175,6 +182,12 @@ def test_judges_are_chosen_of_both_tables(sqlite: Store) -> None:
     assert judged is not None
     assert judged.external is not None
     assert judged.external["snapshot_id"].to_list() == [-7, -4, -3]
+    # The sensor hears whom labels_raw hears.
+    values = read_label_values(sqlite.database, query)
+    expected = LabelValues.of(read_labels(sqlite.database, query))
+    assert values.frame.equals(expected.frame)
+    assert values.judged is not None
+    assert values.judged.equals(expected.judged)
     without = LabelQuery(label_source="all_judges", judges=("gemini-9",))
     with pytest.raises(LabelDatabaseError, match="gemini-9 judged nothing"):
         read_labels(sqlite.database, without)
@@ -218,6 +231,10 @@ def test_what_makes_no_sense_is_refused_by_name(sqlite: Store, damage: str, mess
     with_pictures(sqlite).execute(damage)
     with pytest.raises(LabelDatabaseError, match=message):
         read_labels(sqlite.database, WITH_EXTERNAL)
+    # So does the sensor, but for what decides no label: it asks for no picture from elsewhere.
+    if "SET id = 0" not in damage and "SET id = 2" not in damage:
+        with pytest.raises(LabelDatabaseError, match=message):
+            read_label_values(sqlite.database, WITH_EXTERNAL)
 
 
 def test_settings_without_an_effect_are_refused() -> None:
