@@ -38,7 +38,9 @@ def score_pictures(
         np.float32,
         machine=images.engine.kind("CPUExecutionProvider"),
     )
-    kept.compute_missing(digests, _Scores.by(exported), images=images, what="scores")
+    work = _Scores.by(exported)
+    if not kept.compute_missing(digests, work, images=images, what="scores"):
+        work.start()  # a file that the runtime refuses gives no scores, and none that are kept
     return kept.rows(digests).reshape(len(digests)).astype(np.float64)
 
 
