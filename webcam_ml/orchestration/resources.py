@@ -37,6 +37,20 @@ class Workspace(ConfigurableResource["Workspace"]):
     cache: str = Field(
         default="", description=f"Root of the caches; empty: ${CACHE_VARIABLE}, else cache."
     )
+    engine: str = Field(
+        default="",
+        description="Who computes what is made of pictures: local (threads of the run) or ray; empty: "
+        "$WEBCAM_ML_ENGINE, else local.",
+    )
+    ray_address: str = Field(
+        default="",
+        description="With engine: ray: host:port, ray://host:port or auto; empty: $WEBCAM_ML_RAY_ADDRESS, "
+        "else a cluster that is started on this machine and ends with the run.",
+    )
+    ray_num_gpus: float = Field(
+        default=0.0,
+        description="With engine: ray: the part of a GPU that each task gets; 0: a core and none.",
+    )
 
     @property
     def store(self) -> ArtifactStore:
@@ -52,7 +66,8 @@ class Workspace(ConfigurableResource["Workspace"]):
 
     @cached_property
     def images(self) -> "ImageCache":
-        """Pictures by content."""
-        from webcam_ml.dataset.images import ImageCache
+        """Pictures by content, and who computes what is made of them."""
+        from webcam_ml.dataset.images import ImageCache, open_engine
 
-        return ImageCache(self.cache_folder)
+        engine = open_engine(self.engine, address=self.ray_address, num_gpus=self.ray_num_gpus)
+        return ImageCache(self.cache_folder, engine)
