@@ -12,6 +12,7 @@ from benchmarks.rows.live import measure_live
 from benchmarks.rows.overhead import measure_overhead
 from benchmarks.rows.photographs import measure_photographs
 from benchmarks.rows.queue import measure_queue
+from benchmarks.rows.scale import measure_scale
 from benchmarks.rows.scoring import measure_scoring
 from benchmarks.setting import Setting
 
@@ -26,6 +27,7 @@ ROWS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "photographs": measure_photographs,
     "queue": measure_queue,
     "overhead": measure_overhead,
+    "scale": measure_scale,
     "growth": measure_growth,
     "live": measure_live,
 }
