@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from webcam_ml.contracts import PEOPLE_ON_WEBCAMS
@@ -29,6 +30,23 @@ class RowsWithPictures:
     def of_people(self) -> "RowsWithPictures":
         """The rows of webcams that people labelled."""
         return replace(self, frame=self.frame.filter(PEOPLE_ON_WEBCAMS))
+
+    def at_most(self, rows: int) -> "RowsWithPictures":
+        """Keep so many rows or fewer, of each camera equally many as far as it has them, one at least.
+
+        Which rows of a camera stay follows from their pictures' digests alone: as labels grow, those that
+        stayed before stay, as long as a camera's part does not shrink.
+        """
+        if self.frame.height <= rows:
+            return self
+        sizes = np.sort(self.frame["camera_id"].value_counts()["count"].to_numpy())
+        # The largest part of a camera with which all together are not too many: cameras that have less
+        # leave the rest to the others.
+        before = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        parts = (rows - before) // np.arange(len(sizes), 0, -1)
+        part = max(1, int(parts[np.argmax(parts < sizes)]))
+        rank = pl.col("sha256").rank("ordinal").over("camera_id")
+        return replace(self, frame=self.frame.filter(rank <= part))
 
     @property
     def judged(self) -> pl.DataFrame:

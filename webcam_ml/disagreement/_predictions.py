@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # Why a labelled row has no prediction to compare with; beside the reasons of the image index.
 PICTURE_GONE = "picture_gone_from_cache"
+NOT_SAMPLED = "beyond_what_is_trained_on"
 NOT_RECORDED = "not_recorded"
 TRAINED_ON = "version_was_trained_on_it"
 UNUSABLE = "recorded_score_unusable"
@@ -58,7 +59,8 @@ def candidate_predictions(
     """Predict every labelled row by a model that has not seen its webcam.
 
     Validation and test rows are scored by the model file through the runtime, train rows take the
-    checkpoint's out-of-fold predictions. Of a fine-tuned model these are the probe's, marked so.
+    checkpoint's out-of-fold predictions, which not all have where there are more rows than are
+    trained on. Of a fine-tuned model these are the probe's, marked so.
 
     Args:
         exported: The model file.
@@ -76,7 +78,7 @@ def candidate_predictions(
     )
     train = pictured.frame.filter(is_train)
     without = train.join(out_of_fold, on="snapshot_id", how="anti").height
-    if without:
+    if without and not checkpoint.is_of_subsample:
         raise ValueError(f"{without} train rows have no prediction of this checkpoint")
     held_out, gone = without_gone_pictures(pictured.frame.filter(~is_train), images)
     scores = score_pictures(exported, held_out["sha256"].to_list(), images=images, cache=cache)
@@ -89,7 +91,10 @@ def candidate_predictions(
             ]
         ),
         meta=exported.meta,
-        left_out={**pictured.left_out, **_counted(**{PICTURE_GONE: gone})},
+        left_out={
+            **pictured.left_out,
+            **_counted(**{PICTURE_GONE: gone, NOT_SAMPLED: without}),
+        },
     )
 
 

@@ -42,6 +42,7 @@ Array = npt.NDArray[np.float64]
 SCHEMA_VERSION = 1
 WEIGHTS_FILE = "best.pt"
 TRAIN_SUMMARY = Document("train_summary.json", made_by="checkpoint")
+SUBSAMPLED_FROM = "subsampled_from"
 PREDICTIONS_FILE = "predictions.csv"
 LOSS_CURVE_FILE = "loss_curve.png"
 
@@ -222,6 +223,11 @@ class Checkpoint:
     summary: Mapping[str, Any]
     predictions: pl.DataFrame
     loss_curve: bytes | None = None
+
+    @property
+    def is_of_subsample(self) -> bool:
+        """Whether there were more training rows than are trained on, so that some have no prediction."""
+        return SUBSAMPLED_FROM in self.summary
 
     @cached_property
     def model(self) -> TrainedModel:

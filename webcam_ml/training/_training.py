@@ -25,7 +25,7 @@ from webcam_ml.features import (
 )
 from webcam_ml.training._calibration import best_f1_threshold, fit_platt
 from webcam_ml.training._challenge import Challenge, challenge
-from webcam_ml.training._checkpoint import Checkpoint, TrainedModel
+from webcam_ml.training._checkpoint import SUBSAMPLED_FROM, Checkpoint, TrainedModel
 from webcam_ml.training._choice import Choice, choose_backbone
 from webcam_ml.training._finetune import FineTuneTask, require_full_batch
 from webcam_ml.training._finetune_settings import find_machine
@@ -36,6 +36,9 @@ from webcam_ml.training._settings import ClassWeight, TrainingSettings
 logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.float64]
+
+# A head on more is not better (docs/scaling.md), and takes 21 kB of memory a row.
+MAX_TRAIN_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,16 @@ def train(
         # An hour of features must not end at a batch that cannot be filled.
         machine = find_machine(settings.finetune)
         require_full_batch(train_rows.frame.height, settings.finetune, machine)
-    judged_rows, train_rows = train_rows.judged, train_rows.of_people
+    judged_rows = replace(train_rows, frame=train_rows.judged).at_most(MAX_TRAIN_ROWS).frame
+    train_rows = train_rows.of_people
+    labelled = train_rows.frame.height
+    train_rows = train_rows.at_most(MAX_TRAIN_ROWS)
+    if train_rows.frame.height < labelled:
+        logger.info(
+            "training on %d of %d rows: of each camera equally many, as far as it has them",
+            train_rows.frame.height,
+            labelled,
+        )
     if settings.model_name == AUTO and choice is None:
         choice = choose_backbone(
             train_rows.frame, judged_rows, meta=meta, settings=settings, images=images, cache=cache
@@ -141,6 +153,8 @@ def train(
         "labels_sha256": meta.labels_sha256,
         **_summary(spec, settings, train_rows, val_rows, probe=probed.probe, model=model),
     }
+    if train_rows.frame.height < labelled:
+        summary[SUBSAMPLED_FROM] = labelled
     if choice is not None:
         summary["auto"] = dict(choice.account)
     if probed.judged is not None:

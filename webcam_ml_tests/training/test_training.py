@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from webcam_ml.dataset import TargetConfig
+from webcam_ml.dataset import TargetConfig, rows_with_pictures
+from webcam_ml.disagreement._predictions import candidate_predictions
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
     BACKBONES,
@@ -365,3 +366,27 @@ def test_without_timm_its_models_say_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.delitem(sys.modules, "timm.models", raising=False)
     with pytest.raises(WebcamMLError, match=r"pip install 'webcam-ml\[timm\]'"):
         get_backbone("timm/convnext_atto.never_asked_before")
+
+
+def test_more_rows_than_are_trained_on_leave_each_camera_its_part(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = world.rows("train").frame.height
+    limit = there * 2 // 3
+    monkeypatch.setattr("webcam_ml.training._training.MAX_TRAIN_ROWS", limit)
+    checkpoint = world.train().checkpoint
+    trained_on = checkpoint.predictions.filter(pl.col("split") == "train")
+    assert 0 < trained_on.height <= limit
+    assert checkpoint.summary["subsampled_from"] == there
+    assert checkpoint.summary["rows"]["train"] == trained_on.height
+    found = candidate_predictions(
+        world.export(checkpoint),
+        checkpoint,
+        rows_with_pictures(world.manifest, world.index),
+        images=world.images,
+        cache=world.cache,
+    )
+    assert found.left_out["beyond_what_is_trained_on"] == there - trained_on.height
+    assert found.frame.height + there - trained_on.height == sum(
+        world.rows(split).frame.height for split in ("train", "val", "test")
+    )
