@@ -16,7 +16,7 @@ from webcam_ml.scoring._decode import (
 )
 from webcam_ml.scoring._files import NotARegularFileError, open_regular_file
 from webcam_ml.scoring._image_error import ImageError, Reason
-from webcam_ml.scoring._model import META_NAME, META_SCHEMA_VERSION, OnnxModel
+from webcam_ml.scoring._model import META_NAME, META_SCHEMA_VERSION, Head, OnnxModel
 from webcam_ml.scoring._onnx_file import ModelError
 from webcam_ml.scoring._score import BASELINE_VERSION, Score, WebcamMetadata, baseline_score
 from webcam_ml.scoring._scorer import (
@@ -33,6 +33,7 @@ __all__ = [
     "MAX_PIXELS",
     "META_NAME",
     "META_SCHEMA_VERSION",
+    "Head",
     "ImageError",
     "ImageInfo",
     "ImageSource",

@@ -52,7 +52,7 @@ def add_score_command(
         "--details",
         action="store_true",
         help="add source, path (onnx or baseline), fallbackReason, targetType, decisionThreshold, "
-        "width, height and format",
+        "heads (the score of each head, of a file with both), width, height and format",
     )
     parser.add_argument(
         "--threads",
@@ -135,6 +135,7 @@ def _details(source: str, result: ScoredImage) -> dict[str, object]:
         "fallbackReason": result.fallback_reason,
         "targetType": model and model.target_type,
         "decisionThreshold": model and model.decision_threshold,
+        "heads": {target_type: score.to_dict() for target_type, score in result.heads.items()},
         "width": result.info and result.info.width,
         "height": result.info and result.info.height,
         "format": result.info and result.info.format,

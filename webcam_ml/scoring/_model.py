@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, TypeVar, cast
@@ -25,6 +26,7 @@ from webcam_ml.scoring._score import BASELINE_VERSION
 
 META_NAME = "model.meta.json"
 META_SCHEMA_VERSION = 1
+OUTPUTS = ("raw_score", "ai_rating")
 MAX_META_BYTES = 2**20
 MAX_MODEL_BYTES = 2**31
 """What a protocol buffer can hold, and so the largest ONNX file without others beside it."""
@@ -52,7 +54,16 @@ _RUNTIME_FAULTS: tuple[type[Exception], ...] = (
 
 
 @dataclass(frozen=True)
-class _Identity:
+class Head:
+    """What answers one question.
+
+    Attributes:
+        model_version: The name under which its scores are stored.
+        target_type: ``binary`` or ``regression``.
+        decision_threshold: The raw score from which it says yes; None for regression, and for a
+            model that was loaded without verification.
+    """
+
     model_version: str
     target_type: TargetType
     decision_threshold: float | None
@@ -66,17 +77,21 @@ class OnnxModel:
         target_type: ``binary`` or ``regression``.
         decision_threshold: The raw score from which the model says yes; None for regression, and
             for a model that was loaded without verification.
+        heads: All that the file answers: one head, which the attributes above repeat, or in a file
+            with both heads also that of the other question.
         path: The file that was loaded, absolute, symbolic links resolved.
     """
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, *, path: Path, identity: _Identity
+        self, session: onnxruntime.InferenceSession, *, path: Path, heads: tuple[Head, ...]
     ) -> None:
+        first = heads[0]
         self._session = session
         self.path = path
-        self.model_version = identity.model_version
-        self.target_type: TargetType = identity.target_type
-        self.decision_threshold = identity.decision_threshold
+        self.model_version = first.model_version
+        self.target_type: TargetType = first.target_type
+        self.decision_threshold = first.decision_threshold
+        self.heads = heads
 
     @classmethod
     def load(
@@ -98,20 +113,20 @@ class OnnxModel:
         # Resolved once: a promotion may swing the link between reading the two files.
         file = _resolve(Path(path))
         data = _read(file, max_bytes=MAX_MODEL_BYTES)
-        described = _verify(data, file.with_name(META_NAME)) if verify else None
+        described = _verify(data, file.with_name(META_NAME)) if verify else ()
         check_self_contained(data)
         session = _start(data, file, threads)
-        _check_signature(session)
-        stamped = _stamped_identity(session)
-        if described is not None:
-            for name in ("model_version", "target_type"):
-                inside, beside = getattr(stamped, name), getattr(described, name)
-                if inside != beside:
-                    raise ModelError(
-                        f"{file.name} says {name} {inside!r}, {META_NAME} says {beside!r}; "
-                        "export the model again"
-                    )
-        return cls(session, path=file, identity=described or stamped)
+        several = [head.target_type for head in described] if len(described) > 1 else []
+        _check_signature(session, several)
+        stamps: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        stamped = _stamped_identity(stamps)
+        for name, beside in _named_in(described).items():
+            if stamps.get(name) != beside:
+                raise ModelError(
+                    f"{file.name} says {name} {stamps.get(name)!r}, {META_NAME} says {beside!r}; "
+                    "export the model again"
+                )
+        return cls(session, path=file, heads=described or (stamped,))
 
     def score_array(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score a batch of pictures of one size.
@@ -120,7 +135,21 @@ class OnnxModel:
             batch: [batch, height, width, 3], uint8, RGB, any size.
 
         Returns:
-            The raw scores, [batch], float32, 0 to 1.
+            The raw scores, [batch], float32, 0 to 1; of a file with both heads the first one's.
+
+        Raises:
+            ValueError, ModelError: As for `score_heads`.
+        """
+        return self.score_heads(batch)[self.target_type]
+
+    def score_heads(self, batch: NDArray[np.uint8]) -> dict[TargetType, NDArray[np.float32]]:
+        """Score a batch of pictures of one size by every head, in one run of the model.
+
+        Args:
+            batch: [batch, height, width, 3], uint8, RGB, any size.
+
+        Returns:
+            Of each head the raw scores, [batch], float32, 0 to 1.
 
         Raises:
             ValueError: The batch has another type or shape.
@@ -135,21 +164,24 @@ class OnnxModel:
         watch = threading.Timer(RUN_SECONDS, setattr, (options, "terminate", True))
         watch.daemon = True
         watch.start()
+        types = [head.target_type for head in self.heads]
+        outputs = ["raw_score", *(f"{other}_raw_score" for other in types[1:])]
         try:
-            (raw_scores,) = self._session.run(["raw_score"], {"image": batch}, options)
+            found = self._session.run(outputs, {"image": batch}, options)
         except _RUNTIME_FAULTS as fault:
             said = f"ended after {RUN_SECONDS:g} seconds" if options.terminate else str(fault)
             raise ModelError(f"{self.model_version} failed while running: {said}") from fault
         finally:
             watch.cancel()
-        if raw_scores.shape != batch.shape[:1]:
-            raise ModelError(
-                f"{self.model_version} gave raw_score {list(raw_scores.shape)} "
-                f"for {len(batch)} pictures"
-            )
-        if not ((raw_scores >= 0) & (raw_scores <= 1)).all():  # False for NaN too
-            raise ModelError(f"{self.model_version} gave a raw_score outside 0 to 1, or none")
-        return cast("NDArray[np.float32]", raw_scores)
+        for head, raw_scores in zip(self.heads, found, strict=True):
+            if raw_scores.shape != batch.shape[:1]:
+                raise ModelError(
+                    f"{head.model_version} gave raw_score {list(raw_scores.shape)} "
+                    f"for {len(batch)} pictures"
+                )
+            if not ((raw_scores >= 0) & (raw_scores <= 1)).all():  # False for NaN too
+                raise ModelError(f"{head.model_version} gave a raw_score outside 0 to 1, or none")
+        return cast("dict[TargetType, NDArray[np.float32]]", dict(zip(types, found, strict=True)))
 
 
 def model_files(path: str | os.PathLike[str]) -> str:
@@ -194,8 +226,8 @@ def _read(file: Path, *, max_bytes: int) -> bytes:
         raise ModelError(f"{file} cannot be read: {fault.strerror}") from fault
 
 
-def _verify(data: bytes, meta_file: Path) -> _Identity:
-    """Compare the bytes of a model with what model.meta.json says about them."""
+def _verify(data: bytes, meta_file: Path) -> tuple[Head, ...]:
+    """Compare the bytes of a model with what model.meta.json says about them; give its heads."""
     if not meta_file.exists():
         raise ModelError(
             f"{meta_file} is missing, so nothing says which model this is; "
@@ -223,11 +255,38 @@ def _verify(data: bytes, meta_file: Path) -> _Identity:
             f"{found[:12]}…, described are {size} bytes with {digest[:12]}…; "
             "it was damaged or changed, or the two files belong to different models"
         )
-    return _Identity(
-        model_version=_usable_version(_entry(meta, "model_version", str)),
-        target_type=_target_type(_entry(meta, "target_type", str)),
-        decision_threshold=_threshold(meta),
+    first, listed = _head(meta), meta.get("heads")
+    if listed is None:
+        return (first,)
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise ModelError(f"{META_NAME} has heads that are no list of objects")
+    heads = tuple(_head(entry) for entry in listed)
+    types = [head.target_type for head in heads]
+    if len(heads) < 2 or len(set(types)) < len(types) or heads[0] != first:
+        raise ModelError(
+            f"{META_NAME} lists the heads {', '.join(types) or 'none'}; there must be two or more, of "
+            f"different target types, and the first must be {first.model_version}. Let the file be "
+            "composed again (materialize production_model)"
+        )
+    return heads
+
+
+def _head(entry: dict[str, object]) -> Head:
+    return Head(
+        model_version=_usable_version(_entry(entry, "model_version", str)),
+        target_type=_target_type(_entry(entry, "target_type", str)),
+        decision_threshold=_threshold(entry),
     )
+
+
+def _named_in(heads: tuple[Head, ...]) -> dict[str, str]:
+    """Give the metadata_props that a file with these heads must have; none for no heads."""
+    if not heads:
+        return {}
+    named = {"model_version": heads[0].model_version, "target_type": heads[0].target_type}
+    if len(heads) > 1:
+        named |= {f"{head.target_type}.model_version": head.model_version for head in heads}
+    return named
 
 
 def _threshold(meta: dict[str, object]) -> float | None:
@@ -284,8 +343,13 @@ def _start(data: bytes, file: Path, threads: int | None) -> onnxruntime.Inferenc
         raise ModelError(f"{file} cannot be loaded: {fault}") from fault
 
 
-def _check_signature(session: onnxruntime.InferenceSession) -> None:
-    """Compare inputs and outputs with the contract: any batch, any size, RGB bytes."""
+def _check_signature(session: onnxruntime.InferenceSession, several: Sequence[TargetType]) -> None:
+    """Compare inputs and outputs with the contract: any batch, any size, RGB bytes.
+
+    Args:
+        session: What was loaded.
+        several: The target types of a file with more than one head.
+    """
     inputs = {entry.name: (entry.type, entry.shape) for entry in session.get_inputs()}
     outputs = {entry.name: (entry.type, entry.shape) for entry in session.get_outputs()}
     image = inputs.get("image", ("", []))
@@ -300,11 +364,12 @@ def _check_signature(session: onnxruntime.InferenceSession) -> None:
             "the model must have the one input image, uint8 [batch, height, width, 3] with the "
             f"first three sizes free; it has {_signature(inputs)}"
         )
-    for name in ("raw_score", "ai_rating"):
+    wanted = [f"{of}{name}" for of in ("", *(f"{one}_" for one in several)) for name in OUTPUTS]
+    for name in wanted:
         kind, shape = outputs.get(name, ("", []))
-        if len(outputs) != 2 or kind != "tensor(float)" or len(shape) != 1:
+        if len(outputs) != len(wanted) or kind != "tensor(float)" or len(shape) != 1:
             raise ModelError(
-                "the model must have the outputs raw_score and ai_rating, float32 [batch]; "
+                f"the model must have the outputs {' and '.join(wanted)}, float32 [batch]; "
                 f"it has {_signature(outputs)}"
             )
 
@@ -313,12 +378,11 @@ def _signature(entries: dict[str, tuple[str, list[int | str | None]]]) -> str:
     return ", ".join(f"{name} {kind} {shape}" for name, (kind, shape) in entries.items()) or "none"
 
 
-def _stamped_identity(session: onnxruntime.InferenceSession) -> _Identity:
-    stamps: dict[str, str] = session.get_modelmeta().custom_metadata_map
+def _stamped_identity(stamps: Mapping[str, str]) -> Head:
     for key in ("model_version", "target_type"):
         if key not in stamps:
             raise ModelError(f"the model's metadata_props lack {key}; export the model again")
-    return _Identity(
+    return Head(
         model_version=_usable_version(stamps["model_version"]),
         target_type=_target_type(stamps["target_type"]),
         decision_threshold=None,

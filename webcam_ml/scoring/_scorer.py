@@ -20,6 +20,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from webcam_ml.contracts import TargetType
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.limits import MAX_PIXELS, available_cores
 from webcam_ml.scoring._decode import ImageInfo, decode_image_with_info
@@ -50,6 +51,8 @@ class ScoredImage:
         fallback_reason: Why the baseline was used although a model was asked for; None otherwise.
         info: Size and format of the image file; None for pixels that came as an array.
         model: The model that gave the score; None on the path ``baseline``.
+        heads: Of each head of the model its score, `score` among them; empty on the path
+            ``baseline``.
     """
 
     score: Score
@@ -57,6 +60,7 @@ class ScoredImage:
     fallback_reason: str | None
     info: ImageInfo | None
     model: OnnxModel | None
+    heads: Mapping[TargetType, Score]
 
 
 @dataclass(frozen=True)
@@ -287,17 +291,22 @@ class Scorer:
         model, reason = live.model, live.reason
         if model is not None:
             try:
-                raw_score = float(model.score_array(pixels[np.newaxis])[0])
+                raw = model.score_heads(pixels[np.newaxis])
             except ModelError as error:
                 reason = str(error)
                 self._fall_back(reason, cause=type(error.__cause__ or error).__name__)
             else:
                 self._fallback_reason = None
-                score = Score.of(raw_score, model_version=model.model_version)
-                return ScoredImage(score, "onnx", None, info, model)
+                heads = {
+                    head.target_type: Score.of(
+                        float(raw[head.target_type][0]), model_version=head.model_version
+                    )
+                    for head in model.heads
+                }
+                return ScoredImage(heads[model.target_type], "onnx", None, info, model, heads)
         known = webcam or WebcamMetadata()
         score = baseline_score(known.view_count, known.rating, known.phase)
-        return ScoredImage(score, "baseline", reason, info, None)
+        return ScoredImage(score, "baseline", reason, info, None, {})
 
     def _fall_back(self, reason: str, *, cause: str) -> None:
         """Keep the reason, and log it the first time that this cause occurs.

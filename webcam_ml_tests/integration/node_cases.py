@@ -25,7 +25,14 @@ from webcam_ml.scoring import (
 )
 from webcam_ml_tests.scoring import cases, corpus
 from webcam_ml_tests.scoring.broken import BROKEN
-from webcam_ml_tests.scoring.models import JPEG, VERSION, LiveLink, tiny_model, write_model
+from webcam_ml_tests.scoring.models import (
+    JPEG,
+    VERSION,
+    LiveLink,
+    tiny_model,
+    write_both,
+    write_model,
+)
 
 SUNSET = {"viewCount": 5000, "rating": 4, "phase": "sunset"}
 WEBCAMS: list[dict[str, object]] = [
@@ -61,6 +68,7 @@ def write_cases(folder: Path) -> None:
         "broken": list(_broken(folder / "broken")),
         "exchanged": _exchanged(folder / "exchanged"),
         "picky": str(write_model(folder / "picky", tiny_model(needs_width=40))),
+        "both": _both(write_both(folder / "both"), folder / "pictures" / "temple"),
     }
     (folder / "cases.json").write_text(json.dumps(written))
 
@@ -129,6 +137,13 @@ def _broken(folder: Path) -> Iterator[dict[str, object]]:
             "env": environment | damage(live),
             "reason": reason,
         }
+
+
+def _both(model: Path, picture: Path) -> dict[str, object]:
+    (result,) = Scorer("onnx", model_path=model).score_many([picture])
+    assert not isinstance(result, ImageError)
+    scores = {target_type: score.to_dict() for target_type, score in result.heads.items()}
+    return {"model": str(model), "scores": scores}
 
 
 def _exchanged(folder: Path) -> dict[str, object]:

@@ -4,7 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from webcam_ml_tests.scoring.models import describe, tiny_model, write_model
+from webcam_ml_tests.scoring.models import (
+    BOTH_HEADS,
+    VERSION,
+    describe,
+    tiny_model,
+    write_both,
+    write_model,
+)
 from webcam_ml_tests.scoring.pictures import HTML
 
 
@@ -88,6 +95,38 @@ def _threshold(live: Path) -> dict[str, str]:
     return {}
 
 
+def _heads_without_outputs(live: Path) -> dict[str, str]:
+    data = tiny_model().SerializeToString(deterministic=True)
+    write_model(live, data, describe(data, heads=BOTH_HEADS))
+    return {}
+
+
+def _outputs_without_heads(live: Path) -> dict[str, str]:
+    write_both(live, heads=None)
+    return {}
+
+
+def _head_of_another(live: Path) -> dict[str, str]:
+    another = BOTH_HEADS[1] | {"model_version": "regression-tiny-000000000000"}
+    write_both(live, heads=[BOTH_HEADS[0], another])
+    return {}
+
+
+def _one_head_twice(live: Path) -> dict[str, str]:
+    write_both(live, heads=[BOTH_HEADS[0], BOTH_HEADS[0]])
+    return {}
+
+
+def _another_first_head(live: Path) -> dict[str, str]:
+    write_both(live, heads=BOTH_HEADS[::-1])
+    return {}
+
+
+def _no_list_of_heads(live: Path) -> dict[str, str]:
+    write_both(live, heads={"binary": VERSION})
+    return {}
+
+
 # By name: what is done to the folder, which gives the variables that change with it; and the reason.
 BROKEN: dict[str, tuple[Callable[[Path], dict[str, str]], str]] = {
     "nothing named": (_nothing_named, "AI_ONNX_MODEL_PATH names no model"),
@@ -104,5 +143,17 @@ BROKEN: dict[str, tuple[Callable[[Path], dict[str, str]], str]] = {
     "operator name": (_operator_name, "cannot be loaded"),
     "at run time": (_at_run_time, "failed while running"),
     "scale": (_scale, "outside 0 to 1"),
+    "heads without outputs": (
+        _heads_without_outputs,
+        "raw_score and ai_rating and binary_raw_score",
+    ),
+    "outputs without heads": (
+        _outputs_without_heads,
+        "the outputs raw_score and ai_rating, float32",
+    ),
+    "head of another": (_head_of_another, "says regression.model_version"),
+    "one head twice": (_one_head_twice, "lists the heads binary, binary"),
+    "another first head": (_another_first_head, f"the first must be {VERSION}"),
+    "no list of heads": (_no_list_of_heads, "heads that are no list of objects"),
     "threshold": (_threshold, "decision_threshold .* where a number from 0 to 1 is expected"),
 }

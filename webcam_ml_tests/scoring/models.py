@@ -16,6 +16,7 @@ from webcam_ml_tests.scoring.pictures import encoded, photograph
 JPEG = encoded(photograph())
 SIDE = 8
 VERSION = "binary-tiny-0123456789ab"
+OTHER_VERSION = "regression-tiny-ba9876543210"
 
 
 def tiny_model(
@@ -86,6 +87,46 @@ def tiny_model(
     stamps = {"target_type": target_type} | ({"model_version": version} if version else {})
     helper.set_model_props(model, stamps)
     return model
+
+
+def tiny_both() -> onnx.ModelProto:
+    """Give the tiny model a second head, which asks for the rating."""
+    model = tiny_model()
+    graph = model.graph
+    other = numpy_helper.from_array(weights()[::-1].copy(), "other.weights")
+    graph.initializer.append(other)
+    graph.node.extend(
+        [
+            helper.make_node("MatMul", ["flat", "other.weights"], ["other.products"]),
+            helper.make_node("Squeeze", ["other.products", "last"], ["other.logit"]),
+            helper.make_node("Sigmoid", ["other.logit"], ["regression_raw_score"]),
+            helper.make_node("Mul", ["regression_raw_score", "four"], ["other.stretched"]),
+            helper.make_node("Add", ["other.stretched", "one"], ["regression_ai_rating"]),
+            helper.make_node("Identity", ["raw_score"], ["binary_raw_score"]),
+            helper.make_node("Identity", ["ai_rating"], ["binary_ai_rating"]),
+        ]
+    )
+    graph.output.extend(
+        helper.make_tensor_value_info(f"{target_type}_{name}", TensorProto.FLOAT, ["batch"])
+        for target_type in ("binary", "regression")
+        for name in ("raw_score", "ai_rating")
+    )
+    stamps = {"model_version": VERSION, "target_type": "binary"}
+    heads = {"binary.model_version": VERSION, "regression.model_version": OTHER_VERSION}
+    helper.set_model_props(model, stamps | heads)
+    return model
+
+
+BOTH_HEADS = [
+    {"target_type": "binary", "model_version": VERSION, "decision_threshold": 0.4},
+    {"target_type": "regression", "model_version": OTHER_VERSION, "decision_threshold": None},
+]
+
+
+def write_both(folder: Path, **changes: object) -> Path:
+    """Write a file with both heads, or with a description that is changed in a point."""
+    data = tiny_both().SerializeToString(deterministic=True)
+    return write_model(folder, data, describe(data, heads=BOTH_HEADS) | changes)
 
 
 def weights() -> NDArray[np.float32]:

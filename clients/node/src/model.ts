@@ -20,13 +20,22 @@ import { BASELINE_VERSION } from './score.js';
 
 export type TargetType = 'binary' | 'regression';
 
-/** What model.meta.json says of the model that spoke. */
-export interface ModelInfo {
+/** What answers one question. */
+export interface Head {
   modelVersion: string;
   targetType: TargetType;
   /** The rawScore from which a binary model says yes; null for regression. */
   decisionThreshold: number | null;
 }
+
+/** What model.meta.json says of the model that spoke: of its first head, and of all. */
+export interface ModelInfo extends Head {
+  /** One, or in a file with both heads two. */
+  heads: readonly Head[];
+}
+
+/** Of each head its raw score, 0 to 1. */
+export type RawScores = Map<TargetType, number>;
 
 const META_NAME = 'model.meta.json';
 const META_SCHEMA_VERSION = 1;
@@ -58,8 +67,16 @@ export class Model {
     const data = await readModelPart(file, MAX_MODEL_BYTES);
     const info = verified(data, await readMeta(path.join(path.dirname(file), META_NAME)));
     const inside = readOnnxFile(data);
-    requireContract(inside);
-    requireSameName(inside.metadata, info);
+    const several = info.heads.length > 1 ? info.heads : [];
+    requireContract(
+      inside,
+      several.map(({ targetType }) => targetType),
+    );
+    requireSameNames(inside.metadata, [
+      ['model_version', info.modelVersion],
+      ['target_type', info.targetType],
+      ...several.map((head): [string, string] => [`${head.targetType}.model_version`, head.modelVersion]),
+    ]);
     let session: InferenceSession;
     try {
       session = await InferenceSession.create(data, {
@@ -84,24 +101,29 @@ export class Model {
   }
 
   /**
-   * Gives the raw score, 0 to 1, of one picture of any size.
+   * Gives the raw scores of one picture of any size, in one run of the model.
    *
-   * @throws ModelError: the model failed, or gave something else than a number from 0 to 1.
+   * @throws ModelError: the model failed, or gave something else than numbers from 0 to 1.
    */
-  async run(pixels: Pick<Pixels, 'data' | 'width' | 'height'>): Promise<number> {
-    const { modelVersion } = this.info;
+  async run(pixels: Pick<Pixels, 'data' | 'width' | 'height'>): Promise<RawScores> {
+    const { modelVersion, heads } = this.info;
+    const names = heads.map(({ targetType }, at) => (at ? `${targetType}_raw_score` : 'raw_score'));
     const image = new Tensor('uint8', pixels.data, [1, pixels.height, pixels.width, 3]);
     let outputs: InferenceSession.ReturnType;
     try {
-      outputs = await this.#session.run({ image }, ['raw_score']);
+      outputs = await this.#session.run({ image }, names);
     } catch (error) {
       throw new ModelError(`${modelVersion} failed while running: ${saidBy(error)}`, { cause: error });
     }
-    const raw = outputs['raw_score']?.data[0];
-    if (!(typeof raw === 'number' && raw >= 0 && raw <= 1)) {
-      throw new ModelError(`${modelVersion} gave a raw_score outside 0 to 1, or none`);
-    }
-    return raw;
+    const scores: RawScores = new Map();
+    heads.forEach((head, at) => {
+      const raw = outputs[names[at] ?? '']?.data[0];
+      if (!(typeof raw === 'number' && raw >= 0 && raw <= 1)) {
+        throw new ModelError(`${head.modelVersion} gave a raw_score outside 0 to 1, or none`);
+      }
+      scores.set(head.targetType, raw);
+    });
+    return scores;
   }
 
   hold(): void {
@@ -196,11 +218,41 @@ function verified(data: Buffer, meta: Record<string, unknown>): ModelInfo {
         'belong to different models',
     );
   }
+  const first = head(meta);
+  return { ...first, heads: heads(meta['heads'], first) };
+}
+
+function head(entry: Record<string, unknown>): Head {
   return {
-    modelVersion: usableVersion(meta['model_version']),
-    targetType: targetType(meta['target_type']),
-    decisionThreshold: decisionThreshold(meta['decision_threshold']),
+    modelVersion: usableVersion(entry['model_version']),
+    targetType: targetType(entry['target_type']),
+    decisionThreshold: decisionThreshold(entry['decision_threshold']),
   };
+}
+
+function heads(listed: unknown, first: Head): readonly Head[] {
+  if (listed === undefined || listed === null) return [first];
+  const isObject = (one: unknown) => typeof one === 'object' && one !== null && !Array.isArray(one);
+  if (!Array.isArray(listed) || !listed.every(isObject)) {
+    throw new ModelError(`${META_NAME} has heads that are no list of objects`);
+  }
+  const found = listed.map((entry) => head(entry as Record<string, unknown>));
+  const types = found.map(({ targetType }) => targetType);
+  const [one] = found;
+  if (
+    found.length < 2 ||
+    new Set(types).size < types.length ||
+    one?.modelVersion !== first.modelVersion ||
+    one.targetType !== first.targetType ||
+    one.decisionThreshold !== first.decisionThreshold
+  ) {
+    throw new ModelError(
+      `${META_NAME} lists the heads ${types.join(', ') || 'none'}; there must be two or more, of different ` +
+        `target types, and the first must be ${first.modelVersion}. Let the file be composed again ` +
+        '(materialize production_model)',
+    );
+  }
+  return found;
 }
 
 function usableVersion(version: unknown): string {
@@ -227,12 +279,8 @@ function decisionThreshold(value: unknown): number | null {
   );
 }
 
-function requireSameName(stamps: Map<string, string>, described: ModelInfo): void {
-  const pairs = [
-    ['model_version', described.modelVersion],
-    ['target_type', described.targetType],
-  ] as const;
-  for (const [key, beside] of pairs) {
+function requireSameNames(stamps: Map<string, string>, described: [string, string][]): void {
+  for (const [key, beside] of described) {
     const inside = stamps.get(key);
     if (inside !== beside) {
       throw new ModelError(
@@ -242,8 +290,11 @@ function requireSameName(stamps: Map<string, string>, described: ModelInfo): voi
   }
 }
 
-/** Compares inputs and outputs with the contract: any batch, any size, RGB bytes. */
-function requireContract({ inputs, outputs }: OnnxFile): void {
+/**
+ * Compares inputs and outputs with the contract: any batch, any size, RGB bytes. `several` are the target
+ * types of a file with more than one head.
+ */
+function requireContract({ inputs, outputs }: OnnxFile, several: TargetType[]): void {
   const [image] = inputs;
   const [batch, height, width, channels] = image?.shape ?? [];
   if (
@@ -259,11 +310,15 @@ function requireContract({ inputs, outputs }: OnnxFile): void {
         `three sizes free; it has ${named(inputs)}`,
     );
   }
-  for (const name of ['raw_score', 'ai_rating']) {
+  const wanted = ['', ...several.map((one) => `${one}_`)].flatMap((of) => [
+    `${of}raw_score`,
+    `${of}ai_rating`,
+  ]);
+  for (const name of wanted) {
     const output = outputs.find((one) => one.name === name);
-    if (outputs.length !== 2 || output?.type !== FLOAT || output.shape.length !== 1) {
+    if (outputs.length !== wanted.length || output?.type !== FLOAT || output.shape.length !== 1) {
       throw new ModelError(
-        `the model must have the outputs raw_score and ai_rating, float32 [batch]; it has ${named(outputs)}`,
+        `the model must have the outputs ${wanted.join(' and ')}, float32 [batch]; it has ${named(outputs)}`,
       );
     }
   }

@@ -9,7 +9,7 @@ import { availableParallelism } from 'node:os';
 
 import { decode, type ImageFormat, type ImageSource, type Pixels } from './decode.js';
 import { ImageError, ModelError } from './errors.js';
-import { Model, modelFiles, type ModelInfo } from './model.js';
+import { Model, modelFiles, type ModelInfo, type TargetType } from './model.js';
 import { BASELINE_VERSION, baselineScore, scoreOf, type Score, type Webcam } from './score.js';
 import { Turns } from './turns.js';
 
@@ -41,10 +41,14 @@ export interface ImageInfo {
 
 /** A picture that was decoded, and what came of it. */
 export type Scored =
-  | { path: 'onnx'; score: Score; model: ModelInfo; reason: null; image: ImageInfo }
+  /** `heads` has the score of each head, `score` among them. */
+  | { path: 'onnx'; score: Score; heads: Heads; model: ModelInfo; reason: null; image: ImageInfo }
   /** `reason` says why no model spoke; null in mode `baseline`. */
-  | { path: 'baseline'; score: Score; model: null; reason: string | null; image: ImageInfo }
-  | { path: 'unscored'; score: null; model: null; reason: string; image: ImageInfo };
+  | { path: 'baseline'; score: Score; heads: Heads; model: null; reason: string | null; image: ImageInfo }
+  | { path: 'unscored'; score: null; heads: Heads; model: null; reason: string; image: ImageInfo };
+
+/** By target type; of a file with one head one, and none where no model spoke. */
+export type Heads = Partial<Record<TargetType, Score>>;
 
 /** One picture of many. */
 export interface Item {
@@ -179,8 +183,13 @@ export class Scorer {
         try {
           const raw = await live.model.run(pixels);
           const { info } = live.model;
-          const score = scoreOf(raw, info.modelVersion);
-          return { path: 'onnx', score, model: info, reason: null, image: imageInfo(pixels) };
+          const heads: Heads = {};
+          for (const { targetType, modelVersion } of info.heads) {
+            heads[targetType] = scoreOf(raw.get(targetType) ?? NaN, modelVersion);
+          }
+          const score = heads[info.targetType];
+          if (!score) throw new Error(`${info.modelVersion} is none of its file's heads`);
+          return { path: 'onnx', score, heads, model: info, reason: null, image: imageInfo(pixels) };
         } catch (error) {
           if (!(error instanceof ModelError)) throw error;
           reason = error.message;
@@ -188,9 +197,10 @@ export class Scorer {
         }
       }
       if (reason !== null && this.#options.withoutModel === 'unscored') {
-        return { path: 'unscored', score: null, model: null, reason, image: imageInfo(pixels) };
+        return { path: 'unscored', score: null, heads: {}, model: null, reason, image: imageInfo(pixels) };
       }
-      return { path: 'baseline', score: baselineScore(webcam), model: null, reason, image: imageInfo(pixels) };
+      const score = baselineScore(webcam);
+      return { path: 'baseline', score, heads: {}, model: null, reason, image: imageInfo(pixels) };
     });
   }
 

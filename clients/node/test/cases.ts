@@ -27,6 +27,7 @@ interface Cases {
   broken: { name: string; folder: string; env: Record<string, string>; reason: string }[];
   exchanged: { folder: string; picture: string; scores: { first: Score; second: Score } };
   picky: string;
+  both: { model: string; scores: { binary: Score; regression: Score } };
 }
 
 const folder = process.env['WEBCAM_ML_CASES'];

@@ -36,15 +36,27 @@ test('no raw score lies outside 0 to 1', () => {
 test('the model says which it is and from where on it says yes', async () => {
   const scorer = await Scorer.create(live);
   const result = await scorer.score(photo, sunset);
-  const model = {
+  const head = {
     modelVersion: cases.version,
     targetType: 'binary',
     decisionThreshold: cases.decisionThreshold,
   };
+  const model = { ...head, heads: [head] };
   assert.deepEqual(result.model, model);
   assert.deepEqual(scorer.model, model);
   assert.deepEqual([result.path, result.reason, scorer.reason], ['onnx', null, null]);
   assert.deepEqual(result.score, expected);
+  assert.deepEqual(result.heads, { binary: expected });
+});
+
+test('a file with both heads gives the score of each, and the first one as ever', async () => {
+  const scorer = await Scorer.create({ mode: 'onnx', modelPath: cases.both.model });
+  const result = await scorer.score(photo);
+  assert.deepEqual(result.heads, cases.both.scores);
+  assert.deepEqual(result.score, cases.both.scores.binary);
+  assert.deepEqual(result.model?.heads.map(({ targetType }) => targetType), ['binary', 'regression']);
+  const [many] = await all(scorer.scoreMany([{ image: photo }]));
+  assert.deepEqual(scored(many).heads, cases.both.scores);
 });
 
 test('mode baseline needs no model and has no reason', async () => {
@@ -52,6 +64,7 @@ test('mode baseline needs no model and has no reason', async () => {
     const result = await scorer.score(photo, sunset);
     assert.deepEqual(result.score, baselineScore(sunset));
     assert.deepEqual([result.path, result.reason, result.model], ['baseline', null, null]);
+    assert.deepEqual(result.heads, {});
   }
 });
 
