@@ -1,3 +1,4 @@
+from ._heads import ModelFiles, NoCommonBackboneError, join_heads
 from ._meta import META_FILE, JudgesMeta, ModelMeta
 from ._model_file import MODEL_FILE, ExportedModel, export_candidate
 from ._parity import (
@@ -15,10 +16,13 @@ __all__ = [
     "MODEL_FILE",
     "ExportedModel",
     "JudgesMeta",
+    "ModelFiles",
     "ModelMeta",
+    "NoCommonBackboneError",
     "Parity",
     "differences_from_torch",
     "export_candidate",
+    "join_heads",
     "measure_parity",
     "parity_pictures",
     "score_pictures",

@@ -84,6 +84,15 @@ class JudgesMeta(_Record):
         )
 
 
+class HeadMeta(_Record):
+    """One of several heads in a file: whose it is, and the digest of the file that has it alone."""
+
+    target_type: TargetType
+    model_version: str
+    sha256: str
+    decision_threshold: float | None
+
+
 class ModelMeta(_Record):
     """The content of model.meta.json; nothing in it varies between equal runs."""
 
@@ -108,6 +117,8 @@ class ModelMeta(_Record):
     weights_licence: str | None = None
     # Only where the label source hears judges.
     judges: JudgesMeta | None = Field(default=None, exclude_if=lambda judges: judges is None)
+    # Only of a file with several heads. All else is said of the first.
+    heads: tuple[HeadMeta, ...] | None = Field(default=None, exclude_if=lambda heads: heads is None)
 
     def save(self, folder: Path) -> None:
         """Write model.meta.json."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import onnx
 
 MODEL_FILE = "model.onnx"
+FEATURES = "features"
+OUTPUTS = ("raw_score", "ai_rating")
 OWN_PICTURES = 8
 PRODUCER = "webcam-ml"
 VERSION_DIGITS = 12
@@ -151,7 +153,7 @@ def _append_head(checkpoint: Checkpoint, backbone: BackboneGraph) -> "onnx.Model
     )
     graph.node.extend(
         [
-            helper.make_node("Gemm", ["features", "head.weight", "head.bias"], ["head.value"]),
+            helper.make_node("Gemm", [FEATURES, "head.weight", "head.bias"], ["head.value"]),
             helper.make_node("Squeeze", ["head.value", "output.axis"], ["head.flat"]),
             helper.make_node(squash.operator, ["head.flat", *squash.constants], ["raw_score"]),
             helper.make_node("Mul", ["raw_score", "rating.span"], ["rating.above_lowest"]),
@@ -159,8 +161,7 @@ def _append_head(checkpoint: Checkpoint, backbone: BackboneGraph) -> "onnx.Model
         ]
     )
     graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch"])
-        for name in ("raw_score", "ai_rating")
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch"]) for name in OUTPUTS
     )
     graph.name = "webcam_ml"
     proto.producer_name, proto.producer_version = PRODUCER, ""

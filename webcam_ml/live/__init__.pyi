@@ -1,4 +1,5 @@
 from ._announce import announce
+from ._both import both_heads
 from ._chain import LedgerDamagedError
 from ._commands import add_release_commands
 from ._judged import Refusal, read_refusals
@@ -32,6 +33,7 @@ __all__ = [
     "Refusal",
     "add_release_commands",
     "announce",
+    "both_heads",
     "candidate_counter",
     "judges_beside_live",
     "lineage_tree",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webcam_ml.contracts import TARGETS, TargetType
+from webcam_ml.contracts import TARGETS
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.store import STORE_VARIABLE, ArtifactStore, bucket_from_env, open_bucket
 
@@ -161,6 +161,7 @@ def _history(_: argparse.Namespace) -> int:
         live = ledger.live(target_type)
         if live is not None:
             print(f"live for {target_type}: {live.version} ({live_link(store, target_type)})")
+    _say_both(store)
     if ledger.interrupted:
         print("The last promotion was interrupted; the next promotion or roll-back completes it.")
     return 0
@@ -194,6 +195,14 @@ def _lines_of_refusal(refusal: "Refusal") -> Iterator[str]:
         yield f"      {refusal.reason}"
 
 
+def _say_both(store: ArtifactStore) -> None:
+    from webcam_ml.live._both import both_heads
+
+    sentence = both_heads(store)
+    if sentence is not None:
+        print(sentence)
+
+
 def _rollback(arguments: argparse.Namespace) -> int:
     from webcam_ml.live._announce import announce
     from webcam_ml.live._promotion import rollback
@@ -203,6 +212,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
         store, to=arguments.to, target_type=arguments.target_type, reason=arguments.reason
     )
     print(f"{entry.version} is live again, instead of {entry.replaces}")
+    _say_both(store)
     announce(entry, store)
     return 0
 
@@ -214,6 +224,7 @@ def _promote(arguments: argparse.Namespace) -> int:
     store = _store()
     entry = promote_override(store, arguments.version, reason=arguments.override)
     print(f"{entry.version} is live by override; the ledger says why")
+    _say_both(store)
     for name, verdict in entry.verdicts.items():
         if not verdict.passed:
             print(f"against {name}: {verdict.reason}")
@@ -285,8 +296,8 @@ def _pull(arguments: argparse.Namespace) -> int:
     from webcam_ml.live._copy import pull
 
     source = bucket_from_env()
-    links: dict[TargetType, Path] = {}
-    seen: dict[TargetType, str] = {}
+    links: dict[str, Path] = {}
+    seen: dict[str, str] = {}
     while True:
         try:
             links = pull(source, arguments.folder, target_types=arguments.target_type)
@@ -295,11 +306,11 @@ def _pull(arguments: argparse.Namespace) -> int:
             if not (links and arguments.watch):
                 raise
             print(f"webcam-ml: {error}", file=sys.stderr, flush=True)
-        for target_type, link in links.items():
+        for name, link in links.items():
             version = link.readlink().name
-            if seen.get(target_type) != version:
-                print(f"{target_type}: {version} ({link / MODEL_FILE})", flush=True)
-                seen[target_type] = version
+            if seen.get(name) != version:
+                print(f"{name}: {version} ({link / MODEL_FILE})", flush=True)
+                seen[name] = version
         if not arguments.watch:
             return 0
         time.sleep(SECONDS_BETWEEN_PULLS)

@@ -19,6 +19,7 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.live._chain import LedgerDamagedError, chain_of
 from webcam_ml.live._judged import JudgedCandidate, Refusal
 from webcam_ml.live._layout import (
+    BOTH,
     HEAD_FILE,
     JUDGED_FILE,
     LEDGER_FILE,
@@ -130,7 +131,7 @@ def copy_store(source: Bucket, destination: Bucket) -> Copied:
 
 def pull(
     source: Bucket, folder: Path, *, target_types: Iterable[TargetType] = ()
-) -> dict[TargetType, Path]:
+) -> dict[str, Path]:
     """Bring what is live into a folder, where its links then lead to it; what is there is verified.
 
     The folder gets `production/` as in a store: the versions that are live, links, scorer.env, and
@@ -142,7 +143,8 @@ def pull(
         target_types: Which of the live models; by default all.
 
     Returns:
-        The link to each live model.
+        The link to each live model by its target type, and as `both` that to the file with both heads,
+        which is made here where both were brought and there is one.
 
     Raises:
         WebcamMLError: No such model is live, its files are damaged, the history is not what the
@@ -167,7 +169,8 @@ def pull(
         work.copy_model(ledger.first_entries()[entry.version])
     _copy_history(history, destination, [LEDGER_FILE])
     with changing_production(ArtifactStore(destination.root), links=tuple(live)) as production:
-        return {name: production.folder / name for name in live}
+        links = {name: production.folder / name for name in (*live, BOTH)}
+        return {name: link for name, link in links.items() if name in live or link.is_symlink()}
 
 
 def _require_two_places(source: Bucket, destination: Bucket) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import Literal
 
 from webcam_ml.contracts import TargetType
 from webcam_ml.errors import WebcamMLError
@@ -11,6 +12,7 @@ from webcam_ml.store import ArtifactStore, is_plain_name
 
 PRODUCTION = "production"
 VERSIONS = "versions"
+BOTH: Literal["both"] = "both"
 ENVIRONMENT_FILE = "scorer.env"
 LEDGER_FILE = "ledger.jsonl"
 HEAD_FILE = "ledger.head"
@@ -41,8 +43,8 @@ def version_folder(store: ArtifactStore, model_version: str) -> Path:
     return production_folder(store) / VERSIONS / model_version
 
 
-def live_link(store: ArtifactStore, target_type: TargetType) -> Path:
-    """Give the symbolic link to the live version of a target type."""
+def live_link(store: ArtifactStore, target_type: TargetType | Literal["both"]) -> Path:
+    """Give the symbolic link to the live version of a target type, or to the file with both heads."""
     return production_folder(store) / target_type
 
 
@@ -51,7 +53,9 @@ def link_target(model_version: str) -> str:
     return f"{VERSIONS}/{model_version}"
 
 
-def environment_file(store: ArtifactStore, target_type: TargetType, model_version: str) -> bytes:
+def environment_file(
+    store: ArtifactStore, target_type: TargetType | Literal["both"], model_version: str
+) -> bytes:
     """Give the content of a version's scorer.env, which names the stable path of the link.
 
     The path is absolute, for it is read from anywhere; so it depends on where the store is, and no

@@ -7,6 +7,7 @@ The order of a promotion:
 3. The ledger with its new line replaces the old one by a rename. *This is the decision.*
 4. The prepared link replaces the live one by a rename: readers see the old model or the new.
 5. ``ledger.head`` is replaced: the promotion is complete.
+6. If both target types have a live model, `_both` lets the file with both heads follow.
 
 Files of lines beside the ledger grow first, and then the head names their new end.
 
@@ -20,7 +21,7 @@ import hashlib
 import logging
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from webcam_ml.contracts import TARGETS, TargetType
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.export import ExportedModel
 from webcam_ml.judging import Judged
+from webcam_ml.live._both import follow
 from webcam_ml.live._chain import End, LedgerDamagedError, read_lines
 from webcam_ml.live._layout import (
     BESIDE_LEDGER,
@@ -74,7 +76,7 @@ class Production:
         self.folder = production_folder(store)
         self.ledger = Ledger.read(self.folder)
 
-    def recover(self, links: Iterable[TargetType]) -> None:
+    def recover(self, links: Collection[TargetType]) -> None:
         """Complete what an interrupted promotion decided, and remove what one left behind."""
         for leftover in (
             *self.folder.glob(".*.tmp"),
@@ -108,6 +110,8 @@ class Production:
         grown = self._ends_that_grew()
         if self.ledger.interrupted or grown:
             self._write_head(replace(self.ledger, interrupted=False), grown)
+        if set(links) == set(TARGETS):
+            follow(self.store, self.ledger, compared=False)
 
     def append(self, name: str, lines: Sequence[bytes]) -> None:
         """Write a file beside the ledger with the lines that were added, and name its end."""
@@ -218,7 +222,12 @@ class Production:
         prepared.replace(link)
         # Writing the head flushes the folder too, and with it the link.
         self._write_head(ledger, {})
+        self.follow_both()
         return entry
+
+    def follow_both(self) -> None:
+        """Let the file with both heads have those that are live now, and be as it should."""
+        follow(self.store, self.ledger, compared=True)
 
     def _prepare_link(self, entry: LedgerEntry) -> Path:
         prepared = self.folder / f".{entry.target_type}.{uuid.uuid4().hex}.tmp"
@@ -242,13 +251,14 @@ class Production:
 
 @contextmanager
 def changing_production(
-    store: ArtifactStore, *, links: Iterable[TargetType] = tuple(TARGETS)
+    store: ArtifactStore, *, links: Collection[TargetType] = tuple(TARGETS)
 ) -> Iterator[Production]:
     """Lock the production folder of a store, and first complete what was interrupted.
 
     Args:
         store: The store.
-        links: The target types whose links should lead to what is live.
+        links: The target types whose links should lead to what is live; if these are all, that to the
+            file with both heads should, too.
 
     Raises:
         LedgerDamagedError: The ledger is not what was written.

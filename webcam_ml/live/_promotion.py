@@ -117,6 +117,7 @@ def promote(
         if is_live and live is not None:
             require_same_bytes(live, exported)
             production.restore_version(live)
+            production.follow_both()
             return _result(production, live, verdicts, is_new=False)
         digests = _install(production, candidate, exported)
         entry = production.commit(

@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging import ASSET
+from webcam_ml.live._both import composed_before
 from webcam_ml.live._layout import PRODUCTION, production_folder
 from webcam_ml.live._ledger import Ledger
 from webcam_ml.live._production import changing_production
@@ -39,7 +40,8 @@ def prune(store: ArtifactStore, *, dry_run: bool = True) -> list[Pruned]:
     the latest version of each asset, with its ancestry; of each choice of a backbone that a kept
     checkpoint has, the oldest one, which says how old it is; and all evidence, which is small and says
     how often a test split was used. Damaged folders, moved aside when their version was written
-    afresh, go in any case. Do not materialize meanwhile: a run in progress may hold a
+    afresh, go in any case, and so do files with both heads that others have taken the place of, which
+    can be made again. Do not materialize meanwhile: a run in progress may hold a
     version that is no longer the latest.
 
     Args:
@@ -86,6 +88,7 @@ def _unneeded(store: ArtifactStore, ledger: Ledger) -> list[Pruned]:
     checkpoints = {data_version for asset, data_version in needed if asset == "checkpoint"}
     needed |= {("checkpoint", one) for one in dating_choices(store, checkpoints)}
     damaged = [(asset, path) for asset in assets for path in store.damaged(asset)]
+    both = [(PRODUCTION, folder) for folder in composed_before(store, ledger)]
     unneeded = [
         (asset, stored.folder)
         for asset in assets
@@ -93,7 +96,7 @@ def _unneeded(store: ArtifactStore, ledger: Ledger) -> list[Pruned]:
         for stored in stored_versions(store, asset)
         if (asset, stored.data_version) not in needed
     ]
-    return [Pruned(asset, folder, _size(folder)) for asset, folder in [*unneeded, *damaged]]
+    return [Pruned(asset, folder, _size(folder)) for asset, folder in [*unneeded, *damaged, *both]]
 
 
 def _size(folder: Path) -> int:

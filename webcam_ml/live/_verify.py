@@ -18,9 +18,11 @@ from webcam_ml.judging import (
     as_judged,
     judge,
 )
+from webcam_ml.live._both import environment_of, folder_name, wanted
 from webcam_ml.live._chain import LedgerDamagedError, read_lines
 from webcam_ml.live._judged import read_refusals, wrong_counts
 from webcam_ml.live._layout import (
+    BOTH,
     ENVIRONMENT_FILE,
     HEAD_FILE,
     LEDGER_FILE,
@@ -141,6 +143,7 @@ def _problems(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
         yield Problem(folder / HEAD_FILE, f"names another end of {path.name}: that {what}")
     yield from _was_live(store, ledger)
     yield from _links(store, ledger)
+    yield from _both_heads(store, ledger)
     introduced = ledger.first_entries()
     for version, entry in introduced.items():
         yield from _version_files(store, version, entry)
@@ -178,6 +181,37 @@ def _links(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
         found = str(link.readlink()) if link.is_symlink() else "no link"
         if found != link_target(live.version):
             yield Problem(link, f"leads to {found}; by the ledger {live.version} is live")
+
+
+def _both_heads(store: ArtifactStore, ledger: Ledger) -> Iterator[Problem]:
+    """Compare the file with both heads with what it is when it is made of theirs."""
+    link, found = live_link(store, BOTH), wanted(store, ledger)
+    if found is None or found.versions is None:
+        if link.is_symlink() or link.exists():
+            yield Problem(link, "is there, and the ledger knows no two models that it may have")
+        return
+    if not (link.is_symlink() or link.exists()):
+        return  # of a store from before there was such a file; the next promotion makes it
+    target = link_target(folder_name(found.versions))
+    leads_to = str(link.readlink()) if link.is_symlink() else "no link"
+    if leads_to != target:
+        yield Problem(
+            link,
+            f"leads to {leads_to}; by the ledger it has the heads of "
+            f"{' and '.join(found.versions.values())} (materialize production_model)",
+        )
+        return
+    if found.files is None:
+        return  # the file of a head is damaged, which is reported
+    environment = {ENVIRONMENT_FILE: environment_of(store, found.versions)}
+    for name, content in (found.files.contents() | environment).items():
+        path = link / name
+        if not (path.is_file() and path.read_bytes() == content):
+            yield Problem(
+                path,
+                "is not what follows from the files of its heads; materialize production_model, which "
+                "writes it again",
+            )
 
 
 def _version_files(store: ArtifactStore, version: str, entry: LedgerEntry) -> Iterator[Problem]:

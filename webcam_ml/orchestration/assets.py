@@ -384,7 +384,7 @@ def production_model(
 
     A candidate that is judged and refused is a result, not a failed run: what is live stays so.
     """
-    from webcam_ml.live import LiveModel, PromotionRefused, announce, promote
+    from webcam_ml.live import LiveModel, PromotionRefused, announce, both_heads, promote
 
     try:
         promotion = promote(
@@ -400,10 +400,13 @@ def production_model(
         return MaterializeResult(value=live, metadata=presentation.of_refusal(live, no.refusal))
     entry = promotion.entry
     say_last(f"{entry.version} {'is live' if promotion.is_new else 'was live already'}.")
+    both = both_heads(workspace.store)
+    if both is not None:
+        say_last(both)
     if promotion.is_new:
         announce(entry, workspace.store)
     return MaterializeResult(
-        value=LiveModel.of(promotion), metadata=presentation.of_promotion(promotion)
+        value=LiveModel.of(promotion), metadata=presentation.of_promotion(promotion, both)
     )
 
 

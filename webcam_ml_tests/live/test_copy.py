@@ -13,6 +13,7 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.live import rollback, verify
 from webcam_ml.live._copy import Copied, copy_store, pull
 from webcam_ml.live._ledger import Ledger
+from webcam_ml.live._production import changing_production
 from webcam_ml.store import ArtifactStore, Bucket, FileRecord, Lineage, open_bucket
 from webcam_ml.store._lineage import data_version
 from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
@@ -22,7 +23,10 @@ from webcam_ml_tests.stores.earlier import V0_1, EarlierStore, copy_of
 
 @pytest.fixture
 def earlier(tmp_path: Path) -> EarlierStore:
-    return copy_of(V0_1, tmp_path / "project")
+    earlier = copy_of(V0_1, tmp_path / "project")
+    with changing_production(earlier.store):
+        pass  # makes the file with both heads, as it is made in each copy
+    return earlier
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -110,7 +114,7 @@ def test_one_target_type_can_be_pulled_alone(earlier: EarlierStore, tmp_path: Pa
     assert [path.name for path in (here / "production").iterdir() if path.is_symlink()] == [
         "regression"
     ]
-    assert set(pull(bucket_of(earlier.store), here)) == {"binary", "regression"}
+    assert set(pull(bucket_of(earlier.store), here)) == {"binary", "regression", "both"}
 
 
 def test_what_is_live_only_moves_forward(live: Live, tmp_path: Path) -> None:

@@ -221,14 +221,20 @@ def override_command(model_version: str) -> str:
     return f'webcam-ml promote {model_version} --override "REASON"'
 
 
-def of_promotion(promotion: "Promotion") -> Metadata:
-    """Which model is live, since when, and where the application finds it."""
+def of_promotion(promotion: "Promotion", both: str | None) -> Metadata:
+    """Which model is live, since when, and where the application finds it.
+
+    Args:
+        promotion: What went live, or was live already.
+        both: What is to be said of the file with both heads; None while one is missing.
+    """
     return {
         "model_version": promotion.entry.version,
         "live since": promotion.entry.time,
         "promoted now": promotion.is_new,
         "live path": MetadataValue.path(str(promotion.link)),
         "relaxed": promotion.entry.relaxed or "no",
+        **({} if both is None else {"both heads": both}),
         "verdicts": verdict_table(promotion.verdicts),
     }
 
