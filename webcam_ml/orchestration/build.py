@@ -7,11 +7,12 @@ from pathlib import Path
 from dagster import DagsterInvalidSubsetError, Definitions, in_process_executor
 
 from webcam_ml.orchestration.assets import ASSETS
+from webcam_ml.orchestration.both_targets import build_both_targets
 from webcam_ml.orchestration.checks import CHECKS
 from webcam_ml.orchestration.failed_runs import build_failed_runs_sensor
 from webcam_ml.orchestration.guard import sentences_about
 from webcam_ml.orchestration.io_manager import ArtifactIOManager
-from webcam_ml.orchestration.jobs import build_jobs
+from webcam_ml.orchestration.jobs import WHOLE_GRAPH, build_jobs
 from webcam_ml.orchestration.last_words import end_with_a_sentence
 from webcam_ml.orchestration.live_events import build_live_events_sensor
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
@@ -35,10 +36,13 @@ def build_definitions(
     label_database = LabelDatabaseResource()
     names = [key.to_user_string() for definition in ASSETS for key in definition.keys]
     end_with_a_sentence(partial(_sentence_of, assets=names))
-    return Definitions(
+    definitions = Definitions(
         assets=ASSETS,
         asset_checks=CHECKS,
-        jobs=build_jobs(),
+        jobs=[
+            *build_jobs(),
+            build_both_targets(lambda: definitions.resolve_job_def(WHOLE_GRAPH)),
+        ],
         sensors=[
             *build_sensors(names, seconds_between_ticks=seconds_between_ticks),
             build_live_events_sensor(seconds_between_ticks),
@@ -54,6 +58,7 @@ def build_definitions(
         # One process a step would import torch in each: 52 s instead of 6 s for a toy graph.
         executor=in_process_executor,
     )
+    return definitions
 
 
 def _sentence_of(error: BaseException, *, assets: Collection[str]) -> str | None:

@@ -25,6 +25,8 @@ from webcam_ml.orchestration.config import SETTINGS_BY_ASSET
 
 # What an earlier version had as a setting, with the one value that it could have.
 REMOVED = {"onnx_model": {"opset": OPSET}}
+# The one op that is no asset: its config is that of assets, in the runs that it starts.
+BOTH_TARGETS = "both_targets"
 
 
 class RunConfigError(WebcamMLError):
@@ -63,8 +65,12 @@ def sentences_about(error: BaseException, *, assets: Collection[str]) -> str | N
     """Say what is wrong with a run config that Dagster has refused, all of it; None of other errors."""
     if not isinstance(error, DagsterInvalidConfigError):
         return None
+    run_config = error.config_value or {}
     try:
-        judge_run_config(error.config_value or {}, assets=assets, selected=None)
+        if BOTH_TARGETS in (run_config.get("ops") or {}):
+            judge_both_targets(run_config, assets=assets)
+        else:
+            judge_run_config(run_config, assets=assets, selected=None)
     except RunConfigError as found:
         return str(found)
     return _refusal([one.message for one in error.errors])
@@ -82,6 +88,12 @@ def fields_for(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _faults(name: str, entry: Any, assets: Collection[str]) -> Iterator[str]:
+    if name == BOTH_TARGETS:
+        yield (
+            f"ops: {name}: this is the config of a job, and no asset's: dagster job execute -m "
+            f"webcam_ml.definitions -j {name} -c FILE"
+        )
+        return
     if name not in assets:
         yield f"ops: {name}: there is no asset of that name{suggestion(name, tuple(assets))}"
         return
@@ -104,6 +116,36 @@ def _faults(name: str, entry: Any, assets: Collection[str]) -> Iterator[str]:
             yield (
                 f"ops: {name}: config: {field} {value!r} is not possible: it is always "
                 f"{removed[field]}, and no setting any more. Take it out"
+            )
+
+
+def judge_both_targets(run_config: Mapping[str, Any], *, assets: Collection[str]) -> None:
+    """Check the config of the job `both_targets`, which has the fields of assets by their name.
+
+    Raises:
+        RunConfigError: All faults at once, one a line.
+    """
+    faults = list(_faults_of_both(config_of(BOTH_TARGETS, run_config), assets))
+    if faults:
+        raise RunConfigError(_refusal(faults))
+
+
+def _faults_of_both(written: Mapping[str, Any], assets: Collection[str]) -> Iterator[str]:
+    begin = f"ops: {BOTH_TARGETS}: config:"
+    for name, fields in written.items():
+        for fault in _faults(name, {"config": fields}, assets):
+            yield f"{begin} {name}: " + fault.removeprefix(f"ops: {name}: ").removeprefix(
+                "config: "
+            )
+    if "target_type" in (written.get("manifest_full") or {}):
+        yield f"{begin} manifest_full: target_type has no place here: both are asked. Take it out"
+    training = written.get("checkpoint") or {}
+    for field, value in (("strategy", "finetune"), ("model_name", "auto")):
+        if training.get(field) == value:
+            yield (
+                f"{begin} checkpoint: {field} {value} may give each target type a backbone of its own, and "
+                "one file needs one backbone for both. Choose another, or run the whole graph for each "
+                "target type (configs/regression.yaml)"
             )
 
 

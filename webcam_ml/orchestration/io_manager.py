@@ -24,7 +24,13 @@ from webcam_ml.orchestration.config import SETTINGS_BY_ASSET
 from webcam_ml.orchestration.downloads import OFFERED, offer
 from webcam_ml.orchestration.failed_runs import announce_if_a_step_failed
 from webcam_ml.orchestration.failures import as_dagster_failure
-from webcam_ml.orchestration.guard import as_written, config_of, judge_run_config
+from webcam_ml.orchestration.guard import (
+    BOTH_TARGETS,
+    as_written,
+    config_of,
+    judge_both_targets,
+    judge_run_config,
+)
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
 from webcam_ml.orchestration.retraining.presence import at_work
 from webcam_ml.orchestration.values import value_type
@@ -74,6 +80,10 @@ class ArtifactIOManager(ConfigurableIOManager):
         """Judge the run config; warn of entries without effect."""
         run = context.run
         if run is None:
+            return
+        if run.job_name == BOTH_TARGETS:
+            with as_dagster_failure():
+                judge_both_targets(run.run_config, assets=self.asset_names)
             return
         selection = run.asset_selection
         selected = None if selection is None else {key.to_user_string() for key in selection}

@@ -7,7 +7,12 @@ import yaml
 from webcam_ml.contracts import group_of
 from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.orchestration.config import SETTINGS_BY_ASSET
-from webcam_ml.orchestration.guard import RunConfigError, as_written, judge_run_config
+from webcam_ml.orchestration.guard import (
+    RunConfigError,
+    as_written,
+    judge_both_targets,
+    judge_run_config,
+)
 from webcam_ml.project import CONFIGS
 
 NAMES = [key.to_user_string() for definition in ASSETS for key in definition.keys]
@@ -128,7 +133,32 @@ def test_no_config_is_fine() -> None:
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
 def test_each_config_file_is_right(path: object) -> None:
     config = yaml.safe_load(path.read_text())
-    judge_run_config(config, assets=NAMES, selected=None)
+    if path.name == "both.yaml":
+        judge_both_targets(config, assets=NAMES)
+        with pytest.raises(RunConfigError, match=r"config of a job.* -j both_targets"):
+            judge_run_config(config, assets=NAMES, selected=None)
+    else:
+        judge_run_config(config, assets=NAMES, selected=None)
+
+
+def test_all_faults_of_the_config_for_both_targets_are_named_with_their_place() -> None:
+    fields = {
+        "manifest_full": {"target_type": "binary", "binary_threshold": 9},
+        "checkpoint": {"strategy": "finetune", "model_name": "auto"},
+        "labels_row": {},
+    }
+    with pytest.raises(RunConfigError) as caught:
+        judge_both_targets({"ops": {"both_targets": {"config": fields}}}, assets=NAMES)
+    said = str(caught.value)
+    place = "ops: both_targets: config:"
+    for fault in (
+        f"{place} manifest_full: target_type has no place here",
+        f"{place} manifest_full: binary_threshold",
+        f"{place} checkpoint: strategy finetune",
+        f"{place} checkpoint: model_name auto",
+        f"{place} labels_row: there is no asset of that name",
+    ):
+        assert fault in said
 
 
 def test_every_settings_class_has_usable_defaults_and_belongs_to_an_asset() -> None:
