@@ -3,7 +3,7 @@
 `_scenery` decides what stands in front of which camera; `_picture` lights the maps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,9 +43,9 @@ class Canvas:
 
     def __init__(self, camera: Camera) -> None:
         self.size = (camera.width * OVERSAMPLING, camera.height * OVERSAMPLING)
-        self._albedo = Image.new("RGB", self.size)
-        self._cover, self._depth, self._water = (Image.new("L", self.size) for _ in range(3))
-        self._lamps = Image.new("RGB", self.size)
+        self._maps = tuple(Image.new(mode, self.size) for mode in ("RGB", "L", "L", "L", "RGB"))
+        # One for each map and all its shapes: making one takes as long as a small shape.
+        self._drawers = tuple(ImageDraw.Draw(image) for image in self._maps)
 
     def box(
         self, left: float, top: float, right: float, bottom: float, colour: Colour, *, depth: float
@@ -70,27 +70,26 @@ class Canvas:
         """A stroke; its width is a fraction of the picture's width."""
         pixels = self._pixels(points)
         thickness = max(1, round(width * self.size[0]))
-        for image, fill in self._fills(colour, depth, water=False):
-            ImageDraw.Draw(image).line(pixels, fill=fill, width=thickness, joint="curve")
+        for drawer, fill in self._fills(colour, depth, water=False):
+            drawer.line(pixels, fill=fill, width=thickness, joint="curve")
 
     def disk(self, centre: Point, radius: float, colour: Colour, *, depth: float) -> None:
         """A round blob; its radius is a fraction of the picture's width."""
         x, y = centre[0] * self.size[0], centre[1] * self.size[1]
         r = radius * self.size[0]
-        for image, fill in self._fills(colour, depth, water=False):
-            ImageDraw.Draw(image).ellipse((x - r, y - r, x + r, y + r), fill=fill)
+        for drawer, fill in self._fills(colour, depth, water=False):
+            drawer.ellipse((x - r, y - r, x + r, y + r), fill=fill)
 
     def lamp(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
         """A window or lamp that burns at dusk."""
         (x0, y0), (x1, y1) = self._pixels(((left, top), (right, bottom)))
         box = (x0, y0, max(x1, x0 + 1), max(y1, y0 + 1))
-        ImageDraw.Draw(self._lamps).rectangle(box, fill=colour)
+        self._drawers[-1].rectangle(box, fill=colour)
 
     def scenery(self, texture: Floats) -> Scenery:
         """The finished maps; `texture` roughens every surface that is not water."""
         albedo, cover, depth, water, lamps = (
-            _planes(image.reduce(OVERSAMPLING))
-            for image in (self._albedo, self._cover, self._depth, self._water, self._lamps)
+            _planes(image.reduce(OVERSAMPLING)) for image in self._maps
         )
         albedo **= 2.2
         albedo *= 1 + texture * (1 - water)
@@ -99,19 +98,15 @@ class Canvas:
 
     def _shape(self, points: Sequence[Point], colour: Colour, depth: float, *, water: bool) -> None:
         pixels = self._pixels(points)
-        for image, fill in self._fills(colour, depth, water=water):
-            ImageDraw.Draw(image).polygon(pixels, fill=fill)
+        for drawer, fill in self._fills(colour, depth, water=water):
+            drawer.polygon(pixels, fill=fill)
 
     def _fills(
         self, colour: Colour, depth: float, *, water: bool
-    ) -> tuple[tuple[Image.Image, Colour | int], ...]:
-        return (
-            (self._albedo, colour),
-            (self._cover, 255),
-            (self._depth, round(255 * depth)),
-            (self._water, 255 if water else 0),
-            (self._lamps, (0, 0, 0)),
-        )
+    ) -> Iterator[tuple[ImageDraw.ImageDraw, Colour | int]]:
+        """Pair what draws albedo, cover, depth, water and lamps with what it draws a shape in."""
+        fills = (colour, 255, round(255 * depth), 255 if water else 0, (0, 0, 0))
+        return zip(self._drawers, fills, strict=True)
 
     def _pixels(self, points: Sequence[Point]) -> list[Point]:
         return [(x * self.size[0], y * self.size[1]) for x, y in points]

@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             image_width=arguments.image_width,
             seed=arguments.seed,
             judges=arguments.judges,
+            processes=True,
         )
     print(f"Demo data {summary.outcome}: {summary.pictures_drawn} pictures drawn.")
     unrated = summary.snapshots - summary.rated_snapshots

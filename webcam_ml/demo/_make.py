@@ -105,6 +105,7 @@ def make_demo_data(
     image_width: int = _USUAL.image_width,
     seed: int = _USUAL.seed,
     judges: bool = False,
+    processes: bool = False,
 ) -> DemoSummary:
     """Make a label database and the pictures that it names, or add to the ones that are there.
 
@@ -125,6 +126,7 @@ def make_demo_data(
         image_width: Width in pixels of a typical picture.
         seed: Of every random draw.
         judges: With language models, votes N, gold labels and pictures from elsewhere.
+        processes: Draw in processes, see `draw_all`: for commands.
 
     Raises:
         LabelDatabaseError: The URL is malformed.
@@ -153,7 +155,9 @@ def make_demo_data(
         _check_database(read_record(connection), wanted)
     plan = plan_snapshots(options)
     photographs = draw_photographs(options, len(plan)) if judges else ()
-    drawn = _draw_missing(folder, wanted, [*plan, *(one.view for one in photographs)])
+    drawn = _draw_missing(
+        folder, wanted, [*plan, *(one.view for one in photographs)], processes=processes
+    )
     with open_database(url) as connection:
         found = read_record(connection)
         _check_database(found, wanted)
@@ -247,7 +251,9 @@ def _folder_record(wanted: DemoRecord) -> dict[str, float]:
     return record
 
 
-def _draw_missing(folder: Path, record: DemoRecord, wanted: Sequence[Snapshot]) -> int:
+def _draw_missing(
+    folder: Path, record: DemoRecord, wanted: Sequence[Snapshot], *, processes: bool
+) -> int:
     """Draw the pictures that are not there; return how many."""
     images = folder / IMAGE_FOLDER
     images.mkdir(exist_ok=True)
@@ -258,7 +264,7 @@ def _draw_missing(folder: Path, record: DemoRecord, wanted: Sequence[Snapshot]) 
     missing = [
         snapshot for snapshot in wanted if not snapshot.dead and snapshot.file_name not in there
     ]
-    drawn = draw_all(record.options.seed, missing)
+    drawn = draw_all(record.options.seed, missing, processes=processes)
     for snapshot, data in track(drawn, total=len(missing), what="drawing webcams", unit="pictures"):
         _write_whole(images / snapshot.file_name, data)
     return len(missing)

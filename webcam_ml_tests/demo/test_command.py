@@ -1,6 +1,11 @@
 import argparse
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
+
+import psutil
 
 from webcam_ml.demo import add_demo_data_command
 
@@ -44,3 +49,16 @@ sys.exit(main(sys.argv[1:]))
     )  # fmt: skip
     assert "drawing webcams: 2 of 20 pictures" in ran.stderr
     assert "of 20 pictures" not in ran.stdout
+
+
+def test_what_draws_ends_with_a_command_that_was_killed(tmp_path):
+    command = [str(Path(sys.executable).with_name("webcam-ml")), "demo-data", "--folder", "demo"]
+    with subprocess.Popen([*command, "--snapshots", "3000"], cwd=tmp_path) as making:
+        while not list(tmp_path.glob("demo/images/*.jpg")):
+            assert making.poll() is None
+            time.sleep(0.05)
+        drawing = psutil.Process(making.pid).children(recursive=True)
+        making.send_signal(signal.SIGKILL)
+    assert drawing
+    _, alive = psutil.wait_procs(drawing, timeout=60)
+    assert not alive

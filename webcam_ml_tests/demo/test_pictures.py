@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from webcam_ml.demo import DemoOptions
+from webcam_ml.demo import DemoOptions, _studio
 from webcam_ml.demo._make import GENERATOR
 from webcam_ml.demo._plan import Shows, Snapshot, plan_snapshots
 from webcam_ml.demo._studio import draw_all
@@ -48,6 +48,11 @@ def test_a_picture_does_not_depend_on_which_others_are_drawn(plan, drawn):
     alone = {snapshot.id: data for snapshot, data in draw_all(OPTIONS.seed, some[::-1])}
     assert alone == {number: drawn[number] for number in alone}
     assert len(alone) >= len(some) - 1
+
+
+def test_processes_draw_the_same_pictures(plan, drawn, monkeypatch):
+    monkeypatch.setattr(_studio, "PICTURES_WORTH_PROCESSES", 1)
+    assert {one.id: data for one, data in draw_all(OPTIONS.seed, plan, processes=True)} == drawn
 
 
 def test_another_seed_draws_other_pictures(drawn):
