@@ -1,11 +1,12 @@
 """The application's runtime in a fresh process: what scores the models that are compared."""
 
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ import webcam_ml
 from webcam_ml.dataset.images import ImageCache
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging._evidence import Serving
-from webcam_ml.judging._runtime_child import HEADER
+from webcam_ml.judging._runtime_child import HEADER, LENGTH
+from webcam_ml.limits import available_cores
 from webcam_ml.progress import track
 from webcam_ml.scoring import scoring_environment
 
@@ -30,8 +32,11 @@ SERVED_PICTURES = 8
 STORED_STEP = 1e-5
 
 
-# For one picture, with the first also for the start of the process. One run of the model has less.
+# For one picture of a core, with the first also for the start of the process. One run of the model has
+# less.
 ANSWER_SECONDS = 120.0
+# In one request: at its end a core may wait for the others.
+PICTURES_A_CORE = 8
 
 
 class RuntimeFailedError(WebcamMLError):
@@ -74,13 +79,14 @@ class RuntimeProcess:
     ) -> None:
         self._resources.close()
 
-    def raw_score(self, content: bytes) -> float:
-        """Score one picture file, all digits.
+    def raw_scores(self, contents: Sequence[bytes]) -> list[float]:
+        """Score picture files, all digits, on all cores.
 
         Raises:
             RuntimeFailedError: The process could not.
         """
-        return float(self._ask(b"r", content)["rawScore"])
+        scores: list[float] = self._ask(b"r", contents)
+        return scores
 
     def serve(self, content: bytes) -> Mapping[str, Any]:
         """Score one picture file as the application does: the keys of the contract and the path.
@@ -88,15 +94,16 @@ class RuntimeProcess:
         Raises:
             RuntimeFailedError: The process could not.
         """
-        return self._ask(b"s", content)
+        served: Mapping[str, Any] = self._ask(b"s", [content])[0]
+        return served
 
-    def _ask(self, kind: bytes, content: bytes) -> dict[str, Any]:
+    def _ask(self, kind: bytes, contents: Sequence[bytes]) -> list[Any]:
         with self._turn:
             if self._gave_up is not None:
                 raise RuntimeFailedError(self._gave_up)
-            return self._answer(kind, content)
+            return self._answer(kind, contents)
 
-    def _answer(self, kind: bytes, content: bytes) -> dict[str, Any]:
+    def _answer(self, kind: bytes, contents: Sequence[bytes]) -> list[Any]:
         process = self._process = self._process or self._start()
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the process was started without pipes")
@@ -106,10 +113,13 @@ class RuntimeProcess:
             too_late.set()
             process.kill()
 
-        watch = Timer(ANSWER_SECONDS, end)
+        seconds = ANSWER_SECONDS * math.ceil(len(contents) / available_cores())
+        watch = Timer(seconds, end)
         watch.start()
         try:
-            process.stdin.write(HEADER.pack(kind, len(content)) + content)
+            process.stdin.write(HEADER.pack(kind, len(contents)))
+            for content in contents:
+                process.stdin.write(LENGTH.pack(len(content)) + content)
             process.stdin.flush()
             line = process.stdout.readline()
         except BrokenPipeError:
@@ -125,10 +135,10 @@ class RuntimeProcess:
             # The message is stored, so it must not depend on where the store is.
             last = said[-1].replace(f"{self._model.path.parent}{os.sep}", "") if said else "silence"
             if too_late.is_set():
-                last = f"no answer after {ANSWER_SECONDS:g} seconds"
+                last = f"no answer after {seconds:g} seconds"
             self._gave_up = f"the scoring process of {self._model.model_version} gave up: {last}"
             raise RuntimeFailedError(self._gave_up)
-        answer: dict[str, Any] = json.loads(line)
+        answer: list[Any] = json.loads(line)
         return answer
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -177,11 +187,21 @@ def score_in_runtime(
         DamagedImageError: A picture is not the one that its digest names.
     """
     distinct = sorted(set(digests))
-    scores = {
-        digest: runtime.raw_score(images.read(digest))
-        for digest in track(distinct, total=len(distinct), what="scores", unit="pictures")
-    }
+    scores = dict(
+        track(
+            _scored(runtime, distinct, images), total=len(distinct), what="scores", unit="pictures"
+        )
+    )
     return np.array([scores[digest] for digest in digests])
+
+
+def _scored(
+    runtime: RuntimeProcess, digests: Sequence[str], images: ImageCache
+) -> Iterator[tuple[str, float]]:
+    at_once = PICTURES_A_CORE * available_cores()
+    for start in range(0, len(digests), at_once):
+        part = digests[start : start + at_once]
+        yield from zip(part, runtime.raw_scores([images.read(one) for one in part]), strict=True)
 
 
 def watch_serving(

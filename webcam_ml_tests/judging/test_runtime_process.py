@@ -21,4 +21,4 @@ def test_a_model_that_never_answers_is_ended_with_its_process(
     with RuntimeProcess(model) as runtime:
         for _ in range(2):  # the second is not asked
             with pytest.raises(RuntimeFailedError, match="gave up: no answer after 5 seconds"):
-                runtime.raw_score(encoded(photograph()))
+                runtime.raw_scores([encoded(photograph())])
