@@ -22,6 +22,7 @@ from dagster import (
 import webcam_ml
 from webcam_ml.orchestration.config import SETTINGS_BY_ASSET
 from webcam_ml.orchestration.downloads import OFFERED, offer
+from webcam_ml.orchestration.event_log import event_log_held_open
 from webcam_ml.orchestration.failed_runs import announce_if_a_step_failed
 from webcam_ml.orchestration.failures import as_dagster_failure
 from webcam_ml.orchestration.guard import (
@@ -58,7 +59,7 @@ class ArtifactIOManager(ConfigurableIOManager):
     """Stores what assets return and gives it to those that take it.
 
     As the one resource that every run needs, it also judges the run config before the first step,
-    and shows to others that the run is at work.
+    shows to others that the run is at work, and holds its event log open.
     """
 
     workspace: ResourceDependency[Workspace]
@@ -70,6 +71,10 @@ class ArtifactIOManager(ConfigurableIOManager):
         """Serve a run, hold its mark of presence in the store meanwhile, and tell if a step failed."""
         with ExitStack() as presence, super().yield_for_execution(context) as manager:
             if context.run is not None:
+                if context.instance is not None:
+                    presence.enter_context(
+                        event_log_held_open(context.instance, context.run.run_id)
+                    )
                 with as_dagster_failure():
                     presence.enter_context(at_work(self.workspace.store, run_id=context.run.run_id))
             yield manager
