@@ -9,6 +9,7 @@ from typing import Self
 import polars as pl
 
 from webcam_ml.contracts import RELABEL_QUEUE_TABLE, TargetType, target_of
+from webcam_ml.dataset.images import work_ahead
 from webcam_ml.disagreement._asked_before import AskedBefore
 from webcam_ml.disagreement._document import (
     DOCUMENT,
@@ -190,15 +191,23 @@ def _report_rows(
 def _pictures(
     rows: list[ReportRow], thumbnail: Callable[[str], RgbArray]
 ) -> Iterator[tuple[int, bytes]]:
-    """Encode the pictures that are there, one after the other, by snapshot_id."""
+    """Encode the pictures that are there, on all cores, by snapshot_id."""
     max_bytes = thumbnail_bytes(len(rows))
-    for row in track(rows, total=len(rows), what="thumbnails", unit="pictures"):
-        if row.sha256 is None:
-            continue
+
+    def encoded(sha256: str) -> bytes | WebcamMLError:
         try:
-            yield row.snapshot_id, thumbnail_jpeg(thumbnail(row.sha256), max_bytes=max_bytes)
+            return thumbnail_jpeg(thumbnail(sha256), max_bytes=max_bytes)
         except WebcamMLError as error:
-            logger.warning("snapshot %d is shown without its picture: %s", row.snapshot_id, error)
+            return error
+
+    there = [(row, row.sha256) for row in rows if row.sha256 is not None]
+    found = work_ahead([sha256 for _, sha256 in there], encoded)
+    shown = track(found, total=len(there), what="thumbnails", unit="pictures")
+    for (row, _), (_, picture) in zip(there, shown, strict=True):
+        if isinstance(picture, bytes):
+            yield row.snapshot_id, picture
+        else:
+            logger.warning("snapshot %d is shown without its picture: %s", row.snapshot_id, picture)
 
 
 def _ranking_meta(model: RatingGivenScore, settings: DisagreementSettings) -> RankingMeta:

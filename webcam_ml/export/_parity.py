@@ -112,7 +112,7 @@ def parity_pictures() -> dict[str, ImageArray]:
         "batch of photographs": np.stack([china, flower, china[::-1], flower[:, ::-1]]),
         "portrait": np.ascontiguousarray(flower.transpose(1, 0, 2))[None],
         "greyscale": grey[None],
-        "4K": resized(china, 3840, 2160)[None],
+        "4K": china.repeat(6, axis=0).repeat(6, axis=1)[None, :2160],
         "thumbnail": resized(flower, 64, 36)[None],
         "tiny": resized(flower, 3, 2)[None],
         "one pixel": np.full((1, 1, 1, 3), 128, np.uint8),
