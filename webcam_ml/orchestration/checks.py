@@ -153,11 +153,13 @@ def judges_agree(workspace: Workspace, manifest_full: Manifest) -> AssetCheckRes
 def images_readable(image_index: ImageIndex) -> AssetCheckResult:
     """No more pictures failed than the run was allowed."""
     failed, limit = image_index.failed_fraction, image_index.max_failed_fraction
+    snapshots, elsewhere = image_index.of_snapshots, image_index.failed_elsewhere
+    beside = f" So it is with {elsewhere:,} from elsewhere, which stop no run." if elsewhere else ""
     return _result(
         Verdict(
             failed <= limit,
-            f"{image_index.failed().height:,} of {image_index.frame.height:,} pictures could not be "
-            f"read ({failed:.1%}; max_failed_fraction allows {limit:.1%}).",
+            f"{snapshots.failed().height:,} of {snapshots.frame.height:,} pictures could not be "
+            f"read ({failed:.1%}; max_failed_fraction allows {limit:.1%}).{beside}",
             {"failed share": failed, "max_failed_fraction": limit},
         ),
         examples=markdown.counts_table(image_index.failures_by_reason(), "reason"),

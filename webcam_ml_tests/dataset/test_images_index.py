@@ -320,6 +320,34 @@ def test_exactly_the_tolerated_share_is_tolerated_counted_and_told(cache, tmp_pa
         build(paths, cache, max_failed_fraction=0.19)
 
 
+def test_dead_pictures_from_elsewhere_stop_no_run_and_are_counted_apart(cache, tmp_path, caplog):
+    paths = pictures(tmp_path / "p", 10)
+    dead = [tmp_path / "q" / f"{number}.jpg" for number in range(4)]
+    sources = pl.concat(
+        [table(paths), table(dead).with_columns(snapshot_id=-pl.col("snapshot_id") - 1)]
+    )
+    limits = ImageSettings(max_failed_fraction=0.1)
+    with caplog.at_level(logging.INFO):
+        index = build_image_index(sources, cache=cache, settings=limits)
+    assert index.failed_fraction == 0
+    assert index.failed().height == index.failed_elsewhere == 4
+    assert "4 of 14 images are left out, 4 of them pictures from elsewhere" in caplog.text
+    (tmp_path / "saved").mkdir()
+    index.save(tmp_path / "saved")
+    counts = json.loads((tmp_path / "saved" / "image_index_meta.json").read_text())["counts"]
+    assert (counts["failed"], counts["failed_elsewhere"]) == (4, 4)
+
+    for path in paths[:2]:
+        path.unlink()
+    with pytest.raises(WebcamMLError, match=r"2 of 10 images \(20.0%\).* Nor can 4 of 4") as caught:
+        build_image_index(sources, cache=cache, settings=limits)
+    assert "max_failed_fraction 0.1 allows fewer" in str(caught.value)
+    for path in paths[2:]:
+        path.unlink()
+    with pytest.raises(WebcamMLError, match="none of the 10 images can be used"):
+        build_image_index(sources, cache=cache, settings=limits)
+
+
 def test_an_index_without_any_image_is_refused_whatever_is_tolerated(cache, tmp_path):
     with pytest.raises(WebcamMLError, match="none of the 2 images can be used"):
         build([tmp_path / "a.jpg", tmp_path / "b.jpg"], cache)

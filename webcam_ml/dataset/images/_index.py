@@ -58,7 +58,7 @@ class ImageIndex:
             of the webcam), error (category of the failure, or why it is left out; else null), and of
             all but the failed rows sha256 (the name in the `ImageCache`), bytes, width and height in
             pixels after orientation, format.
-        max_failed_fraction: The share of failures that the run was allowed.
+        max_failed_fraction: The share of failures that the run was allowed, of snapshots.
     """
 
     frame: pl.DataFrame
@@ -93,9 +93,20 @@ class ImageIndex:
         return self.frame.filter(pl.col("status") == "failed")
 
     @property
+    def of_snapshots(self) -> Self:
+        """The same without pictures from elsewhere, whose addresses nobody keeps alive."""
+        return replace(self, frame=self.frame.filter(pl.col("snapshot_id") >= 0))
+
+    @property
+    def failed_elsewhere(self) -> int:
+        """How many pictures from elsewhere could not be had."""
+        return self.failed().filter(pl.col("snapshot_id") < 0).height
+
+    @property
     def failed_fraction(self) -> float:
-        """Share of snapshots without a usable image."""
-        return self.failed().height / self.frame.height
+        """Share of snapshots without a usable image; pictures from elsewhere do not count."""
+        snapshots = self.of_snapshots
+        return snapshots.failed().height / max(snapshots.frame.height, 1)
 
     def failures_by_reason(self) -> dict[str, int]:
         """Return how many snapshots failed for which reason, the most frequent first."""
@@ -114,6 +125,7 @@ class ImageIndex:
                 "snapshots": self.frame.height,
                 "ok": usable.height,
                 "failed": self.failed().height,
+                **({"failed_elsewhere": elsewhere} if (elsewhere := self.failed_elsewhere) else {}),
                 **({"left_out": left_out} if left_out else {}),
                 "sources": self.frame["source"].n_unique(),
                 "images": usable["sha256"].n_unique(),
@@ -154,7 +166,8 @@ def build_image_index(
 
     Raises:
         WebcamMLError: More than `max_failed_fraction` of the snapshots, or all, have no usable
-            image; a driver for a scheme is not installed; the cache cannot be written.
+            image (pictures from elsewhere, with ids below 0, stop no run); a driver for a scheme is not
+            installed; the cache cannot be written.
     """
     if sources.is_empty():
         raise WebcamMLError("there are no snapshots, so there are no images to index")
@@ -302,7 +315,8 @@ def _table(outcomes: Mapping[str, _Outcome]) -> pl.DataFrame:
 
 def _require_enough(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> None:
     """Refuse an index in which too much is missing."""
-    total, failed = index.frame.height, index.failed().height
+    snapshots = index.of_snapshots
+    total, failed = snapshots.frame.height, snapshots.failed().height
     if failed < total and index.failed_fraction <= index.max_failed_fraction:
         _warn_of_failures(index, outcomes)
         return
@@ -312,6 +326,11 @@ def _require_enough(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> None
         else f"{failed:,} of {total:,} images ({index.failed_fraction:.1%}) cannot be used, and "
         f"max_failed_fraction {index.max_failed_fraction:g} allows fewer"
     )
+    if index.failed_elsewhere:
+        found += (
+            f". Nor can {index.failed_elsewhere:,} of {index.frame.height - total:,} pictures from "
+            "elsewhere, which do not count here"
+        )
     raise WebcamMLError(
         f"{found}. {_describe_failures(index, outcomes)} What arrived stays in the cache; what failed "
         "is tried again by the next run. Mend the sources or the way to them"
@@ -323,7 +342,9 @@ def _warn_of_failures(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> No
     total, failed = index.frame.height, index.failed().height
     if failed:
         story = _describe_failures(index, outcomes)
-        logger.warning("%d of %d images are left out. %s", failed, total, story)
+        elsewhere = index.failed_elsewhere
+        of_them = f", {elsewhere} of them pictures from elsewhere" if elsewhere else ""
+        logger.warning("%d of %d images are left out%s. %s", failed, total, of_them, story)
 
 
 def _describe_failures(index: ImageIndex, outcomes: Mapping[str, _Outcome]) -> str:

@@ -148,6 +148,7 @@ def of_images(images: "ComparedImages") -> Metadata:
         "ok": usable.height,
         "failed": index.failed().height,
         "failed share": rounded(index.failed_fraction),
+        **({"failed from elsewhere": elsewhere} if (elsewhere := index.failed_elsewhere) else {}),
         "megabytes": rounded(float(usable["bytes"].sum()) / 1e6),
         "failures by reason": counts_table(index.failures_by_reason(), "reason"),
         "failures by host": counts_table(index.failures_by_host(), "host or folder"),
