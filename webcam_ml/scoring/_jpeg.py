@@ -2,9 +2,10 @@
 
 libjpeg goes on where data are missing or make no sense: it fills the rest with grey and warns.
 Pillow drops these warnings, so half a picture would pass for a whole one. simplejpeg hands the very
-same library's pixels over together with its last warning. Three things are judged before it runs,
+same library's pixels over together with its last warning. Four things are judged before it runs,
 by walking the markers: how often the file goes over its pixels (a progressive file of 200 kB may do
-so 2,000 times and keep a core busy for minutes), whether it is of a kind that is read here, and the
+so 2,000 times and keep a core busy for minutes), whether it is of a kind that is read here, whether
+its scans bring all of each colour (libjpeg does not warn where the last ones are missing), and the
 EXIF block.
 """
 
@@ -44,6 +45,9 @@ class _Markers:
     precision: int
     process: int
     scans: int
+    complete: bool
+    """Whether the scans bring all coefficients of each component, to the last bit."""
+
     exif: bytes
     end: int | None
     """Where the end marker stands; None in a file that has none."""
@@ -83,6 +87,7 @@ def _walk(data: bytes) -> _Markers:
     """Read the markers as libjpeg does, up to the end marker (ITU-T T.81, annex B)."""
     precision = process = scans = 0
     exif = b""
+    missing: dict[int, set[int]] = {}
     at, end = 2, None
     for _ in range(MAX_SEGMENTS):
         # Between segments nothing but fill bytes may stand; behind a scan its data have been passed.
@@ -105,7 +110,8 @@ def _walk(data: bytes) -> _Markers:
         at += max(length, 2)
         if code in _FRAMES and not process and content:
             process, precision = code, content[0]
-        elif code == _APP1 and not exif and content.startswith(b"Exif\x00\x00"):
+            missing = {component: set(range(64)) for component in content[6::3]}
+        elif code == _APP1 and not scans and not exif and content.startswith(b"Exif\x00\x00"):
             exif = content
         elif code == _SOS:
             scans += 1
@@ -115,11 +121,23 @@ def _walk(data: bytes) -> _Markers:
                     f"the JPEG file goes over its pixels more than {MAX_SCANS} times; save it "
                     "again, baseline or with an ordinary progressive script of some ten scans",
                 )
+            _note_what_comes(content, missing)
             behind = _END_OF_SCAN.search(data, at)
             at = behind.start() if behind else len(data)
     else:
         raise ImageError("damaged", f"the JPEG file has more than {MAX_SEGMENTS:,} segments")
-    return _Markers(precision, process, scans, exif, end)
+    return _Markers(precision, process, scans, not any(missing.values()), exif, end)
+
+
+def _note_what_comes(scan: bytes, missing: dict[int, set[int]]) -> None:
+    """Take from what is missing of each component what a scan brings to the last bit (T.81, B.2.3)."""
+    if not scan or len(scan) < 4 + 2 * scan[0]:
+        return  # the decoder says what is wrong
+    first, last, approximation = scan[1 + 2 * scan[0] :][:3]
+    if approximation & 0x0F:
+        return  # a later scan brings the lower bits
+    for component in scan[1 : 1 + 2 * scan[0] : 2]:
+        missing.get(component, set()).difference_update(range(first, last + 1))
 
 
 def _require_readable(markers: _Markers) -> None:
@@ -133,6 +151,10 @@ def _require_readable(markers: _Markers) -> None:
         )
     if markers.precision != 8:
         raise ImageError("unsupported", f"this is a {markers.precision}-bit JPEG; 8 bits are read")
+    if not markers.complete:
+        raise ImageError(
+            "truncated", "the JPEG file ends before the scans that bring the rest of its pixels"
+        )
 
 
 def _only_padding_is_left(said: str, markers: _Markers, data: bytes) -> bool:

@@ -2,7 +2,8 @@
 
 Pillow refuses a file for a wrong checksum in a chunk of text, and reads EXIF that follows the
 pixels; browsers ignore both. It handles each chunk in Python, and a file may have millions. A
-file of the critical chunks alone, with its data in one piece, has none of these problems.
+file of the critical chunks alone, with its data in one piece, has none of these problems. Nor does it
+say anything where the data end before the last row, so they are counted.
 """
 
 import struct
@@ -13,6 +14,12 @@ from webcam_ml.scoring._image_error import ImageError, check_pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ANCILLARY = 0x20  # the bit that makes the first letter lower case
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+# First column and row of each pass of an interlaced file, and the steps to the next ones.
+_PASSES = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
+_READ_AT_ONCE = 2**14  # of which at most 16 MB are made
 
 
 def critical_png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
@@ -54,10 +61,38 @@ def critical_png(data: bytes, max_pixels: int) -> tuple[bytes, bytes]:
             raise ImageError("damaged", "the PNG file has a critical chunk that nobody expects")
     if not header or not pieces:
         raise _truncated(data)
-    chunks = [(b"IHDR", header), (b"IDAT", b"".join(pieces)), (b"IEND", b"")]
+    stored = b"".join(pieces)
+    _require_all_rows(_bytes_of_rows(header), stored)
+    chunks = [(b"IHDR", header), (b"IDAT", stored), (b"IEND", b"")]
     if palette:
         chunks.insert(1, (b"PLTE", palette))
     return SIGNATURE + b"".join(_chunk(*chunk) for chunk in chunks), exif
+
+
+def _bytes_of_rows(header: bytes) -> int:
+    """Say how many bytes the rows take, each with the byte of its filter (PNG 3, sections 7 to 9)."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    bits = depth * _CHANNELS.get(colour, 0)
+    total = 0
+    for left, top, across, down in _PASSES if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0:
+            total += max(rows, 0) * (1 + -(-columns * bits // 8))
+    return total
+
+
+def _require_all_rows(wanted: int, stored: bytes) -> None:
+    """Refuse a stream that is whole and holds fewer bytes; of one that is not the decoder says so."""
+    stream = zlib.decompressobj()
+    try:
+        for at in range(0, len(stored), _READ_AT_ONCE):
+            wanted -= len(stream.decompress(stored[at : at + _READ_AT_ONCE]))
+            if wanted <= 0 or stream.eof:
+                break
+    except zlib.error:
+        return
+    if wanted > 0 and stream.eof:
+        raise ImageError("damaged", "the data of the PNG file end before its last row")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes | None, bool]]:

@@ -3,10 +3,12 @@
 import random
 import re
 import struct
+import zlib
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from webcam_ml_tests.scoring.pictures import encoded, jpeg_with_app1, photograph, png_chunk
@@ -15,6 +17,9 @@ PHOTO = photograph(120, 160)
 END = b"\xff\xd9"
 TAG = 0x0112
 PNG_HEADER = 33  # signature and IHDR
+ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
 GIF_FRAME = b",\x00\x00\x00\x00"
 
 
@@ -30,6 +35,49 @@ def with_chunk(chunk: bytes, *, behind_pixels: bool = False) -> bytes:
     png = encoded(PHOTO, "PNG")
     at = len(png) - 12 if behind_pixels else PNG_HEADER
     return png[:at] + chunk + png[at:]
+
+
+def png_of_rows(shape: tuple[int, ...], rows: bytes, *, interlaced: bool = False) -> bytes:
+    """A PNG of eight bits, RGB or grey, or of one bit where there is no third number, grey."""
+    height, width, *colours = shape
+    depth, colour = (8, 2) if colours else (1, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+def rows_of(pixels: NDArray[np.uint8] | NDArray[np.bool_], *, interlaced: bool = False) -> bytes:
+    """Their rows, each with the byte of its filter, those of all passes in turn."""
+    passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    parts = (pixels[top::down, left::across] for left, top, across, down in passes)
+    packed = (part if part.ndim == 3 else np.packbits(part, axis=1) for part in parts if part.size)
+    return b"".join(b"\x00" + row.tobytes() for part in packed for row in part)
+
+
+def interlaced_png(pixels: NDArray[np.uint8] | NDArray[np.bool_]) -> bytes:
+    return png_of_rows(pixels.shape, rows_of(pixels, interlaced=True), interlaced=True)
+
+
+def too_few_rows(*, interlaced: bool = False) -> bytes:
+    """A PNG whose data are whole and intact, and end one byte before the last row does."""
+    rows = rows_of(PHOTO, interlaced=interlaced)[:-1]
+    return png_of_rows(PHOTO.shape, rows, interlaced=interlaced)
+
+
+def behind_scans(jpeg: bytes, scans: int) -> int:
+    """Where the scan with this number ends, counted from 1."""
+    starts = [found.start() for found in re.finditer(rb"\xff\xda", jpeg)]
+    end = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL).search(jpeg, starts[scans - 1] + 2)
+    assert end is not None
+    return end.start()
+
+
+def exif_behind_a_scan() -> bytes:
+    jpeg = encoded(PHOTO, progressive=True)
+    asks = orientation("SHORT")
+    app1 = asks[2 : 4 + int.from_bytes(asks[4:6])]
+    at = behind_scans(jpeg, 1)
+    return jpeg[:at] + app1 + jpeg[at:]
 
 
 def exif_chunk() -> bytes:
@@ -71,6 +119,10 @@ WHOLE: dict[str, Callable[[], bytes]] = {
 ODD: dict[str, Callable[[], bytes]] = {
     **{name: make for name, make in WHOLE.items() if name != "zeros at the end"},
     "orientation as short": partial(orientation, "SHORT"),
+    "exif behind the first scan": exif_behind_a_scan,
+    "interlaced": lambda: interlaced_png(PHOTO),
+    "interlaced, 1 bit": lambda: interlaced_png(PHOTO[:13, :, 0] > 127),
+    "too many rows": lambda: png_of_rows(PHOTO.shape, rows_of(PHOTO) + bytes(481)),
     "exif behind the pixels": lambda: with_chunk(exif_chunk(), behind_pixels=True),
     "exif before the pixels": lambda: with_chunk(exif_chunk()),
     "bad checksum of a text": lambda: with_chunk(png_chunk(b"tEXt", b"a\x00b")[:-4] + bytes(4)),
@@ -83,7 +135,9 @@ ODD: dict[str, Callable[[], bytes]] = {
 
 
 def damage(jpeg: bytes, way: str, chance: random.Random) -> bytes:
-    """Spoil the last scan's data in one of seven ways."""
+    """Spoil the last scan's data in one of seven ways, or leave out the last scans."""
+    if way == BETWEEN_SCANS:
+        return jpeg[: behind_scans(jpeg, chance.randrange(1, jpeg.count(b"\xff\xda")))] + END
     start, stop = jpeg.rindex(b"\xff\xda") + 20, len(jpeg) - 2
     at = chance.randrange(start, stop - 60)
     match way:
@@ -107,8 +161,10 @@ def damage(jpeg: bytes, way: str, chance: random.Random) -> bytes:
     raise ValueError(way)
 
 
+BETWEEN_SCANS = "cut behind a scan, closed by an end marker"
 CUTS = (
     "cut", "cut, closed by an end marker", "cut at a restart marker, closed by an end marker",
+    BETWEEN_SCANS,
 )  # fmt: skip
 WAYS = (*CUTS, "bytes changed", "bytes missing", "bytes zeroed", "bytes inserted")
 
@@ -128,6 +184,8 @@ def damaged(count: int) -> list[tuple[str, bytes, bytes]]:
         way = WAYS[number % len(WAYS)]
         picture = photograph(90 + number % 60, 160 - number % 50, seed=number)
         pool = kinds if "restart" in way or chance.random() < 0.3 else free
+        if way == BETWEEN_SCANS:
+            pool = [{"progressive": True}, {"progressive": True, "quality": 95, "subsampling": 0}]
         whole = encoded(picture, **chance.choice(pool))
         made.append((way, damage(whole, way, chance), whole))
     return made

@@ -109,7 +109,7 @@ def _with_wrong_checksum() -> bytes:
 
 def _spoilt(way: str) -> bytes:
     """A photograph of which a part is missing, with restart markers, so that no damage spreads."""
-    jpeg = encoded(real_photo(0), restart_marker_rows=1)
+    jpeg = encoded(real_photo(0), restart_marker_rows=1, progressive=way == cases.BETWEEN_SCANS)
     return cases.damage(jpeg, way, random.Random(3))
 
 
@@ -192,6 +192,8 @@ REFUSED: Makers = {
     "arithmetic": cases.arithmetic_jpeg,
     "scans": partial(cases.many_scans, 2000),
     "critical chunk": _with_wrong_checksum,
+    "png with too few rows": cases.too_few_rows,
+    "interlaced png with too few rows": partial(cases.too_few_rows, interlaced=True),
     "jpeg without its last byte": lambda: encoded(PHOTO)[:-1],
     "webp without its last byte": lambda: encoded(PHOTO, "WEBP")[:-1],
     **{
