@@ -10,6 +10,7 @@ uses a database, a network or Dagster.
 from webcam_ml.limits import MAX_BYTES, MAX_PIXELS
 from webcam_ml.scoring._command import add_score_command
 from webcam_ml.scoring._decode import (
+    DECODER_VERSION,
     ImageInfo,
     decode_image,
     decode_image_with_info,
@@ -29,6 +30,7 @@ from webcam_ml.scoring._scorer import (
 
 __all__ = [
     "BASELINE_VERSION",
+    "DECODER_VERSION",
     "MAX_BYTES",
     "MAX_PIXELS",
     "META_NAME",

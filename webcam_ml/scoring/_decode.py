@@ -30,6 +30,9 @@ from webcam_ml.scoring._jpeg import decode_jpeg
 from webcam_ml.scoring._orientation import exif_orientation, turned
 from webcam_ml.scoring._png import critical_png
 
+DECODER_VERSION = 2
+"""Raised where a file that was read gets other pixels, or an error: what was found of it is old then."""
+
 _PixelsAndExif = tuple[NDArray[np.uint8], bytes]
 
 

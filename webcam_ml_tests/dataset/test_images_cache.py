@@ -95,6 +95,7 @@ def test_a_source_is_remembered_as_it_was(cache, tmp_path):
         {"width": 1.5},
         {"height": True},
         {"format": None},
+        {"decoder": "2"},
     ],
 )
 def test_a_note_that_makes_no_sense_is_as_good_as_none(cache, tmp_path, change):

@@ -25,6 +25,7 @@ from webcam_ml.dataset.images import (
     build_image_index,
     fetch_bytes,
 )
+from webcam_ml.dataset.images._cache import ImageRecord
 from webcam_ml.errors import WebcamMLError
 from webcam_ml_tests.dataset.images_server import (
     body,
@@ -90,6 +91,11 @@ def png(width, height):
     file = BytesIO()
     Image.new("1", (width, height)).save(file, "PNG")
     return file.getvalue()
+
+
+def closed_too_early(jpeg):
+    """Half of a picture, with an end marker."""
+    return jpeg[: jpeg.rindex(b"\xff\xda") + 60] + b"\xff\xd9"
 
 
 def saved(index, folder):
@@ -223,6 +229,35 @@ def test_a_second_run_decodes_nothing(cache, tmp_path, monkeypatch):
 
     monkeypatch.setattr("webcam_ml.dataset.images._reader.decode_image_with_info", decode)
     assert build(paths, cache).frame.equals(first.frame)
+
+
+def test_what_an_earlier_decoder_read_is_decoded_once_more(server, cache, tmp_path, monkeypatch):
+    """It let damaged pictures pass, which were then trained and tested on without notice."""
+    good, damaged = jpeg(0), closed_too_early(jpeg(1))
+    (tmp_path / "damaged.jpg").write_bytes(damaged)
+    sources = [server.add("/good.jpg", body(good)), tmp_path / "damaged.jpg"]
+    sources += [server.add("/damaged.jpg", body(damaged)), server.add("/mended.jpg", body(jpeg(2)))]
+    contents = (good, damaged, damaged, damaged)
+    for source, content in zip(sources, contents, strict=True):
+        record = ImageRecord(cache.store(content), len(content), 32, 24, "JPEG")
+        cache.remember(str(source), record)
+        note = cache._note_of(str(source))
+        old = json.loads(note.read_text())
+        old.pop("decoder", None)
+        note.write_text(json.dumps(old))
+
+    index = build(sources, cache)
+
+    assert outcomes(index) == ["ok", "damaged", "damaged", "ok"]
+    # Nothing is fetched of which the bytes are here and good.
+    assert server.requests == {"/damaged.jpg": 1, "/mended.jpg": 1}
+
+    def decode(*args, **kwargs):
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr("webcam_ml.dataset.images._reader.decode_image_with_info", decode)
+    assert outcomes(build(sources[:1] + sources[3:], cache)) == ["ok", "ok"]
+    assert server.requests == {"/damaged.jpg": 1, "/mended.jpg": 1}
 
 
 def test_an_edited_local_file_is_noticed_and_a_deleted_one_too(cache, tmp_path):

@@ -5,9 +5,10 @@ Below ``<root>/images``:
 * ``<first two hex digits>/<sha256>`` is an image file as it was fetched. Every read checks it
   against its name, so a damaged file is never taken for the image; it is fetched again.
 * ``sources/<first two hex digits>/<sha256 of the source>.json`` says what a source held: digest,
-  size, width, height, format. It is written after its image and only for images that decode, so
-  what succeeded is neither fetched nor decoded again and what failed is tried again. A local file
-  is read each time, and its note holds as long as the digest is that of the file.
+  size, width, height, format, and the version of the decoder that read it. It is written after its
+  image and only for images that decode, so what succeeded is neither fetched nor decoded again and
+  what failed is tried again; what an earlier decoder read is decoded once more. A local file is read
+  each time, and its note holds as long as the digest is that of the file.
 
 One small file for each source, rather than one database for all: no run waits for a lock, and
 damage costs one image, not the cache. Every file is written beside its place and moved there in
@@ -34,6 +35,7 @@ from webcam_ml.dataset.images._engine import (
     decode_any_size,
 )
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.scoring import DECODER_VERSION
 from webcam_ml.store import write_atomically
 
 _LEFTOVER_AFTER_SECONDS = 3600.0
@@ -54,6 +56,7 @@ class ImageRecord:
         width: Columns, in pixels, after the EXIF orientation was applied.
         height: Rows, likewise.
         format: As in `webcam_ml.scoring.ImageInfo`.
+        decoder: The `DECODER_VERSION` that read it.
     """
 
     sha256: str
@@ -61,6 +64,7 @@ class ImageRecord:
     width: int
     height: int
     format: str
+    decoder: int = DECODER_VERSION
 
 
 class ImageCache:
@@ -203,11 +207,14 @@ def _parse_note(text: bytes, source: str) -> ImageRecord | None:
             width=note["width"],
             height=note["height"],
             format=note["format"],
+            decoder=note.get("decoder", 1),  # the first one left no number
         )
         whole = (
             note["source"] == source
             and _DIGEST.fullmatch(record.sha256) is not None
-            and all(type(n) is int for n in (record.bytes, record.width, record.height))
+            and all(
+                type(n) is int for n in (record.bytes, record.width, record.height, record.decoder)
+            )
             and type(record.format) is str
         )
     except (ValueError, KeyError, TypeError):

@@ -12,7 +12,7 @@ from webcam_ml.dataset.images._fetch import Fetcher
 from webcam_ml.dataset.images._settings import FetchSettings
 from webcam_ml.dataset.images._sources import LocalFile, parse_source, shown
 from webcam_ml.limits import available_cores
-from webcam_ml.scoring import ImageError, decode_image_with_info
+from webcam_ml.scoring import DECODER_VERSION, ImageError, decode_image_with_info
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,9 @@ class ImageReader:
         known = self._known(key, content)
         if known is not None:
             self._require_within_limits(known)
-            return known, False
+            current = self._of_this_decoder(key, known)
+            if current is not None:
+                return current, False
         return self._keep(key, self._fetcher.fetch(text) if content is None else content), True
 
     def _known(self, key: str, content: bytes | None) -> ImageRecord | None:
@@ -87,6 +89,17 @@ class ImageReader:
             logger.warning("%s is fetched again: %s", shown(key), damage)
             return None
         return record
+
+    def _of_this_decoder(self, key: str, known: ImageRecord) -> ImageRecord | None:
+        """Return what is found now in an image that an earlier decoder read; None if it is refused."""
+        if known.decoder == DECODER_VERSION:
+            return known
+        try:
+            return self._keep(key, self._cache.read(known.sha256))
+        except ImageError as failure:
+            # As what failed always is; its host may have mended it.
+            logger.warning("%s is fetched again: %s", shown(key), failure)
+            return None
 
     def _keep(self, key: str, content: bytes) -> ImageRecord:
         with self._decoders:
