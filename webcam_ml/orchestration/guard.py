@@ -22,6 +22,7 @@ from webcam_ml.contracts import (
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import OPSET
 from webcam_ml.orchestration.config import SETTINGS_BY_ASSET
+from webcam_ml.store import CACHE_VARIABLE, STORE_VARIABLE
 
 # What an earlier version had as a setting, with the one value that it could have.
 REMOVED = {"onnx_model": {"opset": OPSET}}
@@ -52,6 +53,7 @@ def judge_run_config(
     """
     entries = run_config.get("ops") or {}
     faults = [fault for name, entry in entries.items() for fault in _faults(name, entry, assets)]
+    faults += _outside_ops(run_config)
     if faults:
         raise RunConfigError(_refusal(faults))
     return [
@@ -85,6 +87,17 @@ def _refusal(faults: Collection[str]) -> str:
 def fields_for(asset: str, run_config: Mapping[str, Any]) -> dict[str, Any]:
     """Give the fields of an asset's settings from a run config that has been judged."""
     return _resolved(SETTINGS_BY_ASSET[asset], config_of(asset, run_config))
+
+
+def _outside_ops(run_config: Mapping[str, Any]) -> Iterator[str]:
+    """Refuse values from the environment where they would be folders, which logs and pages show."""
+    for part, entry in run_config.items():
+        if part != "ops" and (variables := variables_in(entry)):
+            yield (
+                f"{part}: nothing here can come from the environment, where passwords are (found: "
+                f"{', '.join(sorted(variables))}): write it out. {STORE_VARIABLE} and {CACHE_VARIABLE} "
+                "name the folders of artifacts and caches without any run config"
+            )
 
 
 def _faults(name: str, entry: Any, assets: Collection[str]) -> Iterator[str]:
@@ -269,7 +282,7 @@ def _at(written: Any, place: tuple[int | str, ...]) -> Any:
 
 def _is_from_environment(value: Any) -> bool:
     """Whether this is Dagster's way of naming an environment variable: ``{env: NAME}``."""
-    return isinstance(value, Mapping) and set(value) == {"env"}
+    return isinstance(value, Mapping) and set(value) == {"env"} and isinstance(value["env"], str)
 
 
 def _resolved(settings: type[Settings], fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,11 @@ def test_values_of_the_environment_are_neither_printed_nor_stored(
     said = project.fail(SELECTED, config("SECRET_URL"))
     assert "SECRET_URL" in said
     assert "s3cret" not in said
+    folder = {"resources": {"workspace": {"config": {"artifacts": {"env": "SECRET_URL"}}}}}
+    said = project.fail(SELECTED, folder)
+    assert "WEBCAM_ML_ARTIFACTS" in said
+    assert "s3cret" not in said
+    assert not [path for path in tmp_path.rglob("*") if "s3cret" in path.name]
     project.succeed("labels_raw,manifest_full", config("SEED"))
     lineage = json.loads((project.latest("manifest_full") / "lineage.json").read_text())
     assert lineage["config"]["seed"] == {"env": "SEED"}

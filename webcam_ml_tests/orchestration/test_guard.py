@@ -180,6 +180,7 @@ def test_values_from_the_environment_are_judged_as_what_they_are(
 
 SECRET = "postgresql://ada:s3cret@db.example/sunset"
 FROM_ENVIRONMENT = {"env": "DATABASE_URL"}
+FOLDERS = ("artifacts", "cache")
 
 
 def _places() -> list[tuple[str, dict[str, object]]]:
@@ -206,6 +207,23 @@ def test_no_field_shows_or_takes_a_password_from_the_environment(
         judge_run_config({"ops": {asset: {"config": values}}}, assets=NAMES, selected=None)
     for part in (SECRET, "s3cret", "postgresql"):
         assert part not in str(caught.value)
+
+
+OUTSIDE_OPS = [
+    *({"resources": {"workspace": {"config": {field: FROM_ENVIRONMENT}}}} for field in FOLDERS),
+    {"resources": {"io_manager": {"config": {"workspace": {"artifacts": FROM_ENVIRONMENT}}}}},
+    {"loggers": {"console": {"config": {"name": FROM_ENVIRONMENT}}}},
+]
+
+
+@pytest.mark.parametrize("config", OUTSIDE_OPS, ids=str)
+def test_no_folder_and_no_logger_takes_its_name_from_the_environment(
+    config: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", SECRET)
+    with pytest.raises(RunConfigError, match=r"found: DATABASE_URL.*WEBCAM_ML_ARTIFACTS") as caught:
+        judge_run_config(config, assets=NAMES, selected=None)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_what_is_stored_of_a_config_names_the_variable_instead_of_its_value() -> None:
