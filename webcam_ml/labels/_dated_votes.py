@@ -12,8 +12,12 @@ import sqlalchemy as sa
 from webcam_ml.contracts import LOWEST_RATING
 from webcam_ml.labels._captured_at import utc_text
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
+from webcam_ml.labels._integrity import require_given, require_key
+from webcam_ml.labels._no_votes import MEANING_OF_SOURCE
+from webcam_ml.labels._read import REPEATED_RATINGS
 from webcam_ml.labels._stream import fetch
 from webcam_ml.labels._strict import shown
+from webcam_ml.labels._votes import REPEATED_GOLD
 
 VOTES = sa.table(
     "webcam_snapshot_ratings",
@@ -32,6 +36,8 @@ GOLD = sa.table(
     sa.column("labeled_at"),
     sa.column("source", sa.Text),
 )
+IS_NO = VOTES.c.is_sunset_verdict.is_(sa.false()) & VOTES.c.rating.is_(None)
+OF_SNAPSHOT = GOLD.c.source == "webcam"
 # SQLite takes some thousands of values in one statement at most.
 IDS_A_STATEMENT = 1_000
 COLUMNS: dict[str, type[pl.DataType]] = {
@@ -58,12 +64,13 @@ def read_dated_votes(database: LabelDatabase, snapshot_ids: Sequence[int]) -> pl
 
     Raises:
         LabelDatabaseError: The database cannot be read, the ratings have no `created_at`, or a time
-            is none.
+            is none; or a vote stands there twice.
     """
     with database.reading() as connection:
         database.require_columns(connection, {VOTES.name: NEEDED})
         has_no = database.has_columns(connection, VOTES)
         has_gold = database.has_columns(connection, GOLD) and database.may_read(connection, GOLD)
+        _require_keys(connection, has_no=has_no, has_gold=has_gold)
         found = [pl.DataFrame(schema=COLUMNS)]
         for ids in _batches(snapshot_ids):
             found.append(
@@ -87,19 +94,29 @@ def read_dated_votes(database: LabelDatabase, snapshot_ids: Sequence[int]) -> pl
     return votes.with_columns(voted_at=moment).sort("snapshot_id", "voted_at", "rater")
 
 
+def _require_keys(connection: sa.Connection, *, has_no: bool, has_gold: bool) -> None:
+    key = [VOTES.c.snapshot_id, VOTES.c.user_session_id]
+    require_key(connection, key, among=_says_something(has_no=has_no), consequence=REPEATED_RATINGS)
+    if has_gold:
+        require_given(connection, GOLD.c.source, meaning=MEANING_OF_SOURCE)
+        require_key(connection, [GOLD.c.image_id], among=OF_SNAPSHOT, consequence=REPEATED_GOLD)
+
+
+def _says_something(*, has_no: bool) -> sa.ColumnElement[bool]:
+    has_stars = VOTES.c.rating.is_not(None)
+    return has_stars | IS_NO if has_no else has_stars
+
+
 def _ratings(ids: Sequence[int], *, has_no: bool) -> sa.Select[Any]:
     stars: sa.ColumnElement[Any] = VOTES.c.rating
-    says_something: sa.ColumnElement[bool] = stars.is_not(None)
     if has_no:
-        is_no = VOTES.c.is_sunset_verdict.is_(sa.false()) & VOTES.c.rating.is_(None)
-        stars = sa.case((is_no, LOWEST_RATING), else_=stars)
-        says_something |= is_no
+        stars = sa.case((IS_NO, LOWEST_RATING), else_=stars)
     return sa.select(
         VOTES.c.snapshot_id,
         VOTES.c.user_session_id,
         stars,
         sa.cast(VOTES.c.created_at, sa.Text),
-    ).where(VOTES.c.snapshot_id.in_(ids), says_something)
+    ).where(VOTES.c.snapshot_id.in_(ids), _says_something(has_no=has_no))
 
 
 def _gold(ids: Sequence[int]) -> sa.Select[Any]:
@@ -109,7 +126,7 @@ def _gold(ids: Sequence[int]) -> sa.Select[Any]:
         sa.func.coalesce(GOLD.c.rating, LOWEST_RATING),
         sa.cast(GOLD.c.labeled_at, sa.Text),
     ).where(
-        GOLD.c.source == "webcam",
+        OF_SNAPSHOT,
         sa.cast(GOLD.c.image_id, sa.Text).in_([str(one) for one in ids]),
     )
 

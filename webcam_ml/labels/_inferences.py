@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from webcam_ml.labels._database import LabelDatabase
+from webcam_ml.labels._integrity import require_key
 from webcam_ml.labels._stream import fetch
 from webcam_ml.progress import track
 
@@ -29,6 +30,7 @@ INFERENCE_SCHEMA: dict[str, type[pl.DataType]] = {
     "ai_rating": pl.Float64,
 }
 BATCH_ROWS = 1_000
+REPEATED_SCORES = "A snapshot has one score of a model"
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,12 @@ def _require_table(database: LabelDatabase, connection: sa.Connection) -> None:
 def _read(connection: sa.Connection, model_version: str) -> pl.DataFrame:
     table = INFERENCES.c
     chosen = table.model_version == model_version
+    require_key(
+        connection,
+        [table.snapshot_id, table.model_version],
+        among=chosen,
+        consequence=REPEATED_SCORES,
+    )
     total = connection.scalar(sa.select(sa.func.count()).select_from(INFERENCES).where(chosen))
     statement = (
         sa.select(

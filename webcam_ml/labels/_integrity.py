@@ -38,12 +38,7 @@ def require_key(
     assert isinstance(table, sa.TableClause)
     name = table.name
     rows = sa.true() if among is None else among
-    without = connection.scalar(sa.select(sa.func.count()).where(rows, first.is_(None)))
-    if without:
-        raise LabelDatabaseError(
-            f"Table {name}: {first.name} is NULL in {_rows(without)}, and nothing was read. It says "
-            f"which row is which: delete those rows, or give each its {first.name}."
-        )
+    require_given(connection, first, among=rows, meaning="which row is which")
     repeated = (
         sa.select(*columns, sa.func.count().label("times"))
         .where(rows)
@@ -68,6 +63,37 @@ def require_key(
         f"UNIQUE ({', '.join(column.name for column in columns)}), or let the view give each row "
         "once."
     )
+
+
+def require_given(
+    connection: sa.Connection,
+    column: sa.ColumnClause[Any],
+    *,
+    among: sa.ColumnElement[bool] | None = None,
+    meaning: str,
+) -> None:
+    """Check that a column is never NULL.
+
+    Args:
+        connection: Inside the transaction in which the rows are read.
+        column: Which one.
+        among: Which rows matter; all by default.
+        meaning: What the column says.
+
+    Raises:
+        LabelDatabaseError: It is NULL somewhere; the message says in how many rows.
+    """
+    table = column.table
+    assert isinstance(table, sa.TableClause)
+    rows = sa.true() if among is None else among
+    without = connection.scalar(
+        sa.select(sa.func.count()).select_from(table).where(rows, column.is_(None))
+    )
+    if without:
+        raise LabelDatabaseError(
+            f"Table {table.name}: {column.name} is NULL in {_rows(without)}, and nothing was read. It "
+            f"says {meaning}: delete those rows, or give each its {column.name}."
+        )
 
 
 def require_yes_or_no(connection: sa.Connection, column: sa.ColumnClause[Any]) -> None:

@@ -28,6 +28,7 @@ GOLD = sa.table(
 IS_NO = VERDICTS.c.is_sunset_verdict.is_(sa.false()) & VERDICTS.c.rating.is_(None)
 OF_SNAPSHOT = GOLD.c.source == "webcam"
 OF_EXTERNAL_IMAGE = GOLD.c.source != "webcam"
+MEANING_OF_SOURCE = "whether image_id is one of a snapshot or of a picture from elsewhere"
 
 
 def count_no_votes(connection: sa.Connection, database: LabelDatabase) -> int | None:

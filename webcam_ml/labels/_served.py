@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from webcam_ml.contracts import rating_of
 from webcam_ml.labels._captured_at import with_utc_text
 from webcam_ml.labels._database import LabelDatabase
-from webcam_ml.labels._inferences import INFERENCE_SCHEMA, INFERENCES
+from webcam_ml.labels._inferences import INFERENCE_SCHEMA, INFERENCES, REPEATED_SCORES
+from webcam_ml.labels._integrity import require_key
+from webcam_ml.labels._read import REPEATED_SNAPSHOTS, REPEATED_WEBCAMS
 from webcam_ml.labels._stream import fetch
 from webcam_ml.labels._tables import SNAPSHOTS
 
@@ -59,6 +61,11 @@ class Place:
         named = self.model_version.is_not(None)
         return named if self.ai_rating is not None else sa.and_(named, self.raw_score.is_not(None))
 
+    @property
+    def key(self) -> list[sa.ColumnClause[Any]]:
+        """What tells its rows apart."""
+        return [self.snapshot_id, *([] if self.ai_rating is None else [self.model_version])]
+
 
 @dataclass(frozen=True, eq=False)
 class Served:
@@ -84,12 +91,14 @@ def count_inferences(database: LabelDatabase) -> dict[str, int]:
     """Count the stored scores of each model version, the most frequent first.
 
     Raises:
-        LabelDatabaseError: The database cannot be read, or has no place for scores.
+        LabelDatabaseError: The database cannot be read, has no place for scores, or a place has
+            several of one snapshot and version.
     """
     counts = Counter[str]()
     with database.reading() as connection:
         for place in _required_places(database, connection):
             version = place.model_version
+            _require_key(connection, place, place.is_filled)
             statement = sa.select(version, sa.func.count()).where(place.is_filled)
             for name, rows in connection.execute(statement.group_by(version)):
                 counts[str(name)] += int(rows)
@@ -121,12 +130,14 @@ def read_served(database: LabelDatabase, *, days: int) -> Served:
         days: How far back.
 
     Raises:
-        LabelDatabaseError: The database cannot be read, or holds a value of the wrong kind.
+        LabelDatabaseError: The database cannot be read, holds a value of the wrong kind, or rows that
+            no key tells apart.
     """
     with database.reading() as connection:
         database.require_columns(
             connection, {SNAPSHOTS.name: ("id", "webcam_id", "phase", "captured_at")}
         )
+        require_key(connection, [SNAPSHOTS.c.id], consequence=REPEATED_SNAPSHOTS)
         snapshots = _read_snapshots(connection)
         places = _places(database, connection)
         scores = _read(connection, places, only=None)
@@ -182,9 +193,11 @@ def _read(connection: sa.Connection, places: list[Place], *, only: str | None) -
         ]
         if place.ai_rating is not None:
             columns.append(place.ai_rating)
-        statement = sa.select(*columns).where(place.is_filled)
+        chosen = place.is_filled
         if only is not None:
-            statement = statement.where(place.model_version == only)
+            chosen = sa.and_(chosen, place.model_version == only)
+        _require_key(connection, place, chosen)
+        statement = sa.select(*columns).where(chosen)
         names = dict(list(whole.items())[: len(columns)])
         frame = fetch(connection, statement, names, total=0, what="stored scores")
         if place.ai_rating is None:
@@ -196,6 +209,10 @@ def _read(connection: sa.Connection, places: list[Place], *, only: str | None) -
         .unique(["snapshot_id", "model_version"], keep="first", maintain_order=True)
         .sort("snapshot_id")
     )
+
+
+def _require_key(connection: sa.Connection, place: Place, chosen: sa.ColumnElement[bool]) -> None:
+    require_key(connection, place.key, among=chosen, consequence=REPEATED_SCORES)
 
 
 def _read_snapshots(connection: sa.Connection) -> pl.DataFrame:
@@ -227,6 +244,7 @@ def _read_webcams(database: LabelDatabase, connection: sa.Connection) -> pl.Data
     if not database.has_columns(connection, OF_WEBCAMS):
         return pl.DataFrame(schema=schema)
     table = OF_WEBCAMS.c
+    require_key(connection, [table.id], consequence=REPEATED_WEBCAMS)
     statement = sa.select(table.id, table.view_count, table.rating)
     return fetch(connection, statement, schema, total=0, what=OF_WEBCAMS.name)
 

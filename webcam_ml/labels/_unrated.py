@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from webcam_ml.labels._captured_at import with_utc_text
 from webcam_ml.labels._database import LabelDatabase
 from webcam_ml.labels._devices import read_devices, with_several_webcams
-from webcam_ml.labels._integrity import require_key
-from webcam_ml.labels._no_votes import GOLD, OF_SNAPSHOT
+from webcam_ml.labels._integrity import require_given, require_key
+from webcam_ml.labels._no_votes import GOLD, MEANING_OF_SOURCE, OF_SNAPSHOT
 from webcam_ml.labels._query import LabelQuery
 from webcam_ml.labels._read import REPEATED_SNAPSHOTS
 from webcam_ml.labels._stream import fetch
@@ -97,7 +97,7 @@ def read_image_sources(database: LabelDatabase, snapshot_ids: Sequence[int]) -> 
         no image any more, is not among them.
 
     Raises:
-        LabelDatabaseError: The database cannot be read.
+        LabelDatabaseError: The database cannot be read, or has one of the snapshots twice.
     """
     schema: dict[str, type[pl.DataType]] = {
         "snapshot_id": pl.Int64,
@@ -108,7 +108,9 @@ def read_image_sources(database: LabelDatabase, snapshot_ids: Sequence[int]) -> 
     with database.reading() as connection:
         for start in range(0, len(snapshot_ids), IDS_PER_QUERY):
             ids = snapshot_ids[start : start + IDS_PER_QUERY]
-            some = statement.where(SNAPSHOTS.c.id.in_(ids))
+            chosen = SNAPSHOTS.c.id.in_(ids)
+            require_key(connection, [SNAPSHOTS.c.id], among=chosen, consequence=REPEATED_SNAPSHOTS)
+            some = statement.where(chosen)
             found.append(fetch(connection, some, schema, total=0, what="addresses of pictures"))
     return pl.concat(found).drop_nulls().sort("snapshot_id")
 
@@ -142,6 +144,7 @@ def _read_voted(
     found = [_ids(connection, votes)]
     if database.has_columns(connection, GOLD):
         if database.may_read(connection, GOLD):
+            require_given(connection, GOLD.c.source, meaning=MEANING_OF_SOURCE)
             found.append(_ids(connection, sa.select(GOLD.c.image_id).where(OF_SNAPSHOT)))
         else:
             logger.warning(

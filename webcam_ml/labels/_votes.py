@@ -12,10 +12,11 @@ import sqlalchemy as sa
 
 from webcam_ml.contracts import LOWEST_RATING
 from webcam_ml.labels._database import LabelDatabase, LabelDatabaseError
-from webcam_ml.labels._integrity import require_key, require_stars, require_yes_or_no
+from webcam_ml.labels._integrity import require_given, require_key, require_stars, require_yes_or_no
 from webcam_ml.labels._no_votes import (
     GOLD,
     IS_NO,
+    MEANING_OF_SOURCE,
     OF_EXTERNAL_IMAGE,
     OF_SNAPSHOT,
     VERDICTS,
@@ -84,7 +85,8 @@ def read_votes(
 
     Raises:
         LabelDatabaseError: A verdict is neither true nor false, a vote contradicts itself, a gold label
-            has no whole stars or an id that no picture can have, or a vote stands in a table twice.
+            has no whole stars, no source or an id that no picture can have, or a vote stands in a table
+            twice.
     """
     votes = [stars.with_columns(kind=pl.lit(STARS_KIND))]
     if database.has_columns(connection, VERDICTS):
@@ -99,6 +101,7 @@ def read_votes(
     rated = pl.concat(votes)
     if not database.has_columns(connection, GOLD):
         return Votes(rated, same_twice=0)
+    require_given(connection, GOLD.c.source, meaning=MEANING_OF_SOURCE)
     gold = _read_gold(connection, OF_SNAPSHOT, lowest=0)
     if external_images:
         others = _read_gold(connection, OF_EXTERNAL_IMAGE, lowest=1)

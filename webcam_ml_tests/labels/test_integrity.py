@@ -1,16 +1,26 @@
 """Rows that the application's schema does not permit: refused by name, never counted."""
 
 import re
+from collections.abc import Callable
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 
 from webcam_ml.labels import (
+    LabelDatabase,
     LabelDatabaseError,
     LabelQuery,
     TooFewLabelsError,
+    count_inferences,
+    read_dated_votes,
+    read_image_sources,
+    read_inferences,
     read_label_values,
     read_labels,
+    read_served,
+    read_unrated,
+    record_inferences,
 )
 from webcam_ml_tests.label_schema import create_schema, plain_rows
 from webcam_ml_tests.labels.conftest import Store
@@ -109,6 +119,91 @@ def test_votes_without_stars_may_come_twice(store: Store) -> None:
     votes = f"INSERT INTO {RATINGS} (snapshot_id, user_session_id) VALUES (1, 'x')"
     store.execute(votes, votes)
     assert read_labels(store.database, LabelQuery()).frame.height == 48
+
+
+INFERENCES = "snapshot_ai_inferences"
+GOLD = "manual_labels"
+# Whatever reads beside labels, the table that it reads, and how many rows of it say something.
+READERS: dict[tuple[str, str], tuple[Callable[[LabelDatabase], object], int]] = {
+    ("served", SNAPSHOTS): (lambda database: read_served(database, days=30), 48),
+    ("served", "webcams"): (lambda database: read_served(database, days=30), 12),
+    ("served", INFERENCES): (lambda database: read_served(database, days=30), 2),
+    ("one version", INFERENCES): (lambda database: read_inferences(database, "m"), 2),
+    ("all versions", INFERENCES): (count_inferences, 2),
+    ("recorded", INFERENCES): (
+        lambda database: record_inferences(database, SCORES, model_version="m"), 2
+    ),
+    ("unrated", SNAPSHOTS): (lambda database: read_unrated(database, LabelQuery()), 48),
+    ("unrated", "webcams"): (lambda database: read_unrated(database, LabelQuery()), 12),
+    ("addresses", SNAPSHOTS): (lambda database: read_image_sources(database, range(1, 4)), 3),
+    ("dated", RATINGS): (lambda database: read_dated_votes(database, [1, 2, 3]), 48),
+    ("dated", GOLD): (lambda database: read_dated_votes(database, [1, 2, 3]), 2),
+}  # fmt: skip
+SCORES = pl.DataFrame({"snapshot_id": [1], "raw_score": [0.5], "ai_rating": [3.0]})
+
+
+def fill_all(store: Store) -> None:
+    """Rows in every table that anything reads."""
+    store.insert(plain_rows())
+    store.execute(
+        "ALTER TABLE webcams ADD COLUMN custom_camera_id int",
+        "UPDATE webcams SET custom_camera_id = 5",
+        f"CREATE TABLE {GOLD} (source text, image_id int, is_sunset boolean, rating int,"
+        " labeled_at timestamp)",
+        f"INSERT INTO {GOLD} VALUES ('webcam', 1, true, 5, NULL), ('webcam', 2, true, 4, NULL)",
+        f"INSERT INTO {INFERENCES} (snapshot_id, model_version, raw_score, ai_rating) VALUES"
+        " (1, 'm', 0.5, 3.0), (2, 'm', 0.25, 2.0)",
+    )
+
+
+@pytest.mark.parametrize(("reader", "table"), READERS)
+def test_rows_twice_are_refused_by_whatever_reads_them(
+    store: Store, reader: str, table: str
+) -> None:
+    read, number = READERS[reader, table]
+    fill_all(store)
+    if reader != "recorded":
+        read(store.database)
+    without_keys(store, table)
+    store.execute(f"INSERT INTO {table} SELECT * FROM {table}")
+    with pytest.raises(LabelDatabaseError) as caught:
+        read(store.database)
+    assert str(caught.value).startswith(f"Table {table}: {number} values of ")
+    assert f"stand in more than one row, {2 * number} rows in all; " in str(caught.value)
+
+
+def test_two_scores_of_one_model_are_refused_and_not_one_of_them_taken(store: Store) -> None:
+    fill_all(store)
+    without_keys(store, INFERENCES)
+    store.execute(
+        f"INSERT INTO {INFERENCES} (snapshot_id, model_version, raw_score) VALUES (2, 'm', 0.9)"
+    )
+    with pytest.raises(LabelDatabaseError, match=r"snapshot_id 2, model_version 'm' stands in 2"):
+        read_inferences(store.database, "m")
+    # Another version's rows are whole.
+    assert read_inferences(store.database, "other").is_empty()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda database: read_labels(database, LabelQuery(label_source="all_judges")),
+        lambda database: read_unrated(database, LabelQuery()),
+        lambda database: read_dated_votes(database, [1]),
+    ],
+    ids=["labels", "unrated", "dated"],
+)
+def test_a_gold_label_of_nobody_knows_what_is_refused(
+    store: Store, read: Callable[[LabelDatabase], object]
+) -> None:
+    """It was left out without a word, so that 18 labels were 17."""
+    fill_all(store)
+    read(store.database)
+    store.execute(f"UPDATE {GOLD} SET source = NULL WHERE image_id = 2")
+    with pytest.raises(LabelDatabaseError) as caught:
+        read(store.database)
+    assert str(caught.value).startswith("Table manual_labels: source is NULL in 1 row, ")
+    assert "whether image_id is one of a snapshot" in str(caught.value)
 
 
 @pytest.mark.parametrize(
