@@ -46,31 +46,53 @@ ENCRYPTED = (
     "system takes the machine's own)."
 )
 
+NO_TENANT = (
+    "The pooler knows no such project: its user name has the project in it, like "
+    f"postgres.PROJECT, and its host the region. Copy both into {ENVIRONMENT_VARIABLE} anew."
+)
+WRONG_PASSWORD = (
+    f"Check user and password in {ENVIRONMENT_VARIABLE}; characters such as @ : / # in them "
+    "must be percent-encoded (@ as %40)."
+)
+WRONG_NAME = f"Check the names of database and user in {ENVIRONMENT_VARIABLE}."
+
 CONNECTION_ADVICE: Mapping[str, str] = {
-    "Tenant or user not found": (
-        "The pooler knows no such project: its user name has the project in it, like "
-        f"postgres.PROJECT, and its host the region. Copy both into {ENVIRONMENT_VARIABLE} anew."
+    "Tenant or user not found": NO_TENANT,
+    "tenant/user": NO_TENANT,
+    "Endpoint ID is not specified": (
+        "The provider keeps many databases at one address and was not told which: give the host by its "
+        "full name, and psycopg2 with libpq 14 or newer sends that; with an older one, add "
+        f"?options=endpoint%3DENDPOINT (the first part of the host) to {ENVIRONMENT_VARIABLE}."
+    ),
+    "quota": (
+        "The provider has stopped the database because what the plan includes is used up: wait for the "
+        "next period, or raise the plan."
+    ),
+    "server login has been failing": (
+        "The pooler cannot log in to the database behind it: that may be down or restarting, or the "
+        "password has changed there and not in the pooler. Try again in a minute, then look there."
     ),
     "unsupported startup parameter": POOLER_OPTIONS,
     "too many clients": TOO_MANY,
     "too many connections": TOO_MANY,
     "connection slots are reserved": TOO_MANY,
     "max clients reached": TOO_MANY,
+    "Max client connections reached": TOO_MANY,
+    "query_wait_timeout": TOO_MANY,
     "MaxClientsInSessionMode": TOO_MANY,
     "no more connections allowed": TOO_MANY,
     "starting up": NOT_YET,
     "shutting down": NOT_YET,
     "recovery mode": NOT_YET,
     "not yet accepting connections": NOT_YET,
+    "not accepting connections": NOT_YET,
     "Network is unreachable": NO_ROUTE,
     "No route to host": NO_ROUTE,
     "Cannot assign requested address": NO_ROUTE,
     "Address family not supported": NO_ROUTE,
     "No address associated with hostname": NO_ROUTE,
-    "password authentication failed": (
-        f"Check user and password in {ENVIRONMENT_VARIABLE}; characters such as @ : / # in them "
-        "must be percent-encoded (@ as %40)."
-    ),
+    "password authentication failed": WRONG_PASSWORD,
+    "SASL authentication failed": WRONG_PASSWORD,
     "no password supplied": f"Add the password to {ENVIRONMENT_VARIABLE}: user:password@host.",
     "certificate": ENCRYPTED,
     "does not support SSL": ENCRYPTED,
@@ -87,7 +109,9 @@ CONNECTION_ADVICE: Mapping[str, str] = {
     "is not permitted to log in": (
         f"ALTER ROLE … LOGIN, or name a user that may log in in {ENVIRONMENT_VARIABLE}."
     ),
-    "does not exist": f"Check the names of database and user in {ENVIRONMENT_VARIABLE}.",
+    "does not exist": WRONG_NAME,
+    "no such database": WRONG_NAME,
+    "no such user": WRONG_NAME,
     "could not translate host name": (
         f"Check the host in {ENVIRONMENT_VARIABLE}. A host that has IPv6 addresses only is not found "
         "by a machine without IPv6: take the address of the provider's pooler then."
