@@ -407,6 +407,9 @@ def answering(code, content, **headers):
     [
         (402, b'{"error": {"code": 402, "message": "Quota exceeded."}}', "HTTP 402: Quota exceeded."),
         (400, b'{"error": {"message": "Invalid HTTP method/URL pair."}}', "Invalid HTTP method/URL"),
+        (403, b'{"error": {"errors": [{"message": "Rate limit of the project"}]}}', "403: Rate limit"),
+        (400, b'{"errors": [{"status": 400, "detail": "No such camera."}]}', "400: No such camera."),
+        (400, b'{"error": true, "message": "No such view."}', "400: No such view."),
         (403, b"<?xml?><Error><Message>Access denied.</Message></Error>", "403: Access denied."),
         (500, b"<html><head><title>Oops\n here</title></head>", "HTTP 500: Oops here"),
         (400, b"no \x1b[31msuch\x1b[0m camera", r"no \\x1b\[31msuch"),
@@ -428,7 +431,14 @@ def test_how_long_a_host_asks_to_wait_is_said(server):
 
 @pytest.mark.parametrize(
     ("coding", "content"),
-    [("gzip", gzip.compress(PICTURE)), ("deflate", zlib.compress(PICTURE)), ("identity", PICTURE)],
+    [
+        ("gzip", gzip.compress(PICTURE)),
+        ("gzip", gzip.compress(PICTURE) + b"\r\n"),
+        ("gzip", gzip.compress(PICTURE[:50]) + gzip.compress(PICTURE[50:])),
+        ("deflate", zlib.compress(PICTURE)),
+        ("deflate", zlib.compress(PICTURE, wbits=-15)),
+        ("identity", PICTURE),
+    ],
 )
 def test_a_compressed_answer_is_read(server, coding, content):
     assert fetch(server.add("/a", answering(200, content, Content_Encoding=coding))) == PICTURE
@@ -441,6 +451,11 @@ def test_a_compressed_answer_is_read(server, coding, content):
         ("gzip", gzip.compress(PICTURE)[:-20], "incomplete_download"),
         ("gzip", PICTURE, "incomplete_download"),
         ("gzip", gzip.compress(bytes(10**7)), "too_many_bytes"),
+        ("gzip", gzip.compress(bytes(9 * 10**5)) * 2, "too_many_bytes"),
+        ("gzip", gzip.compress(b"") * 1000, "unsupported_encoding"),
+        ("gzip", gzip.compress(PICTURE) + gzip.compress(PICTURE)[:-20], "incomplete_download"),
+        ("deflate", zlib.compress(PICTURE, wbits=-15)[:-20], "incomplete_download"),
+        ("deflate", PICTURE, "incomplete_download"),
     ],
 )
 def test_a_compressed_answer_that_cannot_be_read_is_named(server, coding, content, reason):

@@ -16,6 +16,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,8 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 _CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 15.0  # between two pieces of an answer
 _MAX_REDIRECTS = 5
+_MAX_MEMBERS = 100
+_GZIP = b"\x1f\x8b"
 _KEEP_ALIVE_SECONDS = 30.0
 _PERMANENT: dict[int, Reason] = {
     401: "access_denied",
@@ -198,20 +201,35 @@ def _decompress(body: bytes, headers: httpx.Headers, max_bytes: int) -> bytes:
             f"the host compressed the answer with {printable(coding)[:40]} although it was asked "
             "not to; gzip and deflate are read",
         )
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by the header
     try:
-        plain = unpacker.decompress(body, max_bytes + 1)
+        return _inflated(body, max_bytes, wbits=zlib.MAX_WBITS | 32)  # gzip or zlib, by the header
     except zlib.error as fault:
+        if coding == "deflate":  # many servers send it without the header that it should have
+            with suppress(zlib.error):
+                return _inflated(body, max_bytes, wbits=-zlib.MAX_WBITS)
         raise ImageFetchError(
             "incomplete_download", f"the compressed answer cannot be read ({fault})", temporary=True
         ) from fault
-    if len(plain) > max_bytes:
-        raise _too_large("the compressed answer holds more", max_bytes)
-    if not unpacker.eof:
-        raise ImageFetchError(
-            "incomplete_download", "the compressed answer ends too early", temporary=True
-        )
-    return plain
+
+
+def _inflated(body: bytes, max_bytes: int, *, wbits: int) -> bytes:
+    """Undo a compression; a gzip file may have several members, one behind the other (RFC 1952)."""
+    plain = bytearray()
+    for _ in range(_MAX_MEMBERS):
+        unpacker = zlib.decompressobj(wbits)
+        plain += unpacker.decompress(body, max_bytes + 1 - len(plain))
+        if len(plain) > max_bytes:
+            raise _too_large("the compressed answer holds more", max_bytes)
+        if not unpacker.eof:
+            raise ImageFetchError(
+                "incomplete_download", "the compressed answer ends too early", temporary=True
+            )
+        body = unpacker.unused_data
+        if not body.startswith(_GZIP):
+            return bytes(plain)  # what else follows is of no file
+    raise ImageFetchError(
+        "unsupported_encoding", f"the compressed answer has more than {_MAX_MEMBERS} members"
+    )
 
 
 def _seconds_to_wait(retry_after: str | None) -> float | None:

@@ -40,7 +40,7 @@ def said_by(body: bytes) -> str:
 
 
 def _message_in(text: str) -> str:
-    """Take ``error.message``, ``message`` or ``error`` out of JSON (Google, Firebase, most others)."""
+    """Take ``error.message``, ``message``, ``error`` or the first of ``errors`` out of JSON."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -49,5 +49,7 @@ def _message_in(text: str) -> str:
         if isinstance(value, list):
             value = value[0] if value else ""
         if isinstance(value, dict):
-            value = next((value[key] for key in ("error", "message", "detail") if key in value), "")
+            said = (value.get(key) for key in ("error", "message", "detail", "errors"))
+            # `"error": true` says nothing.
+            value = next((one for one in said if one and isinstance(one, str | list | dict)), "")
     return value if isinstance(value, str) else ""
