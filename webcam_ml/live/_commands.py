@@ -142,6 +142,7 @@ def _history(_: argparse.Namespace) -> int:
     from webcam_ml.live._judged import read_refusals
     from webcam_ml.live._layout import live_link, production_folder
     from webcam_ml.live._ledger import Ledger
+    from webcam_ml.printable import printable
 
     store = _store()
     ledger = Ledger.read(production_folder(store))
@@ -153,7 +154,7 @@ def _history(_: argparse.Namespace) -> int:
         ]
     )
     for line in (line for _, lines in lines_by_time for line in lines):
-        print(line)
+        print(printable(line))
     if not ledger.entries:
         print(f"{store.root} has no live model: no model was ever live.")
         return 0

@@ -5,15 +5,17 @@ This package has no network access: the caller passes in the function that fetch
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from webcam_ml.scoring._image_error import ImageError
 from webcam_ml.scoring._score import WebcamMetadata
 from webcam_ml.scoring._scorer import ImageSource, ScoredImage, Scorer
+
+_CREDENTIALS = re.compile(r"://[^/?#]*@")
 
 
 def add_score_command(
@@ -94,13 +96,13 @@ def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int
     for source, result in zip(sources, results, strict=True):
         if isinstance(result, ImageError):
             failed += 1
-            print(f"{clear}{_shown(source)}: {result.reason}: {result}", file=sys.stderr)
+            print(clear + _told(source, f"{result.reason}: {result}"), file=sys.stderr)
             # A line for it too, so that line n is picture n.
             print(json.dumps({"error": result.reason}), flush=True)
             continue
         if asked and result.path != "onnx":
             failed += 1
-            print(f"{clear}{_shown(source)}: {result.fallback_reason}", file=sys.stderr)
+            print(clear + _told(source, result.fallback_reason), file=sys.stderr)
             print(json.dumps({"error": "model_failed"}), flush=True)
             continue
         line: dict[str, object] = dict(result.score.to_dict())
@@ -130,7 +132,7 @@ def _image(source: str, fetch: Callable[[str], bytes]) -> ImageSource:
 def _details(source: str, result: ScoredImage) -> dict[str, object]:
     model = result.model
     return {
-        "source": _shown(source),
+        "source": _without_password(source),
         "path": result.path,
         "fallbackReason": result.fallback_reason,
         "targetType": model and model.target_type,
@@ -142,12 +144,15 @@ def _details(source: str, result: ScoredImage) -> dict[str, object]:
     }
 
 
-def _shown(source: str) -> str:
-    """The source as it may stand in a log: without the password of a URL."""
-    if "://" not in source or "@" not in source:
-        return source
-    parts = urlsplit(source)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+def _told(source: str, why: str | None) -> str:
+    """Say why a picture has no score, in one line that has no other effect on a log or a terminal."""
+    from webcam_ml.printable import printable  # a server that scores can spare it
+
+    return printable(f"{_without_password(source)}: {why}")
+
+
+def _without_password(source: str) -> str:
+    return _CREDENTIALS.sub("://", source, count=1)
 
 
 def _positive(text: str) -> int:

@@ -278,6 +278,24 @@ def test_a_command_that_makes_no_sense_is_refused(
     assert "usage:" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "source", ["evil\x1b[31m\nline2.jpg", "http://ada:s3cret@[x/\x9b\nline2.jpg"]
+)
+def test_a_name_has_no_effect_on_the_terminal(
+    source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(url: str) -> bytes:
+        raise WebcamMLError("the host says\n\x1b[2Jno")
+
+    assert score(source, fetch=refuse) == 1
+
+    said, failure = capsys.readouterr().err.splitlines()
+    assert said.startswith("scoring with baseline-v1")
+    assert r"\nline2.jpg: unreadable: " in failure
+    assert not {"\x1b", "\x9b"} & set(failure)
+    assert "s3cret" not in failure
+
+
 def test_an_unknown_mode_stops_the_command(
     pictures: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
