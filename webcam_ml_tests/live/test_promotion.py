@@ -26,6 +26,8 @@ from webcam_ml.live import (
     verify,
 )
 from webcam_ml.live._production import changing_production
+from webcam_ml.orchestration.live_events import _event
+from webcam_ml.orchestration.presentation import of_promotion
 from webcam_ml.scoring import Scorer
 from webcam_ml.store import ArtifactDamagedError, ArtifactStore
 from webcam_ml_tests.live.fixtures import Live, bytes_below, flip, overwrite
@@ -228,7 +230,11 @@ def test_what_was_relaxed_is_marked_in_the_ledger(live: Live, made: dict[str, Ma
         live.promote("better")
     reasoned = lax.model_copy(update={"relaxed_because": "the old labels were noisy"})
     live.evidence["better"] = live.works.compare(live.found["better"], cache, reasoned)
-    assert live.promote("better").entry.relaxed == "the old labels were noisy"
+    promotion = live.promote("better")
+    assert promotion.entry.relaxed == "the old labels were noisy"
+    # And on the page, in the run that promoted and for what happened elsewhere.
+    assert of_promotion(promotion)["relaxed"] == "the old labels were noisy"
+    assert _event(promotion.entry).metadata["relaxed"].value == "the old labels were noisy"
     # A reason that nothing needed is no relaxation.
     rollback(live.store)
     assert Ledger.read(live.production).entries[-1].relaxed is None

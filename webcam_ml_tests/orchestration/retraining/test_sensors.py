@@ -529,6 +529,10 @@ def test_a_cursor_of_another_format_is_reset_with_a_word(
             "no field min_rating_cont; did you mean min_rating_count",
         ),
         ("ops: {checkpoint: {config: {image_size: 8}}}", "image_size is 8; it must be"),
+        (
+            "ops: {champion_comparison: {config: {max_auc_loss: 0.5}}}",
+            "max_auc_loss 0.5 instead of .*relaxed_because",
+        ),
     ],
 )
 def test_a_run_config_that_is_not_right_is_a_skip_that_names_the_file(
