@@ -14,18 +14,35 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import LabelQuery, read_label_values, read_labels
 from webcam_ml_tests.label_schema import create_schema, plain_rows
 from webcam_ml_tests.labels.conftest import Store
+from webcam_ml_tests.labels.test_external_images import TABLE
 from webcam_ml_tests.postgres import PostgresServer
 
-COLUMNS = {
+NEEDED = {
     "webcams": ("id", "title", "source"),
     "webcam_snapshots": (
         "id", "webcam_id", "phase", "captured_at", "calculated_rating", "firebase_url",
     ),
     "webcam_snapshot_ratings": ("snapshot_id", "user_session_id", "rating"),
 }  # fmt: skip
+# What an older database lacks: without one of these it is read as such a one.
+OPTIONAL = {
+    "webcams": ("custom_camera_id",),
+    "webcam_snapshots": ("llm_quality", "llm_model"),
+    "webcam_snapshot_ratings": ("is_sunset_verdict",),
+    "manual_labels": ("source", "image_id", "is_sunset", "rating"),
+    "external_images": (
+        "id", "image_url", "source", "owner", "license", "llm_quality", "llm_model",
+    ),
+}  # fmt: skip
+NEEDED_PLACES = [(table, column) for table, names in NEEDED.items() for column in names]
+COLUMNS = {table: (*NEEDED.get(table, ()), *names) for table, names in OPTIONAL.items()}
 # The column by which the rows to change are chosen.
-ROW = {"webcams": "id", "webcam_snapshots": "id", "webcam_snapshot_ratings": "snapshot_id"}
+ROW = {
+    "webcams": "id", "webcam_snapshots": "id", "webcam_snapshot_ratings": "snapshot_id",
+    "manual_labels": "image_id", "external_images": "id",
+}  # fmt: skip
 QUERIES = (
+    LabelQuery(label_source="all_judges", external_images=True),
     LabelQuery(),
     LabelQuery(min_rating_count=2),
     LabelQuery(curator_sessions=("curator-1",)),
@@ -62,6 +79,34 @@ SQLITE_VALUES = {
 }
 WHOLE = {"rows twice": "", "column missing": "", "column renamed in case": ""}
 ROWS = plain_rows(n_webcams=20, frames_per_webcam=4)
+# Whatever can be judged beside stars is judged, in each of the seven groups of rows.
+JUDGED = f"""
+ALTER TABLE webcams ADD COLUMN custom_camera_id int;
+UPDATE webcams SET custom_camera_id = id % 9;
+ALTER TABLE webcam_snapshots ADD COLUMN llm_quality real;
+ALTER TABLE webcam_snapshots ADD COLUMN llm_model text;
+UPDATE webcam_snapshots SET llm_quality = id / 100.0, llm_model = 'gemini' WHERE id % 2 = 0;
+ALTER TABLE webcam_snapshot_ratings ADD COLUMN is_sunset_verdict boolean;
+UPDATE webcam_snapshot_ratings SET is_sunset_verdict = true;
+INSERT INTO webcam_snapshot_ratings (snapshot_id, user_session_id, is_sunset_verdict)
+    SELECT id, 'ben', false FROM webcam_snapshots WHERE id % 5 = 0;
+CREATE TABLE manual_labels (source text, image_id int, is_sunset boolean, rating int);
+INSERT INTO manual_labels SELECT 'webcam', id, true, 5 FROM webcam_snapshots WHERE id % 3 = 0;
+INSERT INTO manual_labels SELECT 'webcam', id, false, NULL FROM webcam_snapshots
+    WHERE id % 10 = 1 AND id % 3 > 0;
+{TABLE};
+INSERT INTO external_images (id, source, owner, license, image_url, llm_quality, llm_model)
+    SELECT id, 'flickr', 'ada', 'CC0', '/p.jpg', id / 100.0, 'gemini' FROM webcam_snapshots
+    WHERE id <= 28;
+INSERT INTO manual_labels SELECT 'flickr', id, true, 4 FROM external_images WHERE id % 2 = 0
+"""
+
+
+def fill(store: Store) -> Store:
+    create_schema(store.engine)
+    store.insert(ROWS)
+    store.execute(*JUDGED.split(";"))
+    return store
 
 
 def spoil(store: Store, table: str, column: str, kind: str, chosen: int) -> None:
@@ -86,9 +131,12 @@ def spoil(store: Store, table: str, column: str, kind: str, chosen: int) -> None
         store.execute(f"UPDATE {table} SET {column} = {value} WHERE {where}")
 
 
-def touched(table: str, chosen: int) -> set[int]:
+def touched(change: tuple[str, str], kind: str, chosen: int) -> set[int]:
     """The snapshots that the change may concern."""
-    if table == "webcams":
+    table, column = change
+    if column in OPTIONAL[table] and kind.startswith("column "):
+        return set(range(1, 81))  # as an older database, which does not have it
+    if table in ("webcams", "external_images"):
         return set()  # titles and sources decide no number
     return {id for id in range(1, 81) if id % 7 == chosen}
 
@@ -106,6 +154,7 @@ def clean(plain_file: Path) -> Clean:
             labels[query] = read_labels(store.database, query).frame
         except WebcamMLError:
             labels[query] = None
+    assert labels[QUERIES[0]] is not None
     return labels
 
 
@@ -142,10 +191,9 @@ def require_error_or_right_numbers(
 def try_all_queries(
     store: Store, clean: Clean, change: tuple[str, str], kind: str, chosen: int
 ) -> None:
-    table, column = change
-    spoil(store, table, column, kind, chosen)
+    spoil(store, *change, kind, chosen)
     for query in QUERIES:
-        require_error_or_right_numbers(store, query, clean[query], touched(table, chosen))
+        require_error_or_right_numbers(store, query, clean[query], touched(change, kind, chosen))
 
 
 PLACES = st.sampled_from([(table, column) for table, names in COLUMNS.items() for column in names])
@@ -166,9 +214,7 @@ def test_sqlite_spoilt_in_any_way_gives_an_error_or_the_right_numbers(
 @pytest.fixture(scope="module")
 def plain_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("plain") / "labels.db"
-    store = Store(f"sqlite:///{path}")
-    create_schema(store.engine)
-    store.insert(ROWS)
+    fill(Store(f"sqlite:///{path}"))
     return path
 
 
@@ -196,9 +242,7 @@ def fresh(postgres_server: PostgresServer, postgres_url: str) -> Callable[[], St
     def make() -> Store:
         store = Store(postgres_url)
         store.execute("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
-        create_schema(store.engine)
-        store.insert(ROWS)
-        return store
+        return fill(store)
 
     return make
 
@@ -206,14 +250,15 @@ def fresh(postgres_server: PostgresServer, postgres_url: str) -> Callable[[], St
 def test_the_ways_are_seen_to_be_wrong(clean: Clean, plain_file: Path, tmp_path: Path) -> None:
     """Of every kind something is refused, so that the tests above prove something."""
     unseen = {*VALUES, *SQLITE_VALUES, *WHOLE}
+    query = LabelQuery()
     for kind in sorted(unseen):
-        for table, names in COLUMNS.items():
-            for column in names:
-                path = tmp_path / "labels.db"
-                shutil.copy(plain_file, path)
-                store = Store(f"sqlite:///{path}")
-                spoil(store, table, column, kind, 1)
-                query = QUERIES[0]
-                if require_error_or_right_numbers(store, query, clean[query], touched(table, 1)):
-                    unseen.discard(kind)
+        for table, column in NEEDED_PLACES:
+            path = tmp_path / "labels.db"
+            shutil.copy(plain_file, path)
+            store = Store(f"sqlite:///{path}")
+            spoil(store, table, column, kind, 1)
+            concerned = touched((table, column), kind, 1)
+            if require_error_or_right_numbers(store, query, clean[query], concerned):
+                unseen.discard(kind)
+                break
     assert unseen == {"column renamed in case"}  # SQLite does not mind
