@@ -12,7 +12,7 @@ import pytest
 from webcam_ml.dataset.images import DamagedImageError, ImageCache
 from webcam_ml.dataset.images._cache import ImageRecord
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.scoring import decode_image
+from webcam_ml.scoring import ImageError, decode_image
 from webcam_ml_tests.dataset.images_server import jpeg
 
 PICTURE = jpeg(0)
@@ -47,6 +47,13 @@ def test_an_image_lies_under_the_digest_of_its_content(cache, tmp_path):
 
 def test_decoding_gives_the_pixels_that_scoring_sees(cache):
     np.testing.assert_array_equal(cache.decode(cache.store(PICTURE)), decode_image(PICTURE))
+
+
+def test_a_picture_that_an_earlier_version_let_in_is_named_where_it_is_refused(cache):
+    sha256 = cache.store(PICTURE[:-2])
+    with pytest.raises(ImageError, match=f"{sha256}.*Materialize image_index again") as caught:
+        cache.decode(sha256)
+    assert caught.value.reason == "truncated"
 
 
 def test_an_intact_image_is_not_written_again(cache, tmp_path):

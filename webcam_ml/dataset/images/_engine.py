@@ -4,6 +4,7 @@ A `PictureWork` describes what is made of one picture, an `Engine` does it for m
 what comes out. What a work computes belongs in the package that needs it.
 """
 
+import hashlib
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from webcam_ml.dataset.images._machine import Provider, machine_kind
 from webcam_ml.limits import available_cores
-from webcam_ml.scoring import decode_image
+from webcam_ml.scoring import ImageError, decode_image
 
 ImageArray = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
@@ -73,10 +74,18 @@ def decode_any_size(content: bytes) -> ImageArray:
     """Decode a picture that came in already: the limit on pixels was applied then.
 
     Raises:
-        ImageError: The file is no usable image.
+        ImageError: The file is no usable image; the message says which one, and what to do.
     """
-    # It may have been a larger limit than the default.
-    return decode_image(content, max_pixels=sys.maxsize)
+    try:
+        # It may have been a larger limit than the default.
+        return decode_image(content, max_pixels=sys.maxsize)
+    except ImageError as fault:
+        raise ImageError(
+            fault.reason,
+            f"the picture {hashlib.sha256(content).hexdigest()} was read when it came in, by an earlier "
+            f"version, and is refused now: {fault.detail}. Materialize image_index again: it leaves "
+            "the picture out",
+        ) from fault
 
 
 class LocalEngine(Engine):
