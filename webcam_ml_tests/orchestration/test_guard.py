@@ -13,6 +13,7 @@ from webcam_ml.orchestration.guard import (
     judge_both_targets,
     judge_run_config,
 )
+from webcam_ml.orchestration.resources import Workspace
 from webcam_ml.project import CONFIGS
 
 NAMES = [key.to_user_string() for definition in ASSETS for key in definition.keys]
@@ -180,7 +181,6 @@ def test_values_from_the_environment_are_judged_as_what_they_are(
 
 SECRET = "postgresql://ada:s3cret@db.example/sunset"
 FROM_ENVIRONMENT = {"env": "DATABASE_URL"}
-FOLDERS = ("artifacts", "cache")
 
 
 def _places() -> list[tuple[str, dict[str, object]]]:
@@ -210,7 +210,10 @@ def test_no_field_shows_or_takes_a_password_from_the_environment(
 
 
 OUTSIDE_OPS = [
-    *({"resources": {"workspace": {"config": {field: FROM_ENVIRONMENT}}}} for field in FOLDERS),
+    *(
+        {"resources": {"workspace": {"config": {field: FROM_ENVIRONMENT}}}}
+        for field in Workspace.model_fields
+    ),
     {"resources": {"io_manager": {"config": {"workspace": {"artifacts": FROM_ENVIRONMENT}}}}},
     {"loggers": {"console": {"config": {"name": FROM_ENVIRONMENT}}}},
 ]
