@@ -73,9 +73,9 @@ def make_all(folder: Path) -> dict[str, Made]:
     return {name: make(world) for name, world in worlds.items()}
 
 
-def make(world: World) -> Made:
-    """Train, evaluate, export; parity on few pictures, for it is proved elsewhere on many."""
-    checkpoint = world.train().checkpoint
+def make(world: World, checkpoint: Checkpoint | None = None) -> Made:
+    """Train if nothing was, evaluate, export; parity on few pictures, for it is proved elsewhere on many."""
+    checkpoint = checkpoint or world.train().checkpoint
     report = evaluate_checkpoint(
         checkpoint,
         world.manifest.split("val"),

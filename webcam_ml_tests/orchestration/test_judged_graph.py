@@ -3,18 +3,26 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from dagster import DagsterInstance, ExecuteInProcessResult, materialize
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckSeverity,
+    DagsterInstance,
+    ExecuteInProcessResult,
+    materialize,
+)
 
 from webcam_ml.dataset import Manifest, SplitConfig
 from webcam_ml.orchestration.assets import ASSETS
-from webcam_ml.orchestration.checks import no_device_in_two_splits
+from webcam_ml.orchestration.checks import judges_agree, no_device_in_two_splits
 from webcam_ml.orchestration.io_manager import ArtifactIOManager
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
+from webcam_ml.store import ArtifactStore
 from webcam_ml_tests.label_schema import (
     Row,
     Rows,
@@ -24,6 +32,7 @@ from webcam_ml_tests.label_schema import (
     snapshot,
     webcam,
 )
+from webcam_ml_tests.live.models import Made, Works, make
 from webcam_ml_tests.postgres import PostgresServer
 
 # Dagster warns of its own deprecated internals when resources are built in a test's process.
@@ -62,6 +71,7 @@ PARTS = {
     "verdicts, gold and devices": {"verdicts", "gold", "devices"},
     "none": set(),
 }
+CHECKS = [no_device_in_two_splits, judges_agree]
 ALL_JUDGES = {"label_source": "all_judges", "external_images": True}
 
 
@@ -159,7 +169,7 @@ def run(folder: Path, config: dict[str, object]) -> tuple[ExecuteInProcessResult
         workspace=workspace, label_database=label_database, asset_names=names
     )
     result = materialize(
-        [*ASSETS, no_device_in_two_splits],
+        [*ASSETS, *CHECKS],
         selection=SELECTED,
         resources={
             "io_manager": manager,
@@ -177,6 +187,17 @@ def run(folder: Path, config: dict[str, object]) -> tuple[ExecuteInProcessResult
             if path.name != "lineage.json":
                 files[f"{name}/{path.name}"] = path.read_bytes()
     return result, files
+
+
+def manifest_of(files: dict[str, bytes], folder: Path) -> Manifest:
+    folder.mkdir()
+    for name in ("manifest_full.csv", "snapshot_details.csv", "judgements.csv", "export_meta.json"):
+        (folder / name).write_bytes(files[f"manifest_full/{name}"])
+    return Manifest.load(folder)
+
+
+def checks_of(result: ExecuteInProcessResult) -> dict[str, AssetCheckEvaluation]:
+    return {one.check_name: one for one in result.get_asset_check_evaluations()}
 
 
 @pytest.mark.parametrize("parts", PARTS)
@@ -197,10 +218,7 @@ def test_both_databases_give_equal_bytes(
     assert made["sqlite"] == made["postgresql"]
     assert plain["sqlite"] == plain["postgresql"]
 
-    (tmp_path / "read").mkdir()
-    for name in ("manifest_full.csv", "snapshot_details.csv", "judgements.csv", "export_meta.json"):
-        (tmp_path / "read" / name).write_bytes(made["sqlite"][f"manifest_full/{name}"])
-    manifest = Manifest.load(tmp_path / "read")
+    manifest = manifest_of(made["sqlite"], tmp_path / "read")
     origins = {"people"} | ({"judge:gemini-2.5"} if "scores" in PARTS[parts] else set())
     assert set(manifest.frame["label_origin"]) == origins
     below = manifest.frame.filter(manifest.frame["snapshot_id"] < 0)
@@ -209,7 +227,11 @@ def test_both_databases_give_equal_bytes(
     for camera, place in manifest.of_webcams.frame.select("webcam_id", "split").iter_rows():
         assert place == splits.split_of(camera)
 
-    (check,) = result.get_asset_check_evaluations()
+    checks = checks_of(result)
+    agree = checks["judges_agree"]
+    assert agree.passed
+    assert agree.description == "No binary model is live."
+    check = checks["no_device_in_two_splits"]
     torn = [
         (one, one + 40) for one in range(1, 41) if splits.split_of(one) != splits.split_of(one + 40)
     ]
@@ -219,6 +241,50 @@ def test_both_databases_give_equal_bytes(
         assert check.severity.value == "WARN"
         assert check.metadata["devices in two splits"].value == len(torn)
         assert "merge_duplicate_webcams: true" in str(check.description)
+
+
+def test_a_judge_that_moved_since_the_live_model_is_warned_of_with_figures(
+    made: dict[str, Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/labels.sqlite"
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    fill(engine, {"scores"})
+    monkeypatch.setenv("DATABASE_URL", url)
+    _, files = run(tmp_path, ALL_JUDGES)
+    then = manifest_of(files, tmp_path / "then")
+    heard = then.meta.heard
+    assert heard is not None
+    assert heard.speaking == ("gemini-2.5",)
+    # A model that learned from the judge as it was goes live in the store of the graph.
+    first = made["first"]
+    meta = replace(first.world.manifest.meta, query=then.meta.query, heard=heard)
+    manifest = replace(first.world.manifest, meta=meta, said=then.said)
+    world = replace(first.world, manifest=manifest)
+    Works(ArtifactStore(tmp_path / "artifacts")).run(make(world, first.checkpoint))
+
+    agree = checks_of(run(tmp_path, ALL_JUDGES)[0])["judges_agree"]
+    assert agree.passed
+    assert "1 judges says what it said" in str(agree.description)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "UPDATE webcam_snapshots SET llm_quality = min(1, llm_quality + .2)"
+                " WHERE llm_quality IS NOT NULL"
+            )
+        )
+    result, _ = run(tmp_path, ALL_JUDGES)
+    assert result.success, "nobody is held up by it"
+    agree = checks_of(result)["judges_agree"]
+    assert not agree.passed
+    assert agree.severity == AssetCheckSeverity.WARN
+    assert not agree.blocking
+    assert "gemini-2.5 has moved: the same scores mean other targets" in str(agree.description)
+    assert agree.metadata["that differ"].value == 1
+    shown = str(agree.metadata["examples"].value)
+    assert "| judge | apart | by chance | weight |" in shown
+    (line,) = [one for one in shown.splitlines() if "gemini-2.5" in one]
+    weight = heard.weights["gemini-2.5"]
+    assert f"{weight:.3f} → " in line
 
 
 def test_people_alone_are_read_as_before_from_a_database_with_everything(
