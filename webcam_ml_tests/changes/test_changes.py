@@ -2,22 +2,28 @@
 
 import re
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+from sklearn.metrics import roc_auc_score
 
 from webcam_ml.changes import compare_models, label_changes, with_what_changed
 from webcam_ml.changes._cards import flow_of, judgement_groups, label_groups, with_pictures
 from webcam_ml.changes._judged import Thresholds, judged_otherwise
+from webcam_ml.changes._made import Differing, judges_that_differ, settings_that_differ
+from webcam_ml.changes._measured import by_slice
 from webcam_ml.changes._pages import largest_picture
 from webcam_ml.cli import main
 from webcam_ml.dataset import Manifest, build_manifest
 from webcam_ml.dataset.images import ImageCache
+from webcam_ml.dataset.judges import Calibration, HeardJudge, HeardJudges
+from webcam_ml.dataset.judges._calibration import Overlap
+from webcam_ml.dataset.judges._monotone import MonotoneMap
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging import (
     CANDIDATE,
@@ -27,10 +33,11 @@ from webcam_ml.judging import (
     ScoredRows,
     measure_stored,
 )
+from webcam_ml.metrics import paired_difference
 from webcam_ml.pages import data_uri, render_page
-from webcam_ml.store import ArtifactStore
+from webcam_ml.store import Artifact, ArtifactStore, Provenance, StoredArtifact
 from webcam_ml_tests.live.fixtures import Live
-from webcam_ml_tests.live.models import Made, Works
+from webcam_ml_tests.live.models import REAL, Made, Works
 from webcam_ml_tests.world import make_labels
 
 HOSTILE = (
@@ -96,6 +103,182 @@ def test_test_pictures_are_told_by_the_side_of_the_threshold_and_by_the_label() 
     assert told["snapshot_id"].to_list() == [1, 2, 3, 4, 5]
     undecided = judged_otherwise(rows, None)
     assert set(undecided["change"]) == {"nearer", "farther", "as_near"}
+
+
+def calibration(name: str, **changed: object) -> Calibration:
+    target = MonotoneMap(((0.0, 0.1), (1.0, 0.9)))
+    usual = Calibration(name, None, Overlap(300, 60, 30), weight=0.25, cut=0.5, target=target)
+    return replace(usual, **changed)
+
+
+def test_judges_that_differ_are_told_by_what_differs_of_them() -> None:
+    meta = manifest().meta
+    a = HeardJudges(
+        (
+            HeardJudge(calibration("alike"), 10, 0.1),
+            HeardJudge(calibration("muted"), 10, 0.1),
+            HeardJudge(calibration("other"), 10, None),
+            HeardJudge(calibration("went"), 10, 0.1),
+        ),
+        {},
+    )
+    b = HeardJudges(
+        (
+            HeardJudge(calibration("alike"), 10, 0.1),
+            HeardJudge(calibration("came"), 7, 0.1),
+            HeardJudge(calibration("muted", reason="too few", weight=0.0), 0, 0.1),
+            HeardJudge(
+                calibration("other", weight=0.375, target=MonotoneMap(((0.0, 0.2), (1.0, 0.9)))),
+                12,
+                0.3,
+            ),
+        ),
+        {},
+    )
+    found = list(judges_that_differ(replace(meta, heard=a), replace(meta, heard=b)))
+    assert found == [
+        Differing("came", "heard", "no", "yes"),
+        Differing("muted", "reason", "–", "too few"),
+        Differing("muted", "rows", "10", "0"),
+        Differing("muted", "speaks", "yes", "no"),
+        Differing("muted", "weight", "0.25", "0.0"),
+        Differing("other", "drift", "–", "0.3"),
+        Differing("other", "rows", "10", "12"),
+        Differing("other", "target_knots", "one map", "another"),
+        Differing("other", "weight", "0.25", "0.375"),
+        Differing("went", "heard", "yes", "no"),
+    ]
+    since = list(judges_that_differ(meta, replace(meta, heard=a)))
+    assert [(one.where, one.a, one.b) for one in since] == [
+        (name, "no", "yes") for name in ("alike", "muted", "other", "went")
+    ]
+    assert not list(judges_that_differ(meta, meta))
+
+
+@dataclass(frozen=True)
+class Configured(Works):
+    """A store in which assets were made with these settings."""
+
+    config: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def put(self, asset: str, value: Artifact, database: Mapping[str, object] | None = REAL,
+            **inputs: StoredArtifact) -> StoredArtifact:  # fmt: skip
+        provenance = Provenance("run", database=database, config=self.config.get(asset, {}))
+        return self.store.write(asset, value, inputs=inputs, provenance=provenance)[0]
+
+
+def test_settings_that_differ_are_told_with_what_they_were_and_are(
+    made: dict[str, Made], tmp_path: Path
+) -> None:
+    store = ArtifactStore(tmp_path / "artifacts")
+    then: dict[str, Mapping[str, object]] = {
+        "labels_raw": {"min_rating_count": 1, "not any more": 1},
+        "manifest_full": {"binary_threshold": 4.0, "seed": 0},
+        "checkpoint": {"strategy": "linear_probe", "new": True, "same": 3, "sessions": ["a"]},
+    }
+    now: dict[str, Mapping[str, object]] = {
+        "labels_raw": {"min_rating_count": 2, "not before": 1},
+        "manifest_full": {"binary_threshold": 3.0, "seed": 0},
+        "checkpoint": {"strategy": "finetune", "new": False, "same": 3, "sessions": ["a", "b"]},
+    }
+    a = Configured(store, then).add(made["first"])["onnx_model"]
+    b = Configured(store, now).add(made["better"])["onnx_model"]
+    meta = replace(made["better"].world.manifest.meta, binary_threshold=3.0)
+    labels = (made[name].world.manifest.meta.labels_sha256 for name in ("first", "better"))
+    assert list(settings_that_differ(a, b, meta, store)) == [
+        # What the labels and the training say of themselves, and is not told again of the settings.
+        Differing("definition", "binary_threshold", "4.0", "3.0"),
+        Differing("data", "labels", *labels),
+        Differing("labels_raw", "min_rating_count", "1", "2"),
+        Differing("checkpoint", "new", "yes", "no"),
+        Differing("checkpoint", "sessions", '["a"]', '["a", "b"]'),
+        Differing("checkpoint", "strategy", "linear_probe", "finetune"),
+    ]
+
+
+def changed(**sides: list[object]) -> pl.DataFrame:
+    """Hand-made rows of `label_changes`, of which the page shows all."""
+    rows = len(sides["change"])
+    usual = {
+        "snapshot_id": list(range(1, rows + 1)),
+        "webcam_id": 7,
+        "split": "train",
+        "phase": "sunset",
+        "captured_at": "2026-02-12T17:00:00Z",
+        "webcam_title": "Alp",
+        "raters_before": [1] * rows,
+        "raters_after": [2] * rows,
+        "origin_before": ["people"] * rows,
+        "origin_after": ["people"] * rows,
+    }
+    return pl.DataFrame(usual | sides)
+
+
+def test_labels_are_counted_from_what_to_what() -> None:
+    flow = flow_of(
+        changed(
+            change=["new", "gone", "moved", "moved", "confirmed"],
+            before=[None, 2.0, 2.0, 3.5, 5.0],
+            after=[4.0, None, 4.4, 3.49, 5.0],
+        )
+    )
+    # From none and 1 to 5 stars, down, to 1 to 5 stars and none.
+    assert flow == [
+        [0, 0, 0, 1, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 1, 0, 1],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 1, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+    ]
+
+
+def test_a_card_says_from_what_to_what_and_whose() -> None:
+    rows = changed(
+        change=["moved", "moved", "new", "gone"],
+        before=[2.0, 3.25, None, 1.0],
+        after=[4.0, 5.0, 4.5, None],
+        raters_before=[1, 0, None, 3],
+        raters_after=[2, 1, 2, None],
+        origin_before=["people", "judge:gemini", None, "people"],
+        origin_after=["people", "people", "people", None],
+    )
+    groups = {one.name: one for one in label_groups(rows, {})}
+    assert [one.told for one in groups["Moved"].cards] == [
+        "2 ★ of 1 rating → 4 ★ of 2 ratings",
+        "3.25 ★ of judge:gemini → 5 ★ of 1 rating",
+    ]
+    assert groups["Moved"].cards[0].marks == {"before": 2.0, "after": 4.0}
+    assert groups["Moved"].cards[0].facts == "2026-02-12 17:00 UTC · sunset · train"
+    assert [one.told for one in groups["New"].cards] == ["no label → 4.5 ★ of 2 ratings"]
+    assert [one.told for one in groups["Gone"].cards] == ["1 ★ of 3 ratings → no label"]
+
+
+def test_slices_are_the_paired_differences_of_their_rows(made: dict[str, Made]) -> None:
+    world = made["better"].world
+    frame = world.rows("test").frame
+    random = np.random.default_rng(0)
+    target = frame["target_label"].to_numpy()
+    scores = {
+        RIVAL: random.uniform(size=len(target)),
+        CANDIDATE: (target + random.uniform(size=len(target))) / 2,
+    }
+    rows = ScoredRows(frame, "binary", 100, 0, scores)
+    told = list(by_slice(rows, world.manifest.details, {}))
+    known = frame.join(world.manifest.details, on="snapshot_id", how="left", maintain_order="left")
+    of_phase = [one for one in told if one.group == "phase"]
+    assert [one.of for one in of_phase] == ["sunrise", "sunset"]
+    for one in of_phase:
+        mask = (known["phase"] == one.of).to_numpy()
+        cameras = frame["camera_id"].to_numpy()[mask]
+        reference = paired_difference(
+            "roc_auc", target[mask], scores[CANDIDATE][mask], scores[RIVAL][mask],
+            webcam_id=cameras, bootstrap_samples=100, random_state=0,
+        )  # fmt: skip
+        assert one.difference == reference.interval()
+        assert one.a.value == pytest.approx(roc_auc_score(target[mask], scores[RIVAL][mask]))
+        assert one.b.value == pytest.approx(roc_auc_score(target[mask], scores[CANDIDATE][mask]))
+        assert (one.rows, one.webcams) == (mask.sum(), len(set(cameras)))
 
 
 # --- the page -------------------------------------------------------------------------------------
