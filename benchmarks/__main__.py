@@ -127,7 +127,8 @@ def draw(rows: Sequence[dict[str, object]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    shown = [row for row in rows if row["ratio"] is not None and row["target"]]
+    # A target of nothing, or below it, has no ratio to it.
+    shown = [row for row in rows if row["ratio"] is not None and float(row["target"]) > 0]
     figure, axes = plt.subplots(figsize=(9, 0.5 * len(shown) + 1.6), layout="constrained")
     for place, row in enumerate(reversed(shown)):
         # How many times better than the target: above 1 is met, whichever way the target points.

@@ -11,12 +11,13 @@ from benchmarks.rows.labels import measure_judged_labels, measure_labels
 from benchmarks.rows.live import measure_live
 from benchmarks.rows.overhead import measure_overhead
 from benchmarks.rows.photographs import measure_photographs
+from benchmarks.rows.quality import measure_quality
 from benchmarks.rows.queue import measure_queue
 from benchmarks.rows.scale import measure_scale
 from benchmarks.rows.scoring import measure_scoring
 from benchmarks.setting import Setting
 
-# In the order in which they run: the long one last.
+# In the order in which they run: the long ones last.
 ROWS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "import": measure_imports,
     "labels": measure_labels,
@@ -30,4 +31,5 @@ ROWS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "scale": measure_scale,
     "growth": measure_growth,
     "live": measure_live,
+    "quality": measure_quality,
 }
