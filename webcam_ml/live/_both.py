@@ -212,7 +212,10 @@ def _proof_pictures(height: int, width: int) -> NDArray[np.uint8]:
     top, bottom = random.uniform(0, 255, (2, PROOF_PICTURES, 1, 1, 3))
     down = np.linspace(0, 1, height)[:, np.newaxis, np.newaxis]
     noise = random.normal(0, 8, (PROOF_PICTURES, height, width, 3))
-    return np.clip(top + (bottom - top) * down + noise, 0, 255).astype(np.uint8)
+    pictures: NDArray[np.uint8] = np.clip(top + (bottom - top) * down + noise, 0, 255).astype(
+        np.uint8
+    )
+    return pictures
 
 
 def _write_environment(store: ArtifactStore, versions: Versions) -> None:
