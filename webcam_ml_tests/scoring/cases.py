@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from webcam_ml.limits import MAX_BYTES
+from webcam_ml.scoring._jpeg import MAX_SCANS
 from webcam_ml_tests.scoring.pictures import encoded, jpeg_with_app1, photograph, png_chunk
 
 PHOTO = photograph(120, 160)
@@ -202,6 +204,25 @@ def arithmetic_jpeg() -> bytes:
     jpeg = bytearray(encoded(PHOTO))
     jpeg[jpeg.index(b"\xff\xc0") + 1] = 0xC9
     return bytes(jpeg)
+
+
+def at_the_limits() -> dict[str, bytes]:
+    """Pictures of as many pixels, scans and bytes as are read, and with much in them."""
+    height, width = 4320, 7680
+    chance = np.random.default_rng(7)
+    noise = chance.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    grain = np.kron(noise[::8, ::8] // 2, np.ones((8, 8, 1), np.uint8)) + noise // 16
+    jpeg = encoded(grain, quality=95, progressive=True)
+    last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    scans = min((MAX_BYTES - len(jpeg)) // len(last), MAX_SCANS - 10)
+    return {
+        "ten scans": jpeg,
+        "as many scans as are read": jpeg[:-2] + last * scans + END,
+        "fill bytes": jpeg[:2] + b"\xff" * (MAX_BYTES - len(jpeg)) + jpeg[2:],
+        "interlaced": interlaced_png(grain // 32 * 32),
+        "lossless webp": encoded(grain // 32 * 32, "WEBP", lossless=True, method=0),
+        "gif": encoded(Image.fromarray(grain[:, :, 0] // 32 * 32), "GIF"),
+    }
 
 
 BUSY_SIZE = 4 * 2**20
