@@ -6,15 +6,20 @@ Screenshots go to the folder named by ``WEBCAM_ML_SCREENSHOTS``, or to pytest's 
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Error as PlaywrightError
 
+from webcam_ml.labels import read_dated_votes
 from webcam_ml_tests.disagreement.test_gallery_browser import (
     CONTRAST,
     DESKTOP,
@@ -208,6 +213,85 @@ def test_what_was_pressed_while_the_server_was_down_survives_the_tab(
     shown(again)
     wait_until_saved(again)
     assert ratings(review.store) == pressed
+
+
+# Reading waits for what is being written.
+ON_DISK = """() => new Promise((resolve) => {
+    const opening = indexedDB.open("webcam-ml-review");
+    opening.onsuccess = () => {
+        const reading = opening.result.transaction("unsent").objectStore("unsent").getAll();
+        reading.onsuccess = () => resolve(reading.result.flat().length);
+    };
+})"""
+
+
+def processes_of(profile: Path) -> list[int]:
+    """The ids of the browser that has this profile; its helpers end with it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue  # ended meanwhile
+        if f"--user-data-dir={profile}" in words and not any("--type=" in one for one in words):
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_what_was_pressed_while_the_server_was_down_survives_the_browser(
+    begin: Callable[..., Review], browser: Browser, tmp_path: Path
+) -> None:
+    """Killed, as by a power cut: it writes nothing any more."""
+    profile = tmp_path / "profile"
+
+    def start() -> BrowserContext:
+        return browser.browser_type.launch_persistent_context(
+            profile,
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-gpu"],
+            viewport=DESKTOP,
+        )
+
+    review = begin()
+    review.start()
+    killed = start()
+    page = opened(killed, review)
+    shown(page)
+    review.kill()
+    pressed = dict(vote(page, key) for key in "12345")
+    expect(page.locator("#kept")).to_have_text("5 not sent yet")
+    assert page.evaluate(ON_DISK) == 5
+    (process,) = processes_of(profile)
+    os.kill(process, signal.SIGKILL)
+    with suppress(PlaywrightError):
+        killed.close()
+    review.start()
+    again = start()
+    page = opened(again, review)
+    shown(page)
+    wait_until_saved(page)
+    again.close()
+    assert ratings(review.store) == pressed
+
+
+def test_a_clock_that_is_wrong_in_the_browser_dates_no_vote(
+    begin: Callable[..., Review], context: BrowserContext
+) -> None:
+    context.clock.set_fixed_time("2001-01-01")
+    review = begin()
+    review.start()
+    page = opened(context, review)
+    pressed = dict(vote(page, key) for key in KEYS)
+    assert page.evaluate("new Date().getFullYear()") == 2001
+    wait_until_saved(page)
+    assert ratings(review.store) == pressed
+    now, minute = datetime.now(UTC), timedelta(minutes=1)
+    times = read_dated_votes(review.store.database, list(pressed))["voted_at"]
+    assert all(now - minute < time < now + minute for time in times)
+    found = re.search(r"([\d,]+) an hour", page.locator("#counts").inner_text())
+    assert found is not None
+    # Six votes within a minute, and not within no time or years.
+    assert 300 < int(found[1].replace(",", "")) < 300_000
 
 
 def test_two_tabs_share_the_work(begin: Callable[..., Review], context: BrowserContext) -> None:

@@ -16,7 +16,8 @@
   // ---- What was pressed, until the server has it -------------------------------------------------
   // In the browser's own storage, for the tab may be closed and the browser killed; under the name of
   // this tab, which holds a lock as long as it lives. What a dead tab left another one sends. The server
-  // knows what it has by its id, so sending twice does no harm.
+  // knows what it has by its id, so sending twice does no harm. Not in localStorage: that is on disk some
+  // seconds later only.
   const prefix = `webcam-ml-review:${sitting}:`;
   const own = prefix + crypto.randomUUID();
   const lock = (name, options, work) => navigator.locks.request(name, options, work);
@@ -25,20 +26,45 @@
   let sending = false;
   let refused = "";
 
-  const keepUnsent = () => {
-    if (unsent.length) localStorage.setItem(own, JSON.stringify(unsent));
-    else localStorage.removeItem(own);
+  const opening = new Promise((resolve, reject) => {
+    const request = indexedDB.open("webcam-ml-review", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore("unsent");
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+
+  // Does something with what is kept, in one transaction; ends when that is on disk.
+  const onDisk = async (work) => {
+    try {
+      const transaction = (await opening).transaction("unsent", "readwrite", { durability: "strict" });
+      const request = work(transaction.objectStore("unsent"));
+      // Not by itself once the answer is here: the tab may be closed before.
+      transaction.commit();
+      await new Promise((resolve, reject) => {
+        transaction.oncomplete = resolve;
+        transaction.onabort = () => reject(transaction.error);
+      });
+      return request.result;
+    } catch (error) {
+      notice("on-disk", `This browser keeps nothing on disk (${error.name}): leave this page open until all is saved.`);
+      return null;
+    }
   };
 
+  const put = (store) => (unsent.length ? store.put(unsent, own) : store.delete(own));
+  const keepUnsent = () => onDisk(put);
+
   const adopt = async () => {
-    for (const name of Object.keys(localStorage)) {
+    for (const name of (await onDisk((store) => store.getAllKeys())) ?? []) {
       if (!name.startsWith(prefix) || name === own) continue;
-      await lock(name, { ifAvailable: true }, (free) => {
-        const left = free && localStorage.getItem(name);
+      await lock(name, { ifAvailable: true }, async (free) => {
+        const left = free && (await onDisk((store) => store.get(name)));
         if (!left) return;
-        unsent = [...JSON.parse(left), ...unsent];
-        keepUnsent();
-        localStorage.removeItem(name);
+        unsent = [...left, ...unsent];
+        await onDisk((store) => {
+          store.delete(name);
+          return put(store);
+        });
       });
     }
     send();
