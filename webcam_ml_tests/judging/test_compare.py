@@ -1,4 +1,5 @@
 import ast
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from webcam_ml import judging
-from webcam_ml.dataset import SplitConfig, TargetConfig, build_manifest
+from webcam_ml.dataset import ExportMeta, SplitConfig, TargetConfig, build_manifest
 from webcam_ml.dataset.duplicates import DuplicateWebcams
 from webcam_ml.dataset.images import ArrayCache, ImageCache
 from webcam_ml.dataset.judges import Calibration, HeardJudge, HeardJudges
@@ -34,6 +35,7 @@ from webcam_ml.judging._runtime import RuntimeProcess, score_in_runtime
 from webcam_ml.labels import LabelQuery
 from webcam_ml.live import PromotionRefused, candidate_counter, promote_override, were_live
 from webcam_ml.store import ArtifactStore
+from webcam_ml_tests.dataset.judges.said import JUDGES, many_labels
 from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
 from webcam_ml_tests.live.models import Made, Works, make, make_world_of
 from webcam_ml_tests.world import World, make_world
@@ -418,6 +420,43 @@ def test_what_decides_whose_ratings_and_which_webcams_count_is_the_definition(
     (change,) = [one for one in changes if one.kind == "definition"]
     assert change.what == request.node.callspec.id
     assert (change.champion, change.candidate) == (of_live, of_candidate)
+
+
+def test_model_and_evidence_name_the_judges_that_were_learned_from(
+    live: Live, made: dict[str, Made]
+) -> None:
+    better = made["better"]
+    judges = {"good": JUDGES["good"], "noise": JUDGES["noise"]}
+    of_judges = build_manifest(many_labels(judges, webcams=400))
+    heard = of_judges.meta.heard
+    assert heard is not None
+    assert heard.speaking == ("good",)
+    rows = of_judges.frame.filter(pl.col("label_origin") == "judge:good").height
+    assert rows > 0
+    named = {
+        "speaking": [{"name": "good", "weight": heard.weights["good"], "rows": rows}],
+        "calibration_sha256": heard.calibration_sha256,
+    }
+    query = LabelQuery(label_source="all_judges")
+    # The same rows, said to be learned from with these judges.
+    meta = replace(better.world.manifest.meta, query=query, heard=heard)
+    manifest = replace(better.world.manifest, meta=meta, said=of_judges.said)
+    world = replace(better.world, manifest=manifest)
+    found = live.works.add(make(world, better.checkpoint))
+    evidence = live.works.compare(found, world.cache).load(Comparison).evidence
+    assert ExportMeta.load(found["manifest_full"].folder).heard == heard
+    document = json.loads((found["onnx_model"].folder / "model.meta.json").read_text())
+    assert document["label_query"]["label_source"] == "all_judges"
+    assert document["judges"] == named
+    candidate = json.loads(evidence.model_dump_json())["candidate"]
+    assert (candidate["label_source"], candidate["judges"]) == ("all_judges", named)
+
+    of_people = live.found["better"]["onnx_model"].folder / "model.meta.json"
+    assert "judges" not in json.loads(of_people.read_text())
+    evidence = live.evidence["better"].load(Comparison).evidence
+    candidate = json.loads(evidence.model_dump_json())["candidate"]
+    assert candidate["label_source"] == "manual_only"
+    assert "judges" not in candidate
 
 
 def test_being_worse_on_the_live_models_labels_is_measured_and_said(
