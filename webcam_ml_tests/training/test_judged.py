@@ -1,23 +1,29 @@
 """Training with rows that only judges know: soft targets, no more and no less."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from scipy.optimize import minimize
 
 from webcam_ml.contracts import Target, sigmoid, target_of
 from webcam_ml.dataset import SplitConfig, TargetConfig
 from webcam_ml.labels import Labels
-from webcam_ml.training import JudgedRows, fit_probe
+from webcam_ml.training import FineTuneSettings, JudgedRows, fit_probe
+from webcam_ml.training._finetune import FineTuneTask, _weights, fine_tune
 from webcam_ml_tests.dataset.judges.said import JUDGES, Judge, with_external, with_judges
 from webcam_ml_tests.training.test_probe import drawn
 from webcam_ml_tests.world import World, draw, make_labels, make_world
 
 ASKED = [target_of("binary"), target_of("regression")]
+SPLIT = SplitConfig(train_pct=60, val_pct=20, test_pct=20)  # that of a world
+# Enough to see that what is learned differs.
+EPOCH = FineTuneSettings(epochs=1, batch_size=32, learning_rate=1e-4, warmup_epochs=0.5)
 BY_TYPE = pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked.name)
 
 
@@ -132,6 +138,13 @@ def cache(everything: World) -> Path:
     return everything.cache
 
 
+def draw_photos(folder: Path) -> Path:
+    folder.mkdir()
+    for number in range(1, 31):
+        (folder / f"photo{number}.jpg").write_bytes(draw(1 + number % 5, 5000 + number))
+    return folder
+
+
 def heard(labels: Labels, judges: Mapping[str, Judge]) -> Labels:
     return with_judges(labels, judges, known=0.7)
 
@@ -156,22 +169,117 @@ def test_a_judge_is_learned_from_on_training_webcams_only(
     for name in ("rows", "webcams", "baselines"):
         assert trained.summary[name] == without.summary[name]
 
-    split = SplitConfig(train_pct=60, val_pct=20, test_pct=20)
-    known = [judged.frame, judged.judged.snapshots]
+    other = turned(judged, lambda webcam: SPLIT.split_of(webcam) != "train")
+    again = world_of(tmp_path / "turned", other, target).train(cache).checkpoint
+    assert again.weights == trained.weights
+
+
+def turned(labels: Labels, of: Callable[[int], bool]) -> Labels:
+    """Let the judge say the opposite of every snapshot of some webcams."""
+    assert labels.judged is not None
+    known = [labels.frame, labels.judged.snapshots]
     places = pl.concat([one.select("snapshot_id", "webcam_id") for one in known])
-    reserved = places.filter(
-        pl.col("webcam_id").map_elements(split.split_of, return_dtype=pl.String) != "train"
-    )["snapshot_id"]
-    turned = judged.judged.said.with_columns(
-        value=pl.when(pl.col("snapshot_id").is_in(reserved.implode()))
+    chosen = places.filter(pl.Series([of(webcam) for webcam in places["webcam_id"]]))
+    before = labels.judged.said
+    said = before.with_columns(
+        value=pl.when(pl.col("snapshot_id").is_in(chosen["snapshot_id"].implode()))
         .then(1 - pl.col("value"))
         .otherwise(pl.col("value"))
     )
-    assert not turned.equals(judged.judged.said)
-    assert turned.columns == judged.judged.said.columns
-    other = replace(judged, judged=replace(judged.judged, said=turned))
-    again = world_of(tmp_path / "turned", other, target).train(cache).checkpoint
-    assert again.weights == trained.weights
+    assert not said.equals(before)
+    assert said.columns == before.columns
+    return replace(labels, judged=replace(labels.judged, said=said))
+
+
+class NotTrainedError(Exception):
+    """It is enough to know what would be learned."""
+
+
+def task_of(world: World, cache: Path, **settings: object) -> FineTuneTask:
+    """What fine-tuning is to learn in a world."""
+    tasks: list[FineTuneTask] = []
+
+    def keep(model: object, task: FineTuneTask, **others: object) -> None:
+        tasks.append(task)
+        raise NotTrainedError
+
+    with pytest.MonkeyPatch.context() as patch, suppress(NotTrainedError):
+        patch.setattr("webcam_ml.training._training.challenge", keep)
+        world.train(cache, strategy="finetune", finetune=EPOCH, **settings)
+    (task,) = tasks
+    return task
+
+
+@pytest.mark.parametrize("target_type", ["binary", "regression"])
+def test_fine_tuning_learns_the_manifests_targets_with_its_weights(
+    labels: Labels, cache: Path, tmp_path: Path, target_type: str
+) -> None:
+    heard_good = heard(labels, {"good": JUDGES["good"]})
+    photos = draw_photos(tmp_path / "photos")
+    judged = with_external(heard_good, "good", pictures=30, gold=12, folder=photos)
+    world = world_of(tmp_path / "judged", judged, TargetConfig(target_type=target_type))
+    train, val = world.rows("train"), world.rows("val")
+    people = train.of_people.frame
+    assert {"people", "judge:good"} == set(train.judged["label_origin"])
+    assert set(people["label_weight"]) == {1.0}
+    # A judge says nothing of what the epoch is chosen by.
+    assert set(val.frame["label_origin"]) == {"people"}
+    expected = pl.concat([people, train.judged, val.frame])
+    target = target_of(target_type).to_head(expected["target_label"].to_numpy())
+    weight = np.concatenate([np.ones(people.height), train.judged["label_weight"].to_numpy()])
+
+    task = task_of(world, cache)
+    assert task.digests == expected["sha256"].to_list()
+    assert task.train_rows == len(weight)
+    np.testing.assert_array_equal(task.target, target)
+    np.testing.assert_array_equal(_weights(task), weight.astype(np.float32))
+    if target_type == "binary":
+        # Balanced are the classes of people, whatever share a judge calls positive.
+        positive = float((people["target_label"] == 1).mean())
+        learned = target[: len(weight)]
+        of_class = learned * 0.5 / positive + (1 - learned) * 0.5 / (1 - positive)
+        balanced = task_of(world, cache, class_weight="balanced")
+        np.testing.assert_allclose(_weights(balanced), weight * of_class, rtol=1e-6)
+
+
+def test_fine_tuning_hears_a_judge_on_training_webcams_only(
+    labels: Labels, cache: Path, tmp_path: Path
+) -> None:
+    judged = heard(labels, {"good": JUDGES["good"]})
+    assert judged.judged is not None
+    train_webcam = next(
+        one for one in judged.judged.snapshots["webcam_id"] if SPLIT.split_of(one) == "train"
+    )
+
+    worlds = {
+        name: world_of(tmp_path / name, said, TargetConfig())
+        for name, said in {
+            "before": judged,
+            "reserved": turned(judged, lambda one: SPLIT.split_of(one) != "train"),
+            "other": turned(judged, lambda one: one == train_webcam),
+        }.items()
+    }
+    tasks = {name: task_of(world, cache) for name, world in worlds.items()}
+    head = tasks["before"].head
+    np.testing.assert_array_equal(tasks["reserved"].head.weight, head.weight)
+    # All start from one head: that it hears the judge itself is shown above.
+    before, reserved, other = (
+        fine_tune(
+            replace(task, head=head),
+            settings=EPOCH,
+            decode=worlds[name].images.decode,
+            cache=tmp_path / f"{name}-tuned",
+        )
+        for name, task in tasks.items()
+    )
+    assert before.backbone is not None
+    assert reserved.backbone is not None
+    assert other.backbone is not None
+    for name, tensor in before.backbone.items():
+        assert torch.equal(tensor, reserved.backbone[name])
+    assert before.history == reserved.history
+    weight = next(name for name, tensor in before.backbone.items() if tensor.ndim > 1)
+    assert not torch.equal(before.backbone[weight], other.backbone[weight])
 
 
 @pytest.mark.parametrize("target_type", ["binary", "regression"])
@@ -192,11 +300,8 @@ def test_photographs_teach_the_head_and_touch_nothing_else(
     labels: Labels, cache: Path, tmp_path: Path, target_type: str
 ) -> None:
     target = TargetConfig(target_type=target_type)
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for number in range(1, 31):
-        if number != 7:  # a dead address
-            (photos / f"photo{number}.jpg").write_bytes(draw(1 + number % 5, 5000 + number))
+    photos = draw_photos(tmp_path / "photos")
+    (photos / "photo7.jpg").unlink()  # a dead address
     nobody = heard(labels, {"noise": JUDGES["noise"]})
     with_gold = with_external(nobody, "noise", pictures=30, gold=12, folder=photos)
     scored_alone = with_external(nobody, "noise", pictures=30, gold=0, folder=photos)
