@@ -18,11 +18,12 @@ from PIL import Image
 
 from webcam_ml.features import get_backbone
 from webcam_ml.monitoring import (
+    CLEARLY_DIFFERENT,
     LARGEST_CHANCE,
     SKEWS,
-    are_moved,
     benign,
     chance_of,
+    demanded,
     differs,
     explain,
     explain_by_model,
@@ -56,9 +57,11 @@ def covered(content: bytes) -> npt.NDArray[np.uint8]:
 
 
 def contained(content: bytes) -> npt.NDArray[np.uint8]:
-    """The same with fit: contain, on black."""
+    """The same with fit: contain."""
     picture = Image.fromarray(decoded(content))
-    picture.thumbnail((224, 224))
+    scale = 224 / max(picture.size)
+    size = (round(picture.width * scale), round(picture.height * scale))
+    picture = picture.resize(size, Image.Resampling.LANCZOS)
     square = Image.new("RGB", (224, 224))
     square.paste(picture, ((224 - picture.width) // 2, (224 - picture.height) // 2))
     return np.asarray(square)
@@ -82,8 +85,8 @@ MISTAKEN: Mapping[str, tuple[Prepare, tuple[str, ...]]] = {
         cropped_and_not_normalised,
         ("crop to cover", "no normalisation"),
     ),
-    "cover to 224, Lanczos": (covered, ("crop to cover",)),
-    "contain to 224, on black": (contained, ("letterbox",)),
+    "cover to 224, Lanczos (sharp's default)": (covered, ("crop to cover", "resize by Lanczos")),
+    "contain to 224, Lanczos, on black": (contained, ("letterbox", "resize by Lanczos")),
     "no normalisation": (unnormalised, ("no normalisation",)),
     "BGR": (bgr, ("BGR",)),
 }
@@ -114,11 +117,13 @@ class World:
         noise = noise_of(own, self.copies[:, drawn])
         other = differs(said, own, noise)
         alarm = chance_of(int(other.sum()), len(drawn)) < LARGEST_CHANCE
-        if not alarm and not are_moved(said, own, noise):
+        demand = CLEARLY_DIFFERENT if alarm else demanded(said, own, noise)
+        if demand is None:
             return None
         for places in (drawn[:40], drawn[other][:40]):
             guesses = {skew: scores[places] for skew, scores in self.guesses.items()}
-            found = explain(stored[places], self.own[places], guesses, attempts=2)
+            found = explain(stored[places], self.own[places], guesses, attempts=2,
+                            demand=demand)  # fmt: skip
             if found is not None:
                 return found.name
         return () if alarm else None

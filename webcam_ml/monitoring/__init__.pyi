@@ -1,10 +1,11 @@
 from ._announce import announce_findings
 from ._audit import audit_served_scores
 from ._compare import (
+    CLEARLY_DIFFERENT,
     LARGEST_CHANCE,
     Explanation,
-    are_moved,
     chance_of,
+    demanded,
     differs,
     explain,
     explain_by_model,
@@ -27,6 +28,7 @@ from ._settings import AuditSettings
 from ._skews import SKEWS, skewed
 
 __all__ = [
+    "CLEARLY_DIFFERENT",
     "FEWEST_WEBCAMS_OF_AN_ALARM",
     "FINDINGS",
     "FINDINGS_TO_WATCH",
@@ -41,11 +43,11 @@ __all__ = [
     "Finding",
     "ServedAudit",
     "announce_findings",
-    "are_moved",
     "audit_served_scores",
     "audit_verdict",
     "benign",
     "chance_of",
+    "demanded",
     "differs",
     "drift",
     "explain",

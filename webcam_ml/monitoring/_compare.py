@@ -22,11 +22,28 @@ NOISE_RATE = 1e-3
 LARGEST_CHANCE = 1e-4
 """Scores are of another making if so many rows differ by chance in fewer audits than this."""
 LARGEST_CHANCE_OF_REASON = 1e-3
-LARGEST_REMAINDER = 0.5
 EDGE = 1e-4
 SIMPLER = 1.25
 SMALLEST_GAP = 0.002
 """Two models whose scores are closer than this cannot be told apart by scores."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What is asked of an explanation.
+
+    Attributes:
+        chance: It is this good by chance in fewer audits.
+        remainder: It leaves this share of the median difference at most.
+    """
+
+    chance: float
+    remainder: float
+
+
+CLEARLY_DIFFERENT = Demand(LARGEST_CHANCE_OF_REASON, 0.5)
+WITHIN_NOISE = Demand(1e-4, 0.2)
+"""Where a copy of the pictures could make such a difference, too."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +97,16 @@ def differs(stored: Scores, own: Scores, noise: Scores) -> npt.NDArray[np.bool_]
     return np.abs(stored - own) > FLOOR + NOISE_FACTOR * noise
 
 
-def are_moved(stored: Scores, own: Scores, noise: Scores) -> bool:
-    """Say whether scores are moved as a whole, each perhaps by no more than noise could."""
-    return bool(np.median(np.abs(stored - own)) > FLOOR + np.median(noise))
+def demanded(stored: Scores, own: Scores, noise: Scores) -> Demand | None:
+    """Say what an explanation of scores is asked that are moved as a whole; None if they are not.
+
+    Each may be moved by no more than noise could. Then a reason is looked for, and only one that explains
+    them is a finding, for copies move scores, too.
+    """
+    moved = np.median(np.abs(stored - own))
+    if moved > FLOOR + np.median(noise):
+        return CLEARLY_DIFFERENT
+    return WITHIN_NOISE if moved > FLOOR else None
 
 
 def chance_of(differing: int, rows: int) -> float:
@@ -96,6 +120,7 @@ def explain(
     guesses: Mapping[tuple[str, ...], Scores],
     *,
     attempts: int = 1,
+    demand: Demand = CLEARLY_DIFFERENT,
 ) -> Explanation | None:
     """Find the guess that comes closest to what is stored, if it comes clearly closer than the model.
 
@@ -107,10 +132,10 @@ def explain(
         own: What the file says, [rows].
         guesses: What would be stored if the guess were true, [rows] each.
         attempts: How often this is asked of the same scores.
+        demand: What an explanation has to do; chances count all guesses and attempts.
 
     Returns:
-        None if none explains them at p < 0.001, all guesses and attempts counted, and halves the
-        differences.
+        None if none does.
     """
     found: list[Explanation] = []
     for name, guess in guesses.items():
@@ -120,9 +145,9 @@ def explain(
         nearer = int((after < before).sum())
         by_chance = float(binom.sf(nearer - 1, len(before), 0.5))
         chance = min(1.0, attempts * len(guesses) * by_chance)
-        if chance < LARGEST_CHANCE_OF_REASON:
+        if chance < demand.chance:
             remainder = float(np.median(after) / np.median(before))
-            if remainder <= LARGEST_REMAINDER:
+            if remainder <= demand.remainder:
                 found.append(Explanation(name, nearer, len(before), chance, remainder))
     if not found:
         return None

@@ -21,13 +21,15 @@ from webcam_ml.dataset.images import (
 from webcam_ml.export import MODEL_FILE, ExportedModel
 from webcam_ml.features import get_backbone
 from webcam_ml.monitoring._compare import (
+    CLEARLY_DIFFERENT,
     FLOOR,
     LARGEST_CHANCE,
     LARGEST_CHANCE_OF_REASON,
+    Demand,
     Explanation,
-    are_moved,
     chance_of,
     chance_of_hits,
+    demanded,
     differs,
     explain,
     explain_by_model,
@@ -157,9 +159,13 @@ class VersionAudit:
             )
             other, among = other & ~baseline, among & ~baseline
         chance = chance_of(int(other.sum()), int(among.sum()))
-        if chance >= LARGEST_CHANCE and not are_moved(stored[among], own[among], noise[among]):
+        demand = demanded(stored[among], own[among], noise[among])
+        if chance < LARGEST_CHANCE:
+            demand = CLEARLY_DIFFERENT
+        if demand is None:
             return
-        reason = self._preparation(score, stored, own, np.flatnonzero(among), np.flatnonzero(other))
+        places = np.flatnonzero(among), np.flatnonzero(other)
+        reason = self._preparation(score, stored, own, *places, demand=demand)
         if reason is not None:
             # Moved as a whole, each perhaps by less than shows in a row by itself.
             together = "" if chance < LARGEST_CHANCE else "all are a little off, and "
@@ -218,6 +224,8 @@ class VersionAudit:
         own: Scores,
         among: npt.NDArray[np.int64],
         other: npt.NDArray[np.int64],
+        *,
+        demand: Demand,
     ) -> Explanation | None:
         """Name the mistake that explains the scores, of all rows or else of those that differ."""
         backbone = get_backbone(self._meta.model_name)
@@ -241,6 +249,7 @@ class VersionAudit:
                 own[places],
                 {skew: np.array([guesses[int(one)][skew] for one in places]) for skew in SKEWS},
                 attempts=len(tried),
+                demand=demand,
             )
             if found is not None:
                 return found
