@@ -6,7 +6,7 @@ So bytes that only one of several writers may bring in must name their writer.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
 from typing import NamedTuple, Protocol
 
@@ -14,6 +14,8 @@ from webcam_ml.errors import WebcamMLError
 
 STORE_VARIABLE = "WEBCAM_ML_ARTIFACTS"
 SCHEMES = ("s3", "gs", "az")
+# Pictures by content, beside the assets: many small files.
+PICTURES = "images"
 
 
 class Found(NamedTuple):
@@ -53,8 +55,30 @@ class Bucket(Protocol):
         """List the keys below a folder, in order."""
         ...
 
+    def folders(self) -> list[str]:
+        """Name the folders that keys begin with, in order."""
+        ...
+
     def delete(self, key: str) -> None:
         """Remove a key; one that is not there is no error."""
+
+
+def advance(bucket: Bucket, key: str, data: bytes, replaces: Callable[[bytes], bool]) -> None:
+    """Write a key that moves forward, unless it is further already; again, if another was faster.
+
+    Args:
+        bucket: Where.
+        key: The key.
+        data: Its new bytes.
+        replaces: Whether they come after other bytes that are there.
+    """
+    while True:
+        there = bucket.get(key)
+        if there is None:
+            if bucket.create(key, data):
+                return
+        elif there.data == data or not replaces(there.data) or bucket.swap(key, data, there.tag):
+            return
 
 
 def is_plain_name(name: str) -> bool:

@@ -84,6 +84,15 @@ class FolderBucket:
                 found.relative_to(self.root).as_posix() for found in _files(self.root / folder)
             )
 
+    def folders(self) -> list[str]:
+        """Name the folders that keys begin with, in order."""
+        with self._explaining(f"{self.root} cannot be listed"):
+            return sorted(
+                path.name
+                for path in self.root.glob("*")
+                if path.is_dir() and not path.name.startswith(".") and not path.is_symlink()
+            )
+
     def delete(self, key: str) -> None:
         """Remove a key; one that is not there is no error."""
         path = self._path(key)

@@ -132,6 +132,12 @@ class ObjectBucket:
             found = [one["path"] for some in self._store.list(folder or None) for one in some]
         yield from sorted(key for key in found if "/." not in f"/{key}")
 
+    def folders(self) -> list[str]:
+        """Name the folders that keys begin with, in order."""
+        with self._explaining("it cannot be listed"):
+            found = self._store.list_with_delimiter()["common_prefixes"]
+        return sorted(name for name in found if not name.startswith("."))
+
     def delete(self, key: str) -> None:
         """Remove a key; one that is not there is no error."""
         with self._explaining(f"{key} cannot be removed"):

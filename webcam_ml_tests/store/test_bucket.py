@@ -162,14 +162,6 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(
         assert "ter2" not in str(caught.value)
 
 
-def test_a_graph_does_not_take_an_object_store_for_a_folder(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("WEBCAM_ML_ARTIFACTS", "s3://bucket/prefix")
-    with pytest.raises(WebcamMLError, match="webcam-ml copy-store FOLDER makes one of it"):
-        ArtifactStore.from_env()
-
-
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(WebcamMLError, match=r"pip install 'webcam-ml\[s3\]'"):
