@@ -1,8 +1,8 @@
 """A candidate beside a model that is or was live, on rows that are new to both."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +38,14 @@ class WasLive:
         quality: The primary metric on the test split of its time, larger is better; None if it was
             not measured.
         judged_by: What it was judged by itself; None if that is not stored.
+        fetch: Brings its file to this machine, where the store is elsewhere.
     """
 
     file: ModelFile
     onnx_model: str
     quality: float | None
     judged_by: JudgedBy | None = None
+    fetch: Callable[[], None] = field(default=lambda: None, compare=False)
 
     @property
     def version(self) -> str:
@@ -185,6 +187,7 @@ def measure_rival(rival: WasLive, tested: CandidateUnderTest) -> MeasuredRival:
     A linear probe's threshold and calibration do not change the order of its scores, so cameras of
     validation are as unseen by it as those of test. A fine-tuned model chose its epoch on them.
     """
+    rival.fetch()
     store, meta = tested.store, _meta_beside(rival.file)
     stored = store.find("onnx_model", rival.onnx_model)
     seen = {

@@ -8,6 +8,7 @@ from ._layout import production_folder
 from ._ledger import Ledger, LedgerEntry
 from ._lineage_tree import lineage_tree
 from ._live import LiveModel, LiveOnTest, candidate_counter, live_on_test, live_version, were_live
+from ._production import current_ledger
 from ._promotion import (
     Promotion,
     promote,
@@ -35,6 +36,7 @@ __all__ = [
     "announce",
     "both_heads",
     "candidate_counter",
+    "current_ledger",
     "judges_beside_live",
     "lineage_tree",
     "live_on_test",

@@ -32,6 +32,7 @@ from webcam_ml.live._layout import (
     version_folder,
 )
 from webcam_ml.live._ledger import Ledger
+from webcam_ml.live._shared import SharedHistory
 from webcam_ml.scoring import OnnxModel
 from webcam_ml.store import ArtifactStore, flush_folder, write_atomically
 
@@ -112,6 +113,9 @@ def _joined(store: ArtifactStore, ledger: Ledger, versions: Versions) -> ModelFi
     models = []
     for version in versions.values():
         folder = version_folder(store, version)
+        if store.remote is not None:
+            shared = SharedHistory(store.remote, production_folder(store))
+            shared.fetch(version, introduced[version].digests)
         for name in VERSION_FILES:
             found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
             if found != introduced[version].digests[name]:

@@ -33,6 +33,13 @@ class LedgerDamagedError(WebcamMLError):
         self.paths = (path,) if or_else is None else (path, or_else)
         self.what = what
 
+    def in_(self, address: str) -> "LedgerDamagedError":
+        """Say in which bucket a file is that was named by its key."""
+        path, *others = self.paths
+        return LedgerDamagedError(
+            path, f"in {address} {self.what}", or_else=others[0] if others else None
+        )
+
 
 class ChainedLine(Part):
     """One line of such a file.

@@ -130,9 +130,9 @@ def add_release_commands(subparsers: "argparse._SubParsersAction[argparse.Argume
 
 def _store() -> ArtifactStore:
     store = ArtifactStore.from_env()
-    if not store.root.is_dir():
+    if not store.exists():
         raise WebcamMLError(
-            f"there is no artifact store at {store.root}. Run this in the project's folder, or let "
+            f"there is no artifact store at {store.address}. Run this in the project's folder, or let "
             f"{STORE_VARIABLE} name the store"
         )
     return store
@@ -141,11 +141,11 @@ def _store() -> ArtifactStore:
 def _history(_: argparse.Namespace) -> int:
     from webcam_ml.live._judged import read_refusals
     from webcam_ml.live._layout import live_link, production_folder
-    from webcam_ml.live._ledger import Ledger
+    from webcam_ml.live._production import current_ledger
     from webcam_ml.printable import printable
 
     store = _store()
-    ledger = Ledger.read(production_folder(store))
+    ledger = current_ledger(store)
     refusals = read_refusals(production_folder(store))
     lines_by_time = sorted(
         [
@@ -156,7 +156,7 @@ def _history(_: argparse.Namespace) -> int:
     for line in (line for _, lines in lines_by_time for line in lines):
         print(printable(line))
     if not ledger.entries:
-        print(f"{store.root} has no live model: no model was ever live.")
+        print(f"{store.address} has no live model: no model was ever live.")
         return 0
     for target_type in sorted({entry.target_type for entry in ledger.entries}):
         live = ledger.live(target_type)
@@ -236,8 +236,7 @@ def _promote(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from webcam_ml.live._layout import production_folder
-    from webcam_ml.live._ledger import Ledger
+    from webcam_ml.live._production import current_ledger
     from webcam_ml.live._verify import verify
 
     store = _store()
@@ -246,13 +245,13 @@ def _verify(arguments: argparse.Namespace) -> int:
         print(problem, file=sys.stderr)
     if problems:
         return 1
-    entries = Ledger.read(production_folder(store)).entries
+    entries = current_ledger(store).entries
     compared = " It has grown from the copy of its head." if arguments.head else ""
     print(
         f"verified: the ledger ({len(entries)} entries), the count of judged candidates, what is "
         f"live, and all that it was made from down to the labels.{compared}"
         if entries
-        else f"{store.root} has no live model, so there is nothing to verify"
+        else f"{store.address} has no live model, so there is nothing to verify"
     )
     return 0
 
@@ -267,9 +266,10 @@ def _lineage(_: argparse.Namespace) -> int:
 def _prune(arguments: argparse.Namespace) -> int:
     from webcam_ml.live._prune import prune
 
-    freed = prune(_store(), dry_run=not arguments.yes)
+    store = _store()
+    freed = prune(store, dry_run=not arguments.yes)
     for one in freed:
-        print(f"{one.size / 1e6:>10.1f} MB  {one.folder}")
+        print(f"{one.size / 1e6:>10.1f} MB  {store.shown(one.folder)}")
     total = sum(one.size for one in freed) / 1e6
     if arguments.yes:
         print(f"freed {total:.1f} MB in {len(freed)} versions")

@@ -8,32 +8,32 @@ destination whose history is no beginning of the source's is refused before anyt
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Self
 
 from webcam_ml.contracts import TARGETS, TargetType
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.live._chain import LedgerDamagedError, chain_of
+from webcam_ml.live._history import History, follows, key_of
 from webcam_ml.live._judged import JudgedCandidate, Refusal
 from webcam_ml.live._layout import (
     BOTH,
     HEAD_FILE,
     JUDGED_FILE,
     LEDGER_FILE,
-    PRODUCTION,
     REFUSALS_FILE,
     VERSION_FILES,
     VERSIONS,
 )
-from webcam_ml.live._ledger import Head, Ledger, LedgerEntry
+from webcam_ml.live._ledger import Head, LedgerEntry
 from webcam_ml.live._production import changing_production
 from webcam_ml.progress import track
 from webcam_ml.store import (
     LATEST_FILE,
     LINEAGE_FILE,
+    PICTURES,
     STORE_VARIABLE,
     VERSION,
     ArtifactDamagedError,
@@ -41,11 +41,10 @@ from webcam_ml.store import (
     Bucket,
     FolderBucket,
     Lineage,
+    advance,
 )
 
 logger = logging.getLogger(__name__)
-
-NEW_LINE = b"\n"
 
 
 @dataclass(frozen=True)
@@ -65,29 +64,6 @@ class Copied:
     left_out: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _History:
-    """What a store says was live: the ledger, and the bytes of its files but the head."""
-
-    ledger: Ledger
-    files: Mapping[str, bytes]
-
-    @classmethod
-    def of(cls, bucket: Bucket) -> Self:
-        # The head first, as in `Ledger.read`; the ledger last, so that what is beside it is no newer.
-        names = (HEAD_FILE, JUDGED_FILE, REFUSALS_FILE, LEDGER_FILE)
-        found = {name: bucket.get(_production(name)) for name in names}
-        files = {name: one.data for name, one in found.items() if one is not None}
-        folder = Path(PRODUCTION)
-        try:
-            ledger = Ledger.of(files.pop(HEAD_FILE, None), files.get(LEDGER_FILE), folder)
-            chain_of(files.get(JUDGED_FILE), folder / JUDGED_FILE, JudgedCandidate)
-            chain_of(files.get(REFUSALS_FILE), folder / REFUSALS_FILE, Refusal)
-        except LedgerDamagedError as error:
-            raise WebcamMLError(f"in {bucket.address}: {error}") from error
-        return cls(ledger, files)
-
-
 def copy_store(source: Bucket, destination: Bucket) -> Copied:
     """Copy every version, what is live and its history; what is there already is not copied again.
 
@@ -99,17 +75,17 @@ def copy_store(source: Bucket, destination: Bucket) -> Copied:
             the destination has another history, or cannot be written.
     """
     _require_two_places(source, destination)
-    history = _History.of(source)
+    history = _whole_history(source)
     known = _known_models(destination, history)
     destination.require_conditions()
     # What the pointers name is older than the list of versions, and so in it.
-    keys = [*map(PurePosixPath, source.keys())]
+    keys = _keys_of_assets(source)
     pointers = {
         key: _read(source, str(key))
         for key in keys
         if len(key.parts) == 2 and key.name == LATEST_FILE
     }
-    keys = [*map(PurePosixPath, source.keys())]
+    keys = _keys_of_assets(source)
     versions = sorted((key.parent for key in keys if _is_lineage(key)), key=lambda one: one.name)
     if not versions and not history.ledger.entries:
         raise WebcamMLError(f"there is no store at {source.address}, so nothing to copy")
@@ -118,7 +94,7 @@ def copy_store(source: Bucket, destination: Bucket) -> Copied:
         work.copy_version(version)
     for key, data in pointers.items():
         if key.parent not in {version.parent for version in work.left_out}:
-            _advance(destination, str(key), data, lambda _: True)
+            advance(destination, str(key), data, lambda _: True)
     for model, entry in history.ledger.first_entries().items():
         if model not in known:
             work.copy_model(entry)
@@ -152,7 +128,7 @@ def pull(
     """
     destination = FolderBucket(folder.absolute())
     _require_two_places(source, destination)
-    history = _History.of(source)
+    history = _whole_history(source)
     ledger = history.ledger
     found = {name: ledger.live(name) for name in tuple(target_types) or TARGETS}
     live = {name: entry for name, entry in found.items() if entry is not None}
@@ -171,6 +147,16 @@ def pull(
     with changing_production(ArtifactStore(destination.root), links=tuple(live)) as production:
         links = {name: production.folder / name for name in (*live, BOTH)}
         return {name: link for name, link in links.items() if name in live or link.is_symlink()}
+
+
+def _whole_history(source: Bucket) -> History:
+    history = History.of(source)
+    for name, kind in ((JUDGED_FILE, JudgedCandidate), (REFUSALS_FILE, Refusal)):
+        try:
+            chain_of(history.files.get(name), Path(key_of(name)), kind)
+        except LedgerDamagedError as error:
+            raise error.in_(source.address) from error
+    return history
 
 
 def _require_two_places(source: Bucket, destination: Bucket) -> None:
@@ -220,7 +206,7 @@ class _Work:
     def copy_model(self, entry: LedgerEntry) -> None:
         """Copy the files of a model that is or was live, where they are not as they should be."""
         for name in VERSION_FILES:
-            key = _production(f"{VERSIONS}/{entry.version}/{name}")
+            key = key_of(f"{VERSIONS}/{entry.version}/{name}")
             there = self.destination.get(key)
             if there is None or _sha256(there.data) != entry.digests[name]:
                 self._copy_file(key, entry.digests[name])
@@ -255,51 +241,26 @@ def _lineage_of(record: bytes, key: str) -> Lineage:
     return lineage
 
 
-def _known_models(destination: Bucket, history: _History) -> frozenset[str]:
+def _known_models(destination: Bucket, history: History) -> frozenset[str]:
     """Name the models in the history of a destination, which must be a beginning of the source's."""
-    found = {name: destination.get(_production(name)) for name in history.files}
+    found = {name: destination.get(key_of(name)) for name in history.files}
     there = {name: one.data for name, one in found.items() if one is not None}
     for name, data in there.items():
-        _follows(destination, _production(name), history.files[name], data)
-    lines = there.get(LEDGER_FILE, b"").count(NEW_LINE)
+        follows(destination.address, key_of(name), history.files[name], data)
+    lines = there.get(LEDGER_FILE, b"").count(b"\n")
     return frozenset(entry.version for entry in history.ledger.entries[:lines])
 
 
-def _copy_history(history: _History, destination: Bucket, names: Iterable[str]) -> None:
+def _copy_history(history: History, destination: Bucket, names: Iterable[str]) -> None:
     """Let files of lines grow, and then the head, which names their ends."""
     for name in names:
         if name in history.files:
-            key, data = _production(name), history.files[name]
-            _advance(destination, key, data, partial(_follows, destination, key, data))
+            key, data = key_of(name), history.files[name]
+            advance(destination, key, data, partial(follows, destination.address, key, data))
     if history.ledger.entries:
         head = replace(history.ledger, interrupted=False).head_bytes()
-        key = _production(HEAD_FILE)
-        _advance(destination, key, head, partial(_names_no_later_end, Path(key), head))
-
-
-def _advance(destination: Bucket, key: str, data: bytes, replaces: Callable[[bytes], bool]) -> None:
-    """Write a key that moves forward, unless it is further already; again, if another was faster."""
-    while True:
-        there = destination.get(key)
-        if there is None:
-            if destination.create(key, data):
-                return
-        elif (
-            there.data == data or not replaces(there.data) or destination.swap(key, data, there.tag)
-        ):
-            return
-
-
-def _follows(destination: Bucket, key: str, data: bytes, there: bytes) -> bool:
-    """Whether lines go on from those that are there; refused if they do not."""
-    if not data.startswith(there):
-        raise WebcamMLError(
-            f"{key} in {destination.address} has {there.count(NEW_LINE)} lines, and they are not the "
-            f"first of the {data.count(NEW_LINE)} that were to be copied. What is live only moves "
-            "forward: either the source was put back to an earlier state (bring its backup up to "
-            "date), or the destination has a history of its own (name an empty one)"
-        )
-    return True
+        key = key_of(HEAD_FILE)
+        advance(destination, key, head, partial(_names_no_later_end, Path(key), head))
 
 
 def _names_no_later_end(path: Path, head: bytes, there: bytes) -> bool:
@@ -320,8 +281,10 @@ def _read(bucket: Bucket, key: str) -> bytes:
     return found.data
 
 
-def _production(name: str) -> str:
-    return f"{PRODUCTION}/{name}"
+def _keys_of_assets(source: Bucket) -> list[PurePosixPath]:
+    """List all but the pictures, which may be many."""
+    folders = (name for name in source.folders() if name != PICTURES)
+    return [PurePosixPath(key) for name in folders for key in source.keys(name)]
 
 
 def _is_lineage(key: PurePosixPath) -> bool:

@@ -214,9 +214,7 @@ class Numbered(NamedTuple):
 
 def numbers_in_evidence(store: ArtifactStore) -> Iterator[Numbered]:
     """Yield the candidate's number from all stored evidence that has a pair."""
-    for path in sorted((store.root / ASSET).glob(f"*/{COMPARISON_FILE}")):
-        if path.parent.name.startswith(".") or path.parent in store.damaged(ASSET):
-            continue
+    for path in store.files_of(ASSET, COMPARISON_FILE):
         # Only a few fields are read: older versions may have written others, and damage elsewhere
         # in old evidence must not keep a new model from being judged.
         try:

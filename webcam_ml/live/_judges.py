@@ -6,8 +6,7 @@ from webcam_ml.dataset import ExportMeta
 from webcam_ml.dataset.judges import JudgeComparison
 from webcam_ml.evaluation import Verdict
 from webcam_ml.judging import compare_judges_of, labels_of
-from webcam_ml.live._layout import production_folder
-from webcam_ml.live._ledger import Ledger
+from webcam_ml.live._production import current_ledger
 from webcam_ml.store import ArtifactDamagedError, ArtifactMissingError, ArtifactStore
 
 
@@ -34,7 +33,7 @@ def judges_beside_live(meta: ExportMeta, store: ArtifactStore) -> JudgesBesideLi
     Raises:
         LedgerDamagedError: The ledger is not what was written.
     """
-    live = Ledger.read(production_folder(store)).live(meta.target_type)
+    live = current_ledger(store).live(meta.target_type)
     if live is None:
         return JudgesBesideLive(Verdict(True, f"No {meta.target_type} model is live.", {}))
     try:

@@ -7,8 +7,8 @@ from webcam_ml.contracts import TARGETS
 from webcam_ml.dataset import TargetConfig
 from webcam_ml.judging import from_demo
 from webcam_ml.labels import LabelQuery
-from webcam_ml.live._layout import production_folder
-from webcam_ml.live._ledger import Ledger, LedgerEntry
+from webcam_ml.live._ledger import LedgerEntry
+from webcam_ml.live._production import current_ledger
 from webcam_ml.store import ArtifactMissingError, ArtifactStore, StoredArtifact
 
 TOPS = ("onnx_model", "champion_comparison")
@@ -31,7 +31,7 @@ def lineage_tree(store: ArtifactStore) -> str:
     Raises:
         LedgerDamagedError: The ledger is not what was written.
     """
-    ledger = Ledger.read(production_folder(store))
+    ledger = current_ledger(store)
     lines: list[str] = []
     for target_type in TARGETS:
         live = ledger.live(target_type)

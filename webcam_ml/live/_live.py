@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -22,8 +23,13 @@ from webcam_ml.judging import (
 )
 from webcam_ml.live._judged import JudgedCandidates, Refusal, count_candidate
 from webcam_ml.live._layout import production_folder, version_folder
-from webcam_ml.live._ledger import Ledger, LedgerEntry
-from webcam_ml.live._production import changing_production
+from webcam_ml.live._ledger import LedgerEntry
+from webcam_ml.live._production import (
+    Production,
+    change_production,
+    current_ledger,
+    fetch_version,
+)
 from webcam_ml.live._promotion import Promotion
 from webcam_ml.store import ArtifactDamagedError, ArtifactMissingError, ArtifactStore
 
@@ -57,7 +63,7 @@ class LiveModel:
     @classmethod
     def after_refusal(cls, refusal: Refusal, store: ArtifactStore) -> Self:
         """Give what stays live after a candidate was refused."""
-        live = Ledger.read(production_folder(store)).live(refusal.target_type)
+        live = current_ledger(store).live(refusal.target_type)
         return replace(
             cls._of_entry(refusal.target_type, live),
             refused=refusal.version,
@@ -91,7 +97,7 @@ def live_version(store: ArtifactStore, target_type: TargetType) -> str | None:
     Raises:
         LedgerDamagedError: The ledger is not what was written.
     """
-    entry = Ledger.read(production_folder(store)).live(target_type)
+    entry = current_ledger(store).live(target_type)
     return None if entry is None else entry.version
 
 
@@ -111,8 +117,9 @@ def were_live(store: ArtifactStore, target_type: TargetType) -> tuple[WasLive, .
             onnx_model=entry.lineage["onnx_model"].data_version,
             quality=_quality(entry),
             judged_by=_judged_by(store, entry),
+            fetch=partial(fetch_version, store, entry),
         )
-        for entry in Ledger.read(production_folder(store)).promotions_in_force(target_type)
+        for entry in current_ledger(store).promotions_in_force(target_type)
     )
 
 
@@ -162,8 +169,7 @@ def live_on_test(store: ArtifactStore, target_type: TargetType) -> LiveOnTest | 
         LedgerDamagedError: The ledger is not what was written.
         ArtifactDamagedError: The report on it is not what was written.
     """
-    folder = production_folder(store)
-    ledger = Ledger.read(folder)
+    ledger = current_ledger(store)
     live = ledger.live(target_type)
     record = None if live is None else live.lineage.get("eval_report")
     if live is None or record is None:
@@ -174,7 +180,7 @@ def live_on_test(store: ArtifactStore, target_type: TargetType) -> LiveOnTest | 
     since = ledger.line_since_rival_is_live(target_type, "")
     numbers = [
         one.candidate_number
-        for one in JudgedCandidates.read(folder).entries
+        for one in JudgedCandidates.read(production_folder(store)).entries
         if (one.target_type, one.since_entry) == (target_type, since)
     ]
     return LiveOnTest(
@@ -195,7 +201,7 @@ def candidate_counter(store: ArtifactStore, target_type: TargetType) -> CountCan
     """
 
     def count(version: str, model_sha256: str, pair_sha256: str) -> Counted:
-        with changing_production(store) as production:
+        def record(production: Production) -> Counted:
             since = production.ledger.line_since_rival_is_live(target_type, version)
             number = count_candidate(
                 production,
@@ -205,6 +211,8 @@ def candidate_counter(store: ArtifactStore, target_type: TargetType) -> CountCan
                 model_sha256=model_sha256,
                 pair_sha256=pair_sha256,
             )
-        return Counted(since, number)
+            return Counted(since, number)
+
+        return change_production(store, record)
 
     return count

@@ -11,6 +11,10 @@ The order of a promotion:
 
 Files of lines beside the ledger grow first, and then the head names their new end.
 
+Of a store in a bucket the folder is the mirror's, brought up to date first. There is no lock between
+machines: 3 swaps the ledger only as it was read, before the mirror changes. Whoever was overtaken reads
+anew and decides anew. The version's files are in the bucket before; links are made in each mirror.
+
 After a crash before 3 nothing has happened, and leftovers are removed by the next command. After a
 crash after it the ledger is ahead of the link or of the head, and the next promotion or roll-back
 completes what was decided before it does anything else. Recording first means that no model is ever
@@ -21,11 +25,12 @@ import hashlib
 import logging
 import shutil
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock
 
@@ -55,9 +60,9 @@ from webcam_ml.live._ledger import (
     Ledger,
     LedgerEntry,
 )
+from webcam_ml.live._shared import SharedHistory
 from webcam_ml.store import (
     LOCK_FILE,
-    STORE_VARIABLE,
     ArtifactStore,
     StoredArtifact,
     flush_folder,
@@ -68,16 +73,30 @@ from webcam_ml.store import (
 logger = logging.getLogger(__name__)
 
 
+class Overtaken(Exception):  # noqa: N818  # no error: decide anew
+    """Another machine changed the history since it was read."""
+
+
 class Production:
-    """The production folder while this process alone may change it; see `changing_production`."""
+    """The production folder while this process alone may change it; see `change_production`."""
 
     def __init__(self, store: ArtifactStore) -> None:
         self.store = store
         self.folder = production_folder(store)
+        self._shared = None if store.remote is None else SharedHistory(store.remote, self.folder)
+        if self._shared is not None:
+            self._shared.refresh()
         self.ledger = Ledger.read(self.folder)
 
     def recover(self, links: Collection[TargetType]) -> None:
         """Complete what an interrupted promotion decided, and remove what one left behind."""
+        self.lead_links(links)
+        self._complete_head()
+        if set(links) == set(TARGETS):
+            follow(self.store, self.ledger, compared=False)
+
+    def lead_links(self, links: Iterable[TargetType]) -> None:
+        """Let links and scorer.env be those of what is live, and remove what was left behind."""
         for leftover in (
             *self.folder.glob(".*.tmp"),
             *self.folder.glob(f"{VERSIONS}/*/.*.tmp"),
@@ -97,8 +116,11 @@ class Production:
                         f"knows of no live {target_type} model, and {link} leads to one",
                     )
                 continue
+            self.fetch_version(live.version)
             if not (link.is_symlink() and str(link.readlink()) == link_target(live.version)):
-                logger.warning(
+                logger.log(
+                    # Another machine's promotion is no fault of a mirror.
+                    logging.WARNING if self._shared is None else logging.INFO,
                     "%s does not lead to %s, which the ledger says is live: it does now",
                     link,
                     live.version,
@@ -107,16 +129,38 @@ class Production:
                 self._prepare_link(live).replace(link)
         for version, entry in self.ledger.first_entries().items():
             self._write_environment(version, entry.target_type)
-        grown = self._ends_that_grew()
-        if self.ledger.interrupted or grown:
-            self._write_head(replace(self.ledger, interrupted=False), grown)
-        if set(links) == set(TARGETS):
-            follow(self.store, self.ledger, compared=False)
+
+    def fetch_version(self, version: str) -> None:
+        """Bring the files of a version that is or was live into the mirror, where it lacks them."""
+        if self._shared is not None:
+            self._shared.fetch(version)
 
     def append(self, name: str, lines: Sequence[bytes]) -> None:
-        """Write a file beside the ledger with the lines that were added, and name its end."""
-        write_atomically(self.folder / name, b"".join(line + b"\n" for line in lines))
-        self._write_head(self.ledger, {name: End.of(lines)})
+        """Write a file beside the ledger with the line that was added last, and name its end.
+
+        Raises:
+            Overtaken: Another machine was faster; decide anew.
+        """
+        before = self.ledger.lines
+        if self._write_lines(name, lines):
+            self._write_head(self.ledger, {name: End.of(lines)})
+        else:
+            self._complete_head()
+        if self.ledger.lines != before:
+            raise Overtaken
+
+    def _write_lines(self, name: str, lines: Sequence[bytes]) -> bool:
+        """Write them; false if they were there, and others have gone on from them and are read."""
+        data = b"".join(line + b"\n" for line in lines)
+        if self._shared is not None and not self._shared.write(name, data):
+            self._shared.refresh()
+            # The answer to the first try may have been lost.
+            if lines[-1] not in read_lines(self.folder / name):
+                raise Overtaken
+            self.ledger = Ledger.read(self.folder)
+            return False
+        write_atomically(self.folder / name, data)
+        return True
 
     def _ends_that_grew(self) -> dict[str, End]:
         """Give the ends that the head does not name yet; of a file that lost lines it keeps the old."""
@@ -130,7 +174,19 @@ class Production:
 
     def _write_head(self, ledger: Ledger, ends: Mapping[str, End]) -> None:
         self.ledger = replace(ledger, beside={**ledger.beside, **ends})
-        write_atomically(self.folder / HEAD_FILE, self.ledger.head_bytes())
+        data = self.ledger.head_bytes()
+        if self._shared is not None and not self._shared.write(HEAD_FILE, data):
+            # Another machine was faster, and may have named these ends, too.
+            self._shared.refresh()
+            self.ledger = Ledger.read(self.folder)
+            self._complete_head()
+            return
+        write_atomically(self.folder / HEAD_FILE, data)
+
+    def _complete_head(self) -> None:
+        grown = self._ends_that_grew()
+        if self.ledger.interrupted or grown:
+            self._write_head(replace(self.ledger, interrupted=False), grown)
 
     def add_version(self, stored: StoredArtifact) -> None:
         """Lay out the folder of a version that was never live: its stored files under a second name."""
@@ -142,12 +198,15 @@ class Production:
             shutil.rmtree(final)
         unfinished = final.with_name(f".unfinished-{uuid.uuid4().hex}")
         unfinished.mkdir(parents=True)
+        files = stored.folder
         for name in VERSION_FILES:
-            share_file(stored.folder / name, unfinished / name)
+            share_file(files / name, unfinished / name)
         environment = environment_file(self.store, meta.target_type, version)
         write_atomically(unfinished / ENVIRONMENT_FILE, environment)
         unfinished.rename(final)
         flush_folder(final.parent)
+        if self._shared is not None:
+            self._shared.add(version)
 
     def restore_version(self, entry: LedgerEntry) -> None:
         """Write damaged files of a version that was live again, from the store.
@@ -156,17 +215,20 @@ class Production:
             WebcamMLError: The store does not have the files that were live.
         """
         folder = version_folder(self.store, entry.version)
+        self.fetch_version(entry.version)
         damaged = [
             name
             for name in VERSION_FILES
             if not (folder / name).is_file() or sha256_of(folder / name) != entry.digests[name]
         ]
         if not damaged:
+            self._restore_shared(entry)
             return
         stored = self.store.find("onnx_model", entry.lineage["onnx_model"].data_version)
         folder.mkdir(parents=True, exist_ok=True)
+        files = stored.folder
         for name in damaged:
-            copy = stored.folder / name
+            copy = files / name
             if not copy.is_file() or sha256_of(copy) != entry.digests[name]:
                 raise WebcamMLError(
                     f"{folder / name} is damaged, and {copy} is not what was live either, for the "
@@ -175,8 +237,13 @@ class Production:
                     "(`webcam-ml rollback --to VERSION`)"
                 )
             logger.warning("%s was damaged: written again from the store", folder / name)
-            share_file(stored.folder / name, folder / name)
+            share_file(copy, folder / name)
         self._write_environment(entry.version, entry.target_type)
+        self._restore_shared(entry)
+
+    def _restore_shared(self, entry: LedgerEntry) -> None:
+        if self._shared is not None:
+            self._shared.restore(entry.version, entry.digests)
 
     def commit(
         self,
@@ -193,7 +260,11 @@ class Production:
         relaxed: str | None = None,
         lost: Sequence[str] = (),
     ) -> LedgerEntry:
-        """Record a decision and make the version live; its folder must be there."""
+        """Record a decision and make the version live; its folder must be there.
+
+        Raises:
+            Overtaken: Another machine was faster; decide anew.
+        """
         live = self.ledger.live(target_type)
         entry = LedgerEntry(
             sequence=len(self.ledger.entries) + 1,
@@ -217,7 +288,9 @@ class Production:
         self._require_link_or_nothing(link)
         prepared = self._prepare_link(entry)
         ledger = self.ledger.with_entry(entry)
-        write_atomically(self.folder / LEDGER_FILE, ledger.to_bytes())
+        if not self._write_lines(LEDGER_FILE, ledger.lines):
+            self.recover(TARGETS)
+            return entry
         self.ledger = ledger
         prepared.replace(link)
         # Writing the head flushes the folder too, and with it the link.
@@ -249,6 +322,28 @@ class Production:
             write_atomically(path, content)
 
 
+Result = TypeVar("Result")
+
+
+def change_production(store: ArtifactStore, change: Callable[[Production], Result]) -> Result:
+    """Decide and change with the production folder locked; again, if another machine was faster.
+
+    Args:
+        store: The store.
+        change: What to do. It may be called more than once, each time with what is there then.
+
+    Raises:
+        LedgerDamagedError: The ledger is not what was written.
+        WebcamMLError: The folder, or the bucket, cannot be written.
+    """
+    while True:
+        with changing_production(store) as production:
+            try:
+                return change(production)
+            except Overtaken:
+                logger.info("another machine was faster: what it did is read, and all judged again")
+
+
 @contextmanager
 def changing_production(
     store: ArtifactStore, *, links: Collection[TargetType] = tuple(TARGETS)
@@ -264,18 +359,48 @@ def changing_production(
         LedgerDamagedError: The ledger is not what was written.
         WebcamMLError: The folder cannot be written.
     """
+    store.require_conditions()
+    with _locked(store) as production:
+        production.recover(links)
+        yield production
+
+
+def current_ledger(store: ArtifactStore) -> Ledger:
+    """Read the history; of a store in a bucket, let its mirror have what is live, and links to it.
+
+    Raises:
+        LedgerDamagedError: The ledger is not what was written.
+        WebcamMLError: The bucket cannot be read, or its mirror not be written.
+    """
+    if store.remote is None:
+        return Ledger.read(production_folder(store))
+    with _locked(store) as production:
+        production.lead_links(TARGETS)
+        follow(store, production.ledger, compared=False)
+        return production.ledger
+
+
+def fetch_version(store: ArtifactStore, entry: LedgerEntry) -> None:
+    """Bring the files of a version that is or was live into the mirror of a bucket."""
+    if store.remote is not None:
+        folder = production_folder(store)
+        # Whoever has the lock removes what looks left behind.
+        with FileLock(folder / LOCK_FILE):
+            SharedHistory(store.remote, folder).fetch(entry.version, entry.digests)
+
+
+@contextmanager
+def _locked(store: ArtifactStore) -> Iterator[Production]:
     folder = production_folder(store)
     try:
         (folder / VERSIONS).mkdir(parents=True, exist_ok=True)
         with FileLock(folder / LOCK_FILE):
-            production = Production(store)
-            production.recover(links)
-            yield production
+            yield Production(store)
     except OSError as error:
         raise WebcamMLError(
             f"{folder} cannot be written: {error}. What is live is the old model or the new one, "
             "whole (`webcam-ml history` says which). Free some space or make the folder writable "
-            f"({STORE_VARIABLE} names the store), and do the same again"
+            f"({store.folder_variable} names the store), and do the same again"
         ) from error
 
 

@@ -18,7 +18,7 @@ from webcam_ml.judging import (
 from webcam_ml.live._judged import count_from_evidence, record_refusal
 from webcam_ml.live._layout import version_folder
 from webcam_ml.live._ledger import AncestorRecord, LedgerEntry
-from webcam_ml.live._production import Production, changing_production, sha256_of
+from webcam_ml.live._production import Production, change_production, sha256_of
 from webcam_ml.live._requirements import (
     PromotionRefused,
     load_evidence,
@@ -84,7 +84,8 @@ def promote(
     meta = exported.meta
     comparison = load_evidence(evidence, store)
     require_belongs(candidate, evidence, comparison, exported)
-    with changing_production(store) as production:
+
+    def decide(production: Production) -> Promotion:
         ledger = production.ledger
         live = ledger.live(meta.target_type)
         is_live = live is not None and live.version == meta.model_version
@@ -135,6 +136,8 @@ def promote(
         logger.info("%s is live", meta.model_version)
         return _result(production, entry, verdicts, is_new=True)
 
+    return change_production(store, decide)
+
 
 def rollback(
     store: ArtifactStore,
@@ -165,53 +168,68 @@ def rollback(
             "a reason of a roll-back is one line that others will read in the ledger, with letters "
             "or digits in it: webcam-ml rollback --reason TEXT, or leave it out"
         )
-    with changing_production(store) as production:
-        ledger = production.ledger
-        introduced = ledger.first_entries()
-        if to is not None:
-            if to not in introduced:
-                raise PromotionRefused(
-                    f"{to} was never live. Versions that were: {', '.join(introduced) or 'none'}"
-                )
-            target_type = introduced[to].target_type
-        elif target_type is None:
-            with_models = {entry.target_type for entry in ledger.entries}
-            if len(with_models) != 1:
-                raise PromotionRefused(
-                    "binary and regression both have a live model: say which version to go back "
-                    "to, --to VERSION (`webcam-ml history` lists them)"
-                    if with_models
-                    else "no model was ever live, so there is nothing to roll back"
-                )
-            (target_type,) = with_models
-        standing = ledger.promotions_in_force(target_type)
-        live = standing[-1].version
-        earlier = [entry for entry in standing[:-1] if entry.version != live]
-        if to == live:
-            raise PromotionRefused(f"{to} is live already")
-        if to is None and not earlier:
+    return change_production(
+        store,
+        lambda production: _roll_back(
+            production, to=to, target_type=target_type, reason=reason, run_id=run_id
+        ),
+    )
+
+
+def _roll_back(
+    production: Production,
+    *,
+    to: str | None,
+    target_type: TargetType | None,
+    reason: str | None,
+    run_id: str | None,
+) -> LedgerEntry:
+    ledger = production.ledger
+    introduced = ledger.first_entries()
+    if to is not None:
+        if to not in introduced:
             raise PromotionRefused(
-                f"{live} is live and no {target_type} model was before it. To stop using it, set "
-                "AI_SCORING_MODE=baseline where the application runs"
+                f"{to} was never live. Versions that were: {', '.join(introduced) or 'none'}"
             )
-        goal = next((one for one in reversed(earlier) if to in (None, one.version)), None)
-        if goal is None:
+        target_type = introduced[to].target_type
+    elif target_type is None:
+        with_models = {entry.target_type for entry in ledger.entries}
+        if len(with_models) != 1:
             raise PromotionRefused(
-                f"{to} was rolled back itself. If it should return: webcam-ml promote {to} "
-                "--override REASON"
+                "binary and regression both have a live model: say which version to go back "
+                "to, --to VERSION (`webcam-ml history` lists them)"
+                if with_models
+                else "no model was ever live, so there is nothing to roll back"
             )
-        production.restore_version(introduced[goal.version])
-        return production.commit(
-            "rollback",
-            target_type,
-            goal.version,
-            digests=introduced[goal.version].digests,
-            lineage={},
-            verdicts={},
-            candidates_judged=None,
-            reason=reason,
-            run_id=run_id,
+        (target_type,) = with_models
+    standing = ledger.promotions_in_force(target_type)
+    live = standing[-1].version
+    earlier = [entry for entry in standing[:-1] if entry.version != live]
+    if to == live:
+        raise PromotionRefused(f"{to} is live already")
+    if to is None and not earlier:
+        raise PromotionRefused(
+            f"{live} is live and no {target_type} model was before it. To stop using it, set "
+            "AI_SCORING_MODE=baseline where the application runs"
         )
+    goal = next((one for one in reversed(earlier) if to in (None, one.version)), None)
+    if goal is None:
+        raise PromotionRefused(
+            f"{to} was rolled back itself. If it should return: webcam-ml promote {to} "
+            "--override REASON"
+        )
+    production.restore_version(introduced[goal.version])
+    return production.commit(
+        "rollback",
+        target_type,
+        goal.version,
+        digests=introduced[goal.version].digests,
+        lineage={},
+        verdicts={},
+        candidates_judged=None,
+        reason=reason,
+        run_id=run_id,
+    )
 
 
 def promote_override(
@@ -238,37 +256,45 @@ def promote_override(
             "an override needs a reason, one line that others will read in the ledger, with letters "
             f"or digits in it: webcam-ml promote {version} --override REASON"
         )
-    with changing_production(store) as production:
-        introduced = production.ledger.first_entries().get(version)
-        if introduced is not None:
-            stored = store.find("onnx_model", introduced.lineage["onnx_model"].data_version)
-        else:
-            stored = find_candidate(store, version)
-        exported = stored.load(ExportedModel)
-        target_type = exported.meta.target_type
-        live = production.ledger.live(target_type)
-        lost = _lost_models(production)
-        if live is not None and live.version == version and not lost:
-            production.restore_version(live)
-            raise PromotionRefused(f"{version} is live already; its files are whole")
-        if lost:
-            count_from_evidence(production)
-        found = _evidence_beside_live(production, stored, exported)
-        verdicts = {} if found is None else judge(found[1])
-        digests = _install(production, stored, exported)
-        return production.commit(
-            "override",
-            target_type,
-            version,
-            digests=digests | {"test_split": exported.meta.digests.test_split},
-            lineage=_lineage_records(store, stored, None if found is None else found[0]),
-            verdicts=as_judged(verdicts),
-            candidates_judged=None if found is None else candidates_judged(store, found[1]),
-            reason=reason,
-            relaxed=None if found is None else _relaxed(found[1]),
-            lost=sorted(lost),
-            run_id=run_id,
-        )
+    return change_production(
+        store, lambda production: _override(production, version, reason=reason, run_id=run_id)
+    )
+
+
+def _override(
+    production: Production, version: str, *, reason: str, run_id: str | None
+) -> LedgerEntry:
+    store = production.store
+    introduced = production.ledger.first_entries().get(version)
+    if introduced is not None:
+        stored = store.find("onnx_model", introduced.lineage["onnx_model"].data_version)
+    else:
+        stored = find_candidate(store, version)
+    exported = stored.load(ExportedModel)
+    target_type = exported.meta.target_type
+    live = production.ledger.live(target_type)
+    lost = _lost_models(production)
+    if live is not None and live.version == version and not lost:
+        production.restore_version(live)
+        raise PromotionRefused(f"{version} is live already; its files are whole")
+    if lost:
+        count_from_evidence(production)
+    found = _evidence_beside_live(production, stored, exported)
+    verdicts = {} if found is None else judge(found[1])
+    digests = _install(production, stored, exported)
+    return production.commit(
+        "override",
+        target_type,
+        version,
+        digests=digests | {"test_split": exported.meta.digests.test_split},
+        lineage=_lineage_records(store, stored, None if found is None else found[0]),
+        verdicts=as_judged(verdicts),
+        candidates_judged=None if found is None else candidates_judged(store, found[1]),
+        reason=reason,
+        relaxed=None if found is None else _relaxed(found[1]),
+        lost=sorted(lost),
+        run_id=run_id,
+    )
 
 
 def _lost_models(production: Production) -> dict[str, Path]:

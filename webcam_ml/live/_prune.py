@@ -1,20 +1,16 @@
 """`webcam-ml prune`: free what no live model, no line of the ledger and no next step needs."""
 
-import shutil
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock
 
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.judging import ASSET
 from webcam_ml.live._both import composed_before
-from webcam_ml.live._layout import PRODUCTION, production_folder
+from webcam_ml.live._layout import PRODUCTION
 from webcam_ml.live._ledger import Ledger
-from webcam_ml.live._production import changing_production
+from webcam_ml.live._production import Production, change_production, current_ledger
 from webcam_ml.live._stored import stored_versions
-from webcam_ml.store import LOCK_FILE, ArtifactMissingError, ArtifactStore
+from webcam_ml.store import PICTURES, ArtifactMissingError, ArtifactStore
 from webcam_ml.training import dating_choices
 
 
@@ -24,7 +20,7 @@ class Pruned:
 
     Attributes:
         asset: Name of the asset.
-        folder: Where it is, or was.
+        folder: Where it is, or was; of a store in a bucket, where its mirror would have it.
         size: Bytes of its files.
     """
 
@@ -56,24 +52,23 @@ def prune(store: ArtifactStore, *, dry_run: bool = True) -> list[Pruned]:
         WebcamMLError: A folder cannot be removed; the others are dealt with first.
     """
     if dry_run:
-        return _unneeded(store, Ledger.read(production_folder(store)))
-    with changing_production(store) as production:
+        return _unneeded(store, current_ledger(store))
+
+    def remove(production: Production) -> list[Pruned]:
         unneeded = _unneeded(store, production.ledger)
-        failed = [one for one in unneeded if not _remove(one)]
-    if failed:
-        raise WebcamMLError(
-            f"{len(failed)} of {len(unneeded)} folders could not be removed, the first is "
-            f"{failed[0].folder}: look at its permissions"
-        )
-    return unneeded
+        failed = [one for one in unneeded if not store.remove(one.folder)]
+        if failed:
+            raise WebcamMLError(
+                f"{len(failed)} of {len(unneeded)} folders could not be removed, the first is "
+                f"{failed[0].folder}: look at its permissions"
+            )
+        return unneeded
+
+    return change_production(store, remove)
 
 
 def _unneeded(store: ArtifactStore, ledger: Ledger) -> list[Pruned]:
-    assets = sorted(
-        path.name
-        for path in store.root.glob("*")
-        if path.is_dir() and path.name != PRODUCTION and not path.name.startswith(".")
-    )
+    assets = [name for name in store.assets() if name not in (PRODUCTION, PICTURES)]
     needed = {
         (asset, record.data_version)
         for entry in ledger.entries
@@ -90,27 +85,13 @@ def _unneeded(store: ArtifactStore, ledger: Ledger) -> list[Pruned]:
     damaged = [(asset, path) for asset in assets for path in store.damaged(asset)]
     both = [(PRODUCTION, folder) for folder in composed_before(store, ledger)]
     unneeded = [
-        (asset, stored.folder)
+        (asset, stored.place)
         for asset in assets
         if asset != ASSET
         for stored in stored_versions(store, asset)
         if (asset, stored.data_version) not in needed
     ]
-    return [Pruned(asset, folder, _size(folder)) for asset, folder in [*unneeded, *damaged, *both]]
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _remove(pruned: Pruned) -> bool:
-    """Hide a version by a rename, then delete it: a kill leaves no half-deleted version."""
-    asset_folder = pruned.folder.parent
-    with FileLock(asset_folder / LOCK_FILE):
-        hidden = asset_folder / f".unfinished-{uuid.uuid4().hex}"
-        try:
-            pruned.folder.rename(hidden)
-            shutil.rmtree(hidden)
-        except PermissionError:
-            return False
-    return not pruned.folder.exists()
+    return [
+        Pruned(asset, folder, store.size_of(folder))
+        for asset, folder in [*unneeded, *damaged, *both]
+    ]

@@ -5,27 +5,21 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from webcam_ml.export import ModelMeta
+from webcam_ml.export import META_FILE, ModelMeta
 from webcam_ml.judging import ASSET, COMPARISON_FILE, Comparison
 from webcam_ml.live._requirements import PromotionRefused
-from webcam_ml.store import LINEAGE_FILE, ArtifactStore, Lineage, StoredArtifact, is_plain_name
+from webcam_ml.store import ArtifactDamagedError, ArtifactStore, StoredArtifact, is_plain_name
 
 logger = logging.getLogger(__name__)
 
 
 def stored_versions(store: ArtifactStore, asset: str) -> Iterator[StoredArtifact]:
     """Yield every readable version of an asset, the newest first."""
-    damaged = store.damaged(asset)
-    for path in sorted((store.root / asset).glob(f"*/{LINEAGE_FILE}"), reverse=True):
-        folder = path.parent
-        if folder.name.startswith(".") or folder in damaged:
-            continue
+    for version in store.versions(asset):
         try:
-            lineage = Lineage.load(folder)
-        except (OSError, ValueError) as error:
-            logger.warning("%s cannot be read and is passed over (%s)", path, error)
-            continue
-        yield StoredArtifact(asset=asset, version=folder.name, folder=folder, lineage=lineage)
+            yield store.read_version(asset, version)
+        except ArtifactDamagedError as error:
+            logger.warning("%s is passed over: %s", version, error)
 
 
 def models_that_were_live(store: ArtifactStore) -> Iterator[tuple[Path, str | None]]:
@@ -52,9 +46,9 @@ def stored_models(store: ArtifactStore) -> dict[str, StoredArtifact]:
     models: dict[str, StoredArtifact] = {}
     for stored in stored_versions(store, "onnx_model"):
         try:
-            name = ModelMeta.load(stored.folder).model_version
+            name = ModelMeta.load(stored.folder_with(META_FILE)).model_version
         except (OSError, ValueError) as error:
-            logger.warning("%s is passed over: %s", stored.folder, error)
+            logger.warning("%s is passed over: %s", stored.address, error)
             continue
         models.setdefault(name, stored)
     return models
@@ -93,9 +87,11 @@ def candidates_judged(store: ArtifactStore, comparison: Comparison) -> int:
         # Only two fields are read: older versions may have written others, and damage elsewhere in
         # old evidence must not keep a new model from going live.
         try:
-            content = json.loads((stored.folder / COMPARISON_FILE).read_bytes())
+            content = json.loads(
+                (stored.folder_with(COMPARISON_FILE) / COMPARISON_FILE).read_bytes()
+            )
             if content["test_split"]["sha256"] == split:
                 models.add(content["candidate"]["model_sha256"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            logger.warning("%s is not counted: %s", stored.folder, error)
+            logger.warning("%s is not counted: %s", stored.address, error)
     return len(models)

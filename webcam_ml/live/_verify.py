@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import W_OK, access
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock
 
@@ -34,7 +35,7 @@ from webcam_ml.live._layout import (
     version_folder,
 )
 from webcam_ml.live._ledger import Head, Ledger, LedgerEntry
-from webcam_ml.live._production import sha256_of
+from webcam_ml.live._production import current_ledger, fetch_version, sha256_of
 from webcam_ml.live._stored import models_that_were_live
 from webcam_ml.store import (
     LINEAGE_FILE,
@@ -42,6 +43,7 @@ from webcam_ml.store import (
     ArtifactDamagedError,
     ArtifactMissingError,
     ArtifactStore,
+    BucketStore,
     Lineage,
     StoredArtifact,
 )
@@ -52,21 +54,24 @@ class Problem:
     """Something that is not as it was recorded.
 
     Attributes:
-        path: The file or folder.
+        path: The file or folder; of a store in a bucket, where a mirror would have it.
         what: What was expected and what was found.
+        shown: The address in the bucket; None of a folder.
     """
 
     path: Path
     what: str
+    shown: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.what}"
+        return f"{self.shown or self.path}: {self.what}"
 
 
 def verify(store: ArtifactStore, *, head: Path | None = None) -> list[Problem]:
     """Check ledger, links, model files, all they were made from down to the labels, and verdicts.
 
-    Reads only. Pictures are not part of the chain but their digests in image_index are.
+    Reads only; of a store in a bucket everything is read anew from there, whatever the mirror has.
+    Pictures are not part of the chain but their digests in image_index are.
 
     Args:
         store: Where the live models are.
@@ -76,6 +81,27 @@ def verify(store: ArtifactStore, *, head: Path | None = None) -> list[Problem]:
     Returns:
         What is wrong, in the order of the ledger; empty if all is well.
     """
+    if store.remote is None:
+        return _verify(store, head)
+    with TemporaryDirectory(prefix="webcam-ml-verify-") as mirror:
+        fresh = BucketStore(store.remote, Path(mirror))
+        try:
+            ledger = current_ledger(fresh)
+        except LedgerDamagedError as error:
+            problems = [Problem(fresh.root / path, error.what) for path in error.paths]
+        else:
+            for entry in ledger.first_entries().values():
+                fetch_version(fresh, entry)
+            problems = _verify(fresh, head)
+        return [
+            replace(one, what=one.what.replace(mirror, fresh.address), shown=fresh.shown(one.path))
+            if one.path.is_relative_to(mirror)
+            else one
+            for one in problems
+        ]
+
+
+def _verify(store: ArtifactStore, head: Path | None) -> list[Problem]:
     folder = production_folder(store)
     if not folder.exists():
         problems = list(_was_live(store, Ledger()))
@@ -218,6 +244,8 @@ def _version_files(store: ArtifactStore, version: str, entry: LedgerEntry) -> It
     folder = version_folder(store, version)
     for name in VERSION_FILES:
         yield from _digest(folder / name, entry.digests[name])
+    if store.remote is not None:
+        return  # each mirror makes a scorer.env of its own
     environment = folder / ENVIRONMENT_FILE
     expected = environment_file(store, entry.target_type, version)
     if not environment.is_file():
@@ -242,7 +270,7 @@ def _digest(path: Path, expected: str) -> Iterator[Problem]:
 def _ancestry(store: ArtifactStore, entry: LedgerEntry) -> Iterator[Problem]:
     """Follow the inputs from the model and its evidence down to the labels."""
     for asset, record in entry.lineage.items():
-        folder = store.root / asset / record.version
+        folder = store.folder_of(asset, record.version)
         lineage_file = folder / LINEAGE_FILE
         if lineage_file.is_file():
             changed = list(_digest(lineage_file, record.lineage_sha256))

@@ -6,8 +6,8 @@ import polars as pl
 
 from webcam_ml.dataset import Manifest
 from webcam_ml.dataset.images import DamagedImageError, ImageCache, ImageIndex
-from webcam_ml.export import ModelMeta
-from webcam_ml.live import Ledger, live_on_test, production_folder
+from webcam_ml.export import META_FILE, ModelMeta
+from webcam_ml.live import current_ledger, live_on_test
 from webcam_ml.monitoring._drift import PICTURE_STATISTICS, STATISTICS, picture_statistics
 from webcam_ml.store import ArtifactMissingError, ArtifactStore, StoredArtifact
 
@@ -29,8 +29,8 @@ def frames_of_test_split(
     Raises:
         LedgerDamagedError: The ledger is not what was written.
     """
-    meta = ModelMeta.load(model.folder)
-    live = Ledger.read(production_folder(store)).live(meta.target_type)
+    meta = ModelMeta.load(model.folder_with(META_FILE))
+    live = current_ledger(store).live(meta.target_type)
     scores = live_on_test(store, meta.target_type)
     if live is None or live.version != meta.model_version or scores is None:
         return None

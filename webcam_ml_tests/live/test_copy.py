@@ -157,7 +157,7 @@ def test_a_damaged_history_is_not_copied(live: Live, tmp_path: Path, name: str) 
         lambda: copy_store(bucket_of(live.store), open_bucket(str(copy))),
         lambda: pull(bucket_of(live.store), copy),
     ):
-        with pytest.raises(WebcamMLError, match=f"in {live.store.root}: production/"):
+        with pytest.raises(WebcamMLError, match=rf"production/\S+ in {live.store.root} "):
             transfer()
     assert not list(open_bucket(str(copy)).keys())
 
