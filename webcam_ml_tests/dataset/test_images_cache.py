@@ -13,6 +13,7 @@ from webcam_ml.dataset.images import DamagedImageError, ImageCache
 from webcam_ml.dataset.images._cache import ImageRecord
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.scoring import ImageError, decode_image
+from webcam_ml.store import FolderBucket
 from webcam_ml_tests.dataset.images_server import jpeg
 
 PICTURE = jpeg(0)
@@ -158,3 +159,26 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "images").write_text("a file where a folder should be")
     with pytest.raises(WebcamMLError, match=f"{tmp_path}/images cannot be written"):
         ImageCache(tmp_path).store(PICTURE)
+
+
+def test_what_one_machine_shares_another_finds_in_the_bucket(tmp_path):
+    bucket = FolderBucket(tmp_path / "bucket")
+    here, there = (ImageCache(tmp_path / name, remote=bucket) for name in ("here", "there"))
+    source = "https://host/1.jpg"
+    sha256 = here.store(PICTURE)
+    here.remember(source, RECORD)
+    assert there.recall(source) is None
+    with pytest.raises(DamagedImageError):
+        there.read(sha256)
+    here.share({source: sha256})
+    keys = list(bucket.keys())
+    assert len(keys) == 2
+    assert f"images/{sha256[:2]}/{sha256}" in keys
+    assert there.recall(source) == RECORD
+    assert there.read(sha256) == PICTURE
+    assert place(tmp_path / "there", sha256).read_bytes() == PICTURE
+    bucket.put(f"images/{sha256[:2]}/{sha256}", b"another")
+    with pytest.raises(DamagedImageError):
+        ImageCache(tmp_path / "third", remote=bucket).read(sha256)
+    there.share({source: sha256})
+    assert list(bucket.keys()) == keys

@@ -20,7 +20,8 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,9 +36,11 @@ from webcam_ml.dataset.images._engine import (
     decode_any_size,
 )
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.progress import track
 from webcam_ml.scoring import DECODER_VERSION
-from webcam_ml.store import write_atomically
+from webcam_ml.store import PICTURES, Bucket, write_atomically
 
+PUTS_AT_ONCE = 8
 _LEFTOVER_AFTER_SECONDS = 3600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -73,18 +76,33 @@ class ImageCache:
     Args:
         root: The folder; made when something is stored. Images lie in ``root/images``.
         engine: Who computes what is made of them; by default threads of this process.
+        remote: The bucket of the store, if it is one: what the folder lacks is fetched from there.
     """
 
-    def __init__(self, root: Path, engine: Engine | None = None) -> None:
-        self._root = root / "images"
+    def __init__(
+        self, root: Path, engine: Engine | None = None, *, remote: Bucket | None = None
+    ) -> None:
+        self._root = root / PICTURES
         self.engine = engine or LocalEngine()
+        self._remote = remote
 
     def read(self, sha256: str) -> bytes:
-        """Return the file with this digest, checked.
+        """Return the file with this digest, checked; from the bucket if the folder lacks it.
 
         Raises:
             DamagedImageError: The file is missing, unreadable, or has another digest.
+            WebcamMLError: The bucket cannot be read, or the cache not be written.
         """
+        try:
+            return self._read_here(sha256)
+        except DamagedImageError:
+            content = self._fetch(self._path_of(sha256))
+            if content is None or hashlib.sha256(content).hexdigest() != sha256:
+                raise
+        self._write(self._path_of(sha256), content)
+        return content
+
+    def _read_here(self, sha256: str) -> bytes:
         path = self._path_of(sha256)
         advice = "materialize image_index again: it fetches what is missing"
         try:
@@ -135,7 +153,7 @@ class ImageCache:
         """
         sha256 = hashlib.sha256(content).hexdigest()
         try:
-            self.read(sha256)
+            self._read_here(sha256)
         except DamagedImageError:
             self._write(self._path_of(sha256), content)
         return sha256
@@ -152,11 +170,45 @@ class ImageCache:
 
     def recall(self, source: str) -> ImageRecord | None:
         """Return what a source held, None if that is unknown or the note is damaged."""
+        path = self._note_of(source)
         try:
-            text = self._note_of(source).read_bytes()
+            text = path.read_bytes()
         except OSError:
-            return None
+            fetched = self._fetch(path)
+            if fetched is None:
+                return None
+            text = fetched
+            self._write(path, text)
         return _parse_note(text, source)
+
+    def share(self, sources: Mapping[str, str]) -> None:
+        """Bring pictures, and the notes of what their sources held, into the bucket that lacks them.
+
+        Args:
+            sources: Which source held which picture, by its digest; all are in the folder.
+
+        Raises:
+            WebcamMLError: The bucket cannot be written.
+        """
+        if self._remote is None:
+            return
+        remote, there = self._remote, set(self._remote.keys(PICTURES))
+        # A note comes after its picture, here as there.
+        for paths in (map(self._path_of, set(sources.values())), map(self._note_of, sources)):
+            missing = [path for path in paths if self._key_of(path) not in there and path.is_file()]
+            with ThreadPoolExecutor(PUTS_AT_ONCE, thread_name_prefix="share") as pool:
+                written = pool.map(
+                    lambda path: remote.create(self._key_of(path), path.read_bytes()), missing
+                )
+                for _ in track(written, total=len(missing), what="sharing", unit="files"):
+                    pass
+
+    def _fetch(self, path: Path) -> bytes | None:
+        found = None if self._remote is None else self._remote.get(self._key_of(path))
+        return None if found is None else found.data
+
+    def _key_of(self, path: Path) -> str:
+        return f"{PICTURES}/{path.relative_to(self._root).as_posix()}"
 
     def remove_leftovers(self) -> None:
         """Remove what runs that were killed left half-written.

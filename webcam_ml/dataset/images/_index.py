@@ -220,6 +220,9 @@ def _index(
         "images: %d of %d snapshots have one; %d fetched, %d from the cache",
         index.usable().height, index.frame.height, fetched, len(successes) - fetched,
     )  # fmt: skip
+    cache.share(
+        {text: one.record.sha256 for text, one in outcomes.items() if isinstance(one, _Success)}
+    )
     return index, outcomes
 
 
