@@ -27,6 +27,8 @@ from webcam_ml.store import ArtifactStore, FolderBucket, write_atomically
 logger = logging.getLogger(__name__)
 
 OUTBOX = ".notify"
+# In a bucket: what one machine tells, no other tells again. Each has its own outbox in its mirror.
+TOLD = "notify"
 # For all that waits, not for each: longer than this nothing is delayed.
 SECONDS_TO_DELIVER = 4.0
 SECONDS_WAITING = 24 * 60 * 60.0
@@ -98,7 +100,13 @@ def write_down(store: ArtifactStore, kind: str, whats: Sequence[str], text: str)
     bucket = FolderBucket(store.root / OUTBOX)
     message = Message(f"webcam-ml: {printable(without_secrets(text))}", at=time.time())
     try:
-        is_new = bucket.create(_name(kind, "\n".join(whats)), message.to_bytes())
+        name = _name(kind, "\n".join(whats))
+        is_new = bucket.create(name, message.to_bytes())
+        if is_new and store.remote is not None:
+            is_new = store.remote.create(f"{TOLD}/{name}", message.to_bytes())
+            if not is_new:
+                told = replace(message, settled="told by another machine")
+                write_atomically(store.root / OUTBOX / name, told.to_bytes())
         if len(whats) > 1:
             # The message comes first: ended between the two, it is told twice and not never.
             known = replace(message, settled="told with others").to_bytes()
@@ -124,13 +132,21 @@ def news(store: ArtifactStore, kind: str, found: Collection[str]) -> list[str]:
     names = {_name(kind, what): what for what in found}
     try:
         known = {path.name for path in folder.glob(f"{kind}-*.json")}
+        if store.remote is not None:
+            told = {key.rpartition("/")[2] for key in store.remote.keys(TOLD)}
+            known |= {name for name in told if name.startswith(f"{kind}-")}
         for name in known - names.keys():
             message = Message.read(folder / name)
             # One that waits may be about others, too, that are still found.
             if message is None or message.settled is not None:
                 (folder / name).unlink(missing_ok=True)
+                if store.remote is not None:
+                    store.remote.delete(f"{TOLD}/{name}")
     except OSError as error:
         logger.warning("nobody is told, since %s cannot be used (%s)", folder, error.strerror)
+        return []
+    except WebcamMLError as error:
+        logger.warning("nobody is told: %s", error)
         return []
     return [what for name, what in names.items() if name not in known]
 

@@ -274,7 +274,7 @@ def earlier_choice(
     for version in store.versions(ASSET):
         try:
             stored = store.named(ASSET, version)
-            account = TRAIN_SUMMARY.read(stored.folder).get("auto")
+            account = TRAIN_SUMMARY.read(stored.folder_with(TRAIN_SUMMARY.file)).get("auto")
             if account is None or account["question"] != question:
                 continue
             if stored.lineage.database != origin:
@@ -310,7 +310,7 @@ def dating_choices(store: ArtifactStore, kept: Collection[str]) -> set[str]:
     for version in store.versions(ASSET):
         try:
             stored = store.named(ASSET, version)
-            account = TRAIN_SUMMARY.read(stored.folder).get("auto")
+            account = TRAIN_SUMMARY.read(stored.folder_with(TRAIN_SUMMARY.file)).get("auto")
         except (ArtifactDamagedError, DocumentError) as error:
             logger.warning("what this checkpoint chose is passed over: %s", error)
             continue

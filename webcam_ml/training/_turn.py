@@ -2,7 +2,8 @@
 
 Two trainings side by side would only halve each other's speed and double the memory. A counter in a
 database (a Dagster pool, a queue limit) counts a killed run as alive until somebody corrects it; a
-file lock is freed with its process. A note beside the lock names the run that holds it.
+file lock is freed with its process. A note beside the lock names the run that holds it. In a bucket,
+where nobody frees locks, the run renews a lease.
 """
 
 import json
@@ -12,7 +13,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -20,12 +21,13 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from webcam_ml.progress import SECONDS_BETWEEN_LINES
-from webcam_ml.store import ArtifactStore, explaining_lock_errors, write_atomically
+from webcam_ml.store import ArtifactStore, explaining_lock_errors, lease, write_atomically
 
 logger = logging.getLogger(__name__)
 
 LOCK_FILE = "training.lock"
 NOTE_FILE = "training.json"
+LEASE = "checkpoint/training.lease"
 PURPOSE = "no training can begin"
 SECONDS_BETWEEN_TRIES = 0.2
 
@@ -76,6 +78,13 @@ def training_turn(store: ArtifactStore, *, run_id: str) -> Iterator[None]:
     Raises:
         WebcamMLError: The store cannot be written, or its file system has no locks.
     """
+    if store.remote is not None:
+        turn = TrainingTurn.of_this_process(run_id)
+        waiting = _Waiting()
+        with lease(store.remote, LEASE, str(turn), told=waiting.tell):
+            waiting.end()
+            yield
+        return
     note = _note_path(store)
     with explaining_lock_errors(_note_path(store).parent, PURPOSE):
         note.parent.mkdir(parents=True, exist_ok=True)
@@ -93,21 +102,35 @@ def training_turn(store: ArtifactStore, *, run_id: str) -> Iterator[None]:
         lock.release()
 
 
+@dataclass
+class _Waiting:
+    """What the log says while somebody else trains."""
+
+    began: float = field(default_factory=time.monotonic)
+    told: str | None = None
+    last_line: float = 0.0
+
+    def tell(self, holder: str) -> None:
+        now = time.monotonic()
+        if holder != self.told or now - self.last_line >= SECONDS_BETWEEN_LINES:
+            waited = now - self.began
+            logger.info("one training at a time: waiting for %s, %.0f s so far", holder, waited)
+            self.told, self.last_line = holder, now
+
+    def end(self) -> None:
+        if self.told is not None:
+            logger.info("it is our turn to train, after %.0f s", time.monotonic() - self.began)
+
+
 def _wait_for(lock: FileLock, store: ArtifactStore) -> None:
-    began, told, last_line = time.monotonic(), None, 0.0
+    waiting = _Waiting()
     while True:
         try:
             lock.acquire(timeout=SECONDS_BETWEEN_TRIES)
         except Timeout:
-            now, holder = time.monotonic(), _read_note(store)
-            if holder != told or now - last_line >= SECONDS_BETWEEN_LINES:
-                logger.info(
-                    "one training at a time: waiting for %s, %.0f s so far", holder, now - began
-                )
-                told, last_line = holder, now
+            waiting.tell(str(_read_note(store)))
             continue
-        if told is not None:
-            logger.info("it is our turn to train, after %.0f s", time.monotonic() - began)
+        waiting.end()
         return
 
 

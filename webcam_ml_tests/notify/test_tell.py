@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,8 +14,10 @@ import pytest
 
 from webcam_ml.notify import _outbox, deliver, news, tell, without_secrets, write_down
 from webcam_ml.notify._outbox import OUTBOX, Message
-from webcam_ml.store import ArtifactStore
+from webcam_ml.store import ArtifactStore, BucketStore, open_bucket
 from webcam_ml_tests.notify.webhook import TOKEN, Webhook, webhook
+from webcam_ml_tests.seaweed import BUCKET, S3
+from webcam_ml_tests.store.test_bucket import set_environment
 
 __all__ = ["webhook"]
 
@@ -62,6 +65,23 @@ def test_two_who_see_it_at_once_tell_it_once(store: ArtifactStore, webhook: Webh
         list(pool.map(lambda _: tell(store, "run", "1", "run 1 failed"), range(16)))
     deliver(store)
     assert webhook.texts == ["webcam-ml: run 1 failed"]
+
+
+def test_machines_that_share_a_bucket_tell_it_once(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, webhook: Webhook
+) -> None:
+    set_environment(monkeypatch, s3.settings())
+    bucket = open_bucket(f"s3://{BUCKET}/{uuid.uuid4().hex}")
+    here, there = (BucketStore(bucket, tmp_path / name) for name in ("here", "there"))
+    for store in (here, there):
+        tell(store, "live", "a", "a is live")
+        deliver(store)
+    assert news(here, "audit", ["bgr"]) == ["bgr"]
+    tell(here, "audit", "bgr", "channels are swapped")
+    assert news(there, "audit", ["bgr"]) == []
+    assert news(there, "audit", []) == []  # it has passed
+    assert news(there, "audit", ["bgr"]) == ["bgr"]
+    assert webhook.texts == ["webcam-ml: a is live", "webcam-ml: channels are swapped"]
 
 
 def test_what_has_passed_may_be_told_again(store: ArtifactStore, webhook: Webhook) -> None:

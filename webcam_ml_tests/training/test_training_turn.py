@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,17 +16,18 @@ import pytest
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.store import ArtifactStore
 from webcam_ml.training import training_turn
+from webcam_ml_tests.seaweed import BUCKET, S3
+from webcam_ml_tests.store.test_bucket import set_environment
 
 SECONDS = 120
 
 # Says when it trains, and goes on until it is told to stop.
 TRAINER = """
 import logging, sys
-from pathlib import Path
 from webcam_ml.store import ArtifactStore
 from webcam_ml.training import training_turn
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-with training_turn(ArtifactStore(Path(sys.argv[1])), run_id=sys.argv[2]):
+with training_turn(ArtifactStore.at(sys.argv[1]), run_id=sys.argv[2]):
     print("training", flush=True)
     sys.stdin.readline()
 print("done", flush=True)
@@ -33,7 +35,7 @@ print("done", flush=True)
 
 
 @contextmanager
-def trainer(store: Path, run_id: str) -> Iterator["subprocess.Popen[str]"]:
+def trainer(store: Path | str, run_id: str) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
         [sys.executable, "-c", TRAINER, str(store), run_id],
         stdin=subprocess.PIPE,
@@ -60,6 +62,25 @@ def finish(process: "subprocess.Popen[str]") -> None:
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
+
+
+def test_in_a_bucket_the_second_waits_on_another_machine(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_environment(monkeypatch, s3.settings())
+    address = f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    monkeypatch.setenv("WEBCAM_ML_MIRROR", str(tmp_path / "one"))
+    with trainer(address, "run-a") as first:
+        assert line(first) == "training"
+        monkeypatch.setenv("WEBCAM_ML_MIRROR", str(tmp_path / "two"))
+        with trainer(address, "run-b") as second:
+            assert f"waiting for run run-a (process {first.pid} on " in line(second)
+            finish(first)
+            assert line(first) == "done"
+            assert "our turn" in line(second)
+            assert line(second) == "training"
+            finish(second)
+            assert line(second) == "done"
 
 
 def test_the_second_waits_says_for_whom_and_goes_on_when_the_first_is_done(tmp_path: Path) -> None:
