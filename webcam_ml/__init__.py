@@ -25,13 +25,13 @@ def open_store(
     """Open what the graph has stored, to analyse it in a notebook.
 
     Args:
-        path: The store; by default the graph's own: the folder that WEBCAM_ML_ARTIFACTS names, else
-            `artifacts` here.
+        path: The store, a folder or `s3://bucket/prefix`; by default the graph's own: what
+            WEBCAM_ML_ARTIFACTS names, else the folder `artifacts` here.
         cache: Root of the caches, for pictures; by default `cache` beside `path`, or without a
-            `path` the graph's own: what WEBCAM_ML_CACHE names, else `cache` here.
+            folder the graph's own: what WEBCAM_ML_CACHE names, else `cache` here.
 
     Raises:
-        ArtifactMissingError: There is no such folder.
+        ArtifactMissingError: There is no such folder, or nothing in the bucket.
     """
     # The libraries of the notebook's tables load here: `import webcam_ml` stays cheap.
     from webcam_ml.notebook import Store

@@ -54,9 +54,13 @@ def add_summary_command(
 def run(arguments: argparse.Namespace) -> int:
     """Print the summary."""
     store = ArtifactStore.from_env()
+    if store.remote is not None:
+        from webcam_ml.live import current_ledger
+
+        current_ledger(store)
     stored = {asset: found for asset in ORDER if (found := _latest(store, asset)) is not None}
     if not stored:
-        print(f"{store.root} has no artifacts yet. Run `make demo`, or materialize the graph.")
+        print(f"{store.address} has no artifacts yet. Run `make demo`, or materialize the graph.")
         return 1
     if arguments.json:
         print(json.dumps(_for_machines(stored, store.root / "production"), indent=2))
@@ -69,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     since = None if arguments.since is None else datetime.fromtimestamp(arguments.since, UTC)
     for asset, artifact in stored.items():
         notes = [*_unchanged(artifact, since), *_behind(artifact, stored)]
-        print(f"  {asset:<20} {artifact.folder}" + (f"  ({'; '.join(notes)})" if notes else ""))
+        print(f"  {asset:<20} {artifact.address}" + (f"  ({'; '.join(notes)})" if notes else ""))
     return 0
 
 
@@ -81,7 +85,7 @@ def _latest(store: ArtifactStore, asset: str) -> StoredArtifact | None:
 
 
 def _read(artifact: StoredArtifact, name: str, *, schema_version: int = 1) -> dict[str, Any]:
-    return Document(name, artifact.asset, schema_version).read(artifact.folder)
+    return Document(name, artifact.asset, schema_version).read(artifact.folder_with(name))
 
 
 def _read_comparison(artifact: StoredArtifact) -> dict[str, Any]:
@@ -247,5 +251,5 @@ def _disagreement(stored: dict[str, StoredArtifact]) -> list[str]:
     if "disagreement_report" not in stored:
         return []
     report = _read(stored["disagreement_report"], "disagreement_report.json")
-    gallery = stored["disagreement_report"].folder / "gallery.html"
+    gallery = f"{stored['disagreement_report'].address}/gallery.html"
     return [f"Disagreement: {report['counts']['compared']:,} snapshots compared, see {gallery}"]

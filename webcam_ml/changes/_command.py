@@ -35,7 +35,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
     store = ArtifactStore.from_env()
     older, newer = arguments.older, arguments.newer
-    page = compare_models(older, newer, store=store, images=ImageCache(cache_from_env()))
+    page = compare_models(
+        older, newer, store=store, images=ImageCache(cache_from_env(), remote=store.remote)
+    )
     path: Path = arguments.to or Path(f"what_changed-{older}-{newer}.html")
     if path.resolve().is_relative_to(store.root.resolve()):
         raise WebcamMLError(

@@ -22,7 +22,7 @@ from webcam_ml.dataset import Manifest
 from webcam_ml.dataset.images import ImageCache, ImageIndex
 from webcam_ml.disagreement import thumbnail_jpeg
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.export import ModelMeta
+from webcam_ml.export import META_FILE, ModelMeta
 from webcam_ml.judging import (
     CANDIDATE,
     RIVAL,
@@ -80,14 +80,17 @@ def compare_models(older: str, newer: str, *, store: ArtifactStore, images: Imag
     for version in (older, newer):
         if version not in models:
             raise WebcamMLError(
-                f"there is no model {version} in {store.root}. Stored are: "
+                f"there is no model {version} in {store.address}. Stored are: "
                 f"{', '.join(sorted(models)) or 'none'}"
             )
     if older == newer:
         raise WebcamMLError(
             f"{older} is compared with itself: name two models, the older one first"
         )
-    a, b = (ModelMeta.load(models[version].folder).target_type for version in (older, newer))
+    a, b = (
+        ModelMeta.load(models[version].folder_with(META_FILE)).target_type
+        for version in (older, newer)
+    )
     if a != b:
         raise WebcamMLError(
             f"{older} is a {a} model and {newer} a {b} model: they are asked different things, and "
@@ -109,8 +112,8 @@ class _Between:
         images: ImageCache,
     ) -> None:
         self.a, self.b, self.test, self.store, self.images = a, b, test, store, images
-        self.meta_b = ModelMeta.load(b.folder)
-        self.meta_a = None if a is None else ModelMeta.load(a.folder)
+        self.meta_b = ModelMeta.load(b.folder_with(META_FILE))
+        self.meta_a = None if a is None else ModelMeta.load(a.folder_with(META_FILE))
         self.manifest = self._ancestor(b, "manifest_full").load(Manifest)
         self.before = None if a is None else self._ancestor(a, "manifest_full").load(Manifest)
         # Snapshot ids mean nothing in another database.

@@ -136,7 +136,7 @@ def recorded_predictions(
         )
     if version not in models:
         raise WebcamMLError(
-            f"model_version {version} is no model of {store.root}. What it was asked and which rows it "
+            f"model_version {version} is no model of {store.address}. What it was asked and which rows it "
             "was trained on is not known, so that its scores might be of another target type, or "
             f"learned by heart: they are not compared. {there}"
         )

@@ -108,7 +108,7 @@ def _manifest(given: Path | None, store: ArtifactStore) -> "tuple[Manifest, str]
     except ArtifactMissingError:
         labels = read_labels(LabelDatabase.from_env(), LabelQuery())
         return build_manifest(labels), "the label database, at the default settings"
-    return stored.load(Manifest), str(stored.folder)
+    return stored.load(Manifest), stored.address
 
 
 def _lines(found: "ForeignReport") -> Iterator[str]:

@@ -61,20 +61,22 @@ class Store:
         Raises:
             ArtifactMissingError: There is no such folder.
         """
-        store = ArtifactStore.from_env() if path is None else ArtifactStore(Path(path).absolute())
-        if not store.root.is_dir():
+        store = ArtifactStore.from_env() if path is None else ArtifactStore.at(os.fspath(path))
+        if not store.exists():
             raise ArtifactMissingError(
-                f"there is no store at {store.root}. Start the notebook in the project folder, give "
+                f"there is no store at {store.address}. Start the notebook in the project folder, give "
                 f"the store's folder, open_store('…/artifacts'), or set {STORE_VARIABLE}. If nothing "
                 "was stored yet: make demo, or dagster asset materialize -m webcam_ml.definitions "
                 "--select '*'"
             )
         if cache is not None:
             return cls(store, cache=Path(cache).absolute())
-        return cls(store, cache=cache_from_env() if path is None else store.root.parent / "cache")
+        if path is None or store.remote is not None:
+            return cls(store, cache=cache_from_env())
+        return cls(store, cache=store.root.parent / "cache")
 
     def __repr__(self) -> str:
-        return f"Store({str(self._store.root)!r}, cache={str(self._cache)!r})"
+        return f"Store({self._store.address!r}, cache={str(self._cache)!r})"
 
     @property
     def tables(self) -> dict[str, list[str]]:
@@ -216,7 +218,7 @@ class Store:
                 f"{stored.version} was made"
             )
         try:
-            return ImageCache(self._cache).decode(row["sha256"])
+            return ImageCache(self._cache, remote=self._store.remote).decode(row["sha256"])
         except DamagedImageError as error:
             raise WebcamMLError(
                 f"{error}. If the graph has its caches elsewhere, name them: open_store(cache=…) or "

@@ -36,7 +36,7 @@ def offer(stored: StoredArtifact, name: str, *, instance: DagsterInstance) -> Ma
     Raises:
         WebcamMLError: The folder of the logs is full or not writable.
     """
-    file = stored.folder / name
+    file = stored.folder_with(name) / name
     logs = instance.compute_log_manager
     if not isinstance(logs, LocalComputeLogManager):
         return MetadataValue.md("in the folder that path names")
@@ -49,7 +49,7 @@ def offer(stored: StoredArtifact, name: str, *, instance: DagsterInstance) -> Ma
         write_atomically(copy, content)
     except OSError as error:
         raise WebcamMLError(
-            f"{stored.asset} is stored in {stored.folder}, but {name} could not be copied to "
+            f"{stored.asset} is stored in {stored.address}, but {name} could not be copied to "
             f"{copy.parent}, from where the web page hands it over: {error}. Free some space there "
             f"(all of {copy.parent.parent} may be deleted) or make the folder writable, then "
             f"materialize {stored.asset} again"

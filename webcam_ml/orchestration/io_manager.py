@@ -76,6 +76,7 @@ class ArtifactIOManager(ConfigurableIOManager):
                         event_log_held_open(context.instance, context.run.run_id)
                     )
                 with as_dagster_failure():
+                    self.workspace.store.require_conditions()
                     presence.enter_context(at_work(self.workspace.store, run_id=context.run.run_id))
             yield manager
         if context.run is not None and context.instance is not None:
@@ -119,7 +120,7 @@ class ArtifactIOManager(ConfigurableIOManager):
         context.add_output_metadata(
             {
                 **offers,
-                "path": MetadataValue.path(str(stored.folder)),
+                "path": MetadataValue.path(stored.address),
                 "version": stored.version,
                 "unchanged": not is_new,
                 # One text with blanks, which can wrap: a column of long names, or 64 characters

@@ -53,11 +53,11 @@ def build_live_events_sensor(seconds_between_ticks: int) -> SensorDefinition:
 
 def tick(cursor: str | None, *, instance: DagsterInstance, store: ArtifactStore) -> SensorResult:
     """Report what came since the last tick; without a cursor, everything."""
-    from webcam_ml.live import Ledger, production_folder, read_refusals
+    from webcam_ml.live import current_ledger, production_folder, read_refusals
 
-    folder = production_folder(store)
     try:
-        entries, refusals = Ledger.read(folder).entries, read_refusals(folder)
+        entries = current_ledger(store).entries
+        refusals = read_refusals(production_folder(store))
     except WebcamMLError as error:
         return SensorResult(skip_reason=SkipReason(str(error)), cursor=cursor)
     seen = _seen(cursor)

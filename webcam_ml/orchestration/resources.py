@@ -29,10 +29,11 @@ class LabelDatabaseResource(ConfigurableResource["LabelDatabaseResource"]):
 
 
 class Workspace(ConfigurableResource["Workspace"]):
-    """Folders of the project: immutable artifacts, and caches that may be deleted at any time."""
+    """Places of the project: immutable artifacts, and caches that may be deleted at any time."""
 
     artifacts: str = Field(
-        default="", description=f"Artifact store; empty: ${STORE_VARIABLE}, else artifacts."
+        default="",
+        description=f"Artifact store, a folder or s3://…; empty: ${STORE_VARIABLE}, else artifacts.",
     )
     cache: str = Field(
         default="", description=f"Root of the caches; empty: ${CACHE_VARIABLE}, else cache."
@@ -52,12 +53,10 @@ class Workspace(ConfigurableResource["Workspace"]):
         description="With engine: ray: the part of a GPU that each task gets; 0: a core and none.",
     )
 
-    @property
+    @cached_property
     def store(self) -> ArtifactStore:
         """The versioned store."""
-        if self.artifacts:
-            return ArtifactStore(Path(self.artifacts).absolute())
-        return ArtifactStore.from_env()
+        return ArtifactStore.at(self.artifacts) if self.artifacts else ArtifactStore.from_env()
 
     @property
     def cache_folder(self) -> Path:
@@ -70,4 +69,4 @@ class Workspace(ConfigurableResource["Workspace"]):
         from webcam_ml.dataset.images import ImageCache, open_engine
 
         engine = open_engine(self.engine, address=self.ray_address, num_gpus=self.ray_num_gpus)
-        return ImageCache(self.cache_folder, engine)
+        return ImageCache(self.cache_folder, engine, remote=self.store.remote)

@@ -84,7 +84,10 @@ def serve(
     with (
         _journal_folder(review.journal) as token,
         _listening(review.port) as listener,
-        Pictures(ImageCache(cache_from_env()), placeholders=_placeholders(store)) as pictures,
+        Pictures(
+            ImageCache(cache_from_env(), remote=store.remote),
+            placeholders=_placeholders(store),
+        ) as pictures,
     ):
         path = review.journal / f"{name}.jsonl"
         for other, number in waiting_in_other_journals(review.journal, path).items():
