@@ -3,7 +3,8 @@
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.measure import REPOSITORY, Ran, run
@@ -110,6 +111,7 @@ class Project:
     folder: Path
     setting: Setting
     cache: Path
+    more: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -118,6 +120,7 @@ class Project:
             "WEBCAM_ML_ARTIFACTS": str(self.artifacts),
             "WEBCAM_ML_CACHE": str(self.cache),
             "DATABASE_URL": self.setting.database_url,
+            **self.more,
         }
 
     @property

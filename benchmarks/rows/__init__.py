@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from benchmarks.measure import Row
+from benchmarks.rows.bucket import measure_bucket
 from benchmarks.rows.features import measure_features
 from benchmarks.rows.growth import measure_growth
 from benchmarks.rows.head import measure_head
@@ -17,6 +18,13 @@ from benchmarks.rows.scale import measure_scale
 from benchmarks.rows.scoring import measure_scoring
 from benchmarks.setting import Setting
 
+
+def measure_beyond_one_machine(setting: Setting) -> Iterator[Row]:
+    """The engine and the store of several machines, on one."""
+    yield from measure_scale(setting)
+    yield from measure_bucket(setting)
+
+
 # In the order in which they run: the long ones last.
 ROWS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "import": measure_imports,
@@ -28,7 +36,7 @@ ROWS: Mapping[str, Callable[[Setting], Iterator[Row]]] = {
     "photographs": measure_photographs,
     "queue": measure_queue,
     "overhead": measure_overhead,
-    "scale": measure_scale,
+    "scale": measure_beyond_one_machine,
     "growth": measure_growth,
     "live": measure_live,
     "quality": measure_quality,
