@@ -233,7 +233,7 @@ def test_what_was_relaxed_is_marked_in_the_ledger(live: Live, made: dict[str, Ma
     promotion = live.promote("better")
     assert promotion.entry.relaxed == "the old labels were noisy"
     # And on the page, in the run that promoted and for what happened elsewhere.
-    assert of_promotion(promotion)["relaxed"] == "the old labels were noisy"
+    assert of_promotion(promotion, None)["relaxed"] == "the old labels were noisy"
     assert _event(promotion.entry).metadata["relaxed"].value == "the old labels were noisy"
     # A reason that nothing needed is no relaxation.
     rollback(live.store)
