@@ -66,6 +66,8 @@ demo-data: install
 		'export DATABASE_URL="$(DEMO_URL)"' \
 		'export PATH="$(CURDIR)/$(BIN):$$PATH"' \
 		'export PYTHONWARNINGS="$(PYTHONWARNINGS)"' \
+		'# What a retrain of these data does, which the sensor starts:' \
+		'export WEBCAM_ML_RETRAIN_CONFIG="$(CURDIR)/configs/demo.yaml"' \
 		'# What the application sets to score with the live model:' \
 		'export AI_SCORING_MODE=onnx' \
 		'export AI_ONNX_MODEL_PATH="$(CURDIR)/artifacts/production/binary/model.onnx"' > demo/env.sh
@@ -85,7 +87,9 @@ dev: install ## The Dagster web page on PORT (3000); on the demo data unless DAT
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || { \
 		echo "Port $(PORT) is in use, maybe by a \`make dev\` that still runs: stop it, or try make dev PORT=3001" >&2; exit 1; }
 	@echo "The page has no log-in, and any web site open in the same browser can start runs on it: docs/operation.md, Who may reach the page"
-	DATABASE_URL="$${DATABASE_URL:-$(DEMO_URL)}" dagster dev -w workspace.yaml -p $(PORT)
+	[ -n "$$DATABASE_URL" ] || export DATABASE_URL="$(DEMO_URL)" \
+		WEBCAM_ML_RETRAIN_CONFIG="$${WEBCAM_ML_RETRAIN_CONFIG:-$(CURDIR)/configs/demo.yaml}"; \
+	dagster dev -w workspace.yaml -p $(PORT)
 
 # A worker for each core: more threads would wait for each other. In order of files: the long ones
 # in the middle, or one worker has them left at the end.

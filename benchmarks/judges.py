@@ -145,8 +145,7 @@ class DrawnPictures:
         from webcam_ml.dataset.images import ImageCache, ImageSettings, build_image_index
         from webcam_ml.demo._database import open_database, read_record
         from webcam_ml.demo._plan import Shows, plan_snapshots
-        from webcam_ml.features import extract_features, prepare_backbone
-        from webcam_ml.training import TrainingSettings
+        from webcam_ml.features import BackboneSpec, extract_features, prepare_backbone
 
         with open_database(f"sqlite:///{demo.resolve() / 'labels.sqlite'}") as connection:
             record = read_record(connection)
@@ -161,10 +160,11 @@ class DrawnPictures:
         images = ImageCache(cache_folder)
         index = build_image_index(frame, cache=images, settings=ImageSettings())
         digests = frame.join(index.frame, on="snapshot_id", how="left", maintain_order="left")
-        # As configs/demo.yaml: no download.
-        graph = prepare_backbone(
-            TrainingSettings(model_name="resnet18", weights="none").backbone, cache=cache_folder
+        # As configs/demo.yaml, no download, at a size and with as many numbers as twenty seeds can pay.
+        spec = BackboneSpec(
+            model_name="resnet18", weights="none", image_size=128, feature_stages=1
         )
+        graph = prepare_backbone(spec, cache=cache_folder)
         features = extract_features(
             graph, digests["sha256"].to_list(), images=images, cache=cache_folder
         )

@@ -220,6 +220,36 @@ def test_a_killed_run_can_be_run_again(tmp_path):
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_a_vote_renews_the_average_of_its_snapshot_and_no_other(tmp_path, request, dialect):
+    """As the application does; what was drawn stays, also when a demo has grown."""
+    url = sqlite(tmp_path)
+    if dialect == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    make_demo_data(tmp_path, database_url=url, **SMALL)
+    make_demo_data(tmp_path, database_url=url, **SMALL | {"snapshots": 46})
+    engine = connect(url)
+    averages = "SELECT id, calculated_rating FROM webcam_snapshots ORDER BY id"
+    rated = "SELECT snapshot_id FROM webcam_snapshot_ratings WHERE rating IS NOT NULL"
+    with engine.begin() as connection:
+        before = dict(connection.exec_driver_sql(averages).all())
+        voted = {one for (one,) in connection.exec_driver_sql(rated)}
+        new = next(one for one in before if one not in voted and before[one] is None)
+        votes = "webcam_snapshot_ratings"
+        insert = f"INSERT INTO {votes} (snapshot_id, user_session_id, rating) VALUES"
+        of_a, of_b = (f"snapshot_id = {new} AND user_session_id = '{one}'" for one in "ab")
+        for vote, average in (
+            (f"{insert} ({new}, 'a', 4)", 4),
+            (f"{insert} ({new}, 'b', 1)", 2.5),
+            (f"{insert} ({new}, 'c', NULL)", 2.5),
+            (f"UPDATE {votes} SET rating = 3 WHERE {of_b}", 3.5),
+            (f"DELETE FROM {votes} WHERE {of_a}", 3),
+            (f"DELETE FROM {votes} WHERE snapshot_id = {new}", None),
+        ):
+            connection.exec_driver_sql(vote)
+            assert dict(connection.exec_driver_sql(averages).all()) == before | {new: average}
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_the_database_keeps_the_applications_rules(tmp_path, request, dialect):
     url = sqlite(tmp_path)
     if dialect == "postgresql":
