@@ -70,6 +70,14 @@ def rate(client: httpx.Client, number: int) -> dict[int, int]:
     return given
 
 
+def preview(project: Project) -> str:
+    """What a tick of the sensor would say and do."""
+    sensor = ("sensor", "preview", "label_growth_sensor", "-w", "workspace.yaml")
+    ran = project.run(DAGSTER, *sensor)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout + ran.stderr
+
+
 def changed_labels(page: Path) -> dict[str, set[int]]:
     """Name and snapshots of each group of labels that what_changed.html lists."""
     groups = re.findall(
@@ -91,17 +99,15 @@ def test_sixty_votes_on_the_page_start_a_retrain_that_lists_exactly_these(tmp_pa
     config.write_text(yaml.safe_dump({"ops": GOOD}))
     project.environment["WEBCAM_ML_RETRAIN_CONFIG"] = str(config)
     project.succeed("*", config)
-    sensor = (DAGSTER, "sensor", "preview", "label_growth_sensor", "-w", "workspace.yaml")
-    assert "0 of " in project.run(*sensor).stdout
+    assert "0 of 50 new labels" in preview(project)
 
     with reviewing(project) as client:
         given = rate(client, VOTES)
         assert client.get("/status").json()["waiting"] == []
     assert len(given) == VOTES
 
-    preview = project.run(*sensor)
-    assert f"{VOTES} of " in preview.stdout
-    assert "run requests for 1 run(s)" in preview.stdout
+    assert f"{VOTES} of 50 new labels" in preview(project)
+    assert preview(project).count(": retrain.") == 1
     project.succeed("*", config)
     (page,) = (project.latest("champion_comparison")).glob("what_changed.html")
     assert changed_labels(page) == {"New": set(given)}
