@@ -1,4 +1,5 @@
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from webcam_ml_tests.judging.power import (
@@ -94,7 +95,19 @@ def test_the_power_that_the_documentation_promises_is_kept() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", [name for name in WORLDS if "validation" in name])
-def test_the_interval_of_the_pair_covers_what_it_should(world: str) -> None:
-    for share in coverage_of_the_pair(WORLDS[world], 1000, resamples=400, seed=1):
-        assert 0.93 <= share <= 0.97
+@pytest.mark.parametrize(
+    ("sizes", "at_most"),
+    [
+        *(
+            pytest.param(sizes, 0.97 if "validation" in name else 1.0, id=name)
+            for name, sizes in WORLDS.items()
+        ),
+        pytest.param(SMALLEST, 1.0, id="the smallest that is admitted"),
+    ],
+)
+def test_the_interval_of_the_pair_covers_what_it_should(
+    sizes: npt.NDArray[np.int64], at_most: float
+) -> None:
+    """Where a pair is small, the interval is wider than it has to be: docs/promotion.md has how much."""
+    for share in coverage_of_the_pair(sizes, 1000, resamples=400, seed=1):
+        assert 0.93 <= share <= at_most
