@@ -79,7 +79,7 @@ def preview(project: Project) -> str:
 
 
 def changed_labels(page: Path) -> dict[str, set[int]]:
-    """Name and snapshots of each group of labels that what_changed.html lists."""
+    """Name and snapshots of each group of labels of which what_changed.html lists some."""
     groups = re.findall(
         r'<section class="group" id="labels-.*?</section>', page.read_text(encoding="utf-8"), re.S
     )
@@ -89,7 +89,7 @@ def changed_labels(page: Path) -> dict[str, set[int]]:
         assert heading is not None
         ids = re.findall(r'data-snapshot="(\d+)"|<li>#(\d+):', group)
         found[heading[1]] = {int(card or line) for card, line in ids}
-    return found
+    return {name: snapshots for name, snapshots in found.items() if snapshots}
 
 
 def test_sixty_votes_on_the_page_start_a_retrain_that_lists_exactly_these(tmp_path: Path) -> None:
