@@ -161,9 +161,7 @@ class DrawnPictures:
         index = build_image_index(frame, cache=images, settings=ImageSettings())
         digests = frame.join(index.frame, on="snapshot_id", how="left", maintain_order="left")
         # As configs/demo.yaml, no download, at a size and with as many numbers as twenty seeds can pay.
-        spec = BackboneSpec(
-            model_name="resnet18", weights="none", image_size=128, feature_stages=1
-        )
+        spec = BackboneSpec(model_name="resnet18", weights="none", image_size=128, feature_stages=1)
         graph = prepare_backbone(spec, cache=cache_folder)
         features = extract_features(
             graph, digests["sha256"].to_list(), images=images, cache=cache_folder
