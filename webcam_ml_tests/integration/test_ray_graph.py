@@ -1,14 +1,25 @@
 """The whole graph by the dagster command line, with what is made of pictures computed by Ray."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from webcam_ml_tests.integration.project import SMALL, Project, make_small_demo
+from webcam_ml.store import BucketStore, open_bucket
+from webcam_ml_tests.integration.project import (
+    SMALL,
+    Project,
+    copy_database,
+    make_small_demo,
+)
 from webcam_ml_tests.integration.test_command_line import CONTRACT_FILES, REPORTED
+from webcam_ml_tests.label_schema import create_schema
 from webcam_ml_tests.ray_cluster import RayCluster, running_cluster
+from webcam_ml_tests.seaweed import BUCKET, S3
+from webcam_ml_tests.store.test_bucket import set_environment
 
 pytestmark = pytest.mark.deployed
 
@@ -54,3 +65,36 @@ def test_the_environment_names_the_engine_which_may_be_this_machine(
     project.environment["WEBCAM_ML_RAY_ADDRESS"] = "127.0.0.1:1"
     said = project.fail("*checkpoint", SMALL)
     assert "there is no Ray cluster at 127.0.0.1:1" in said
+
+
+def test_a_bucket_and_postgresql_change_no_version_either(
+    local: Project,
+    cluster: RayCluster,
+    s3: S3,
+    postgres_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three nodes with folders of their own, the store on S3, the labels on PostgreSQL."""
+    engine = sa.create_engine(postgres_url)
+    create_schema(engine)
+    engine.dispose()
+    assert local.database_url is not None
+    copy_database(local.database_url, postgres_url)
+    address = f"s3://{BUCKET}/{uuid.uuid4().hex}"
+    project = Project(
+        tmp_path / "project",
+        postgres_url,
+        {
+            **s3.settings(),
+            "WEBCAM_ML_ARTIFACTS": address,
+            "WEBCAM_ML_ENGINE": "ray",
+            "WEBCAM_ML_RAY_ADDRESS": cluster.address,
+        },
+    )
+    assert f"by Ray ({cluster.address}, 3 at once)" in project.succeed(REPORTED, SMALL)
+    set_environment(monkeypatch, s3.settings())
+    shared = BucketStore(open_bucket(address), tmp_path / "look")
+    for asset in CONTRACT_FILES:
+        ours = json.loads((local.latest(asset) / "lineage.json").read_text())
+        assert shared.latest(asset).data_version == ours["data_version"], asset
