@@ -24,8 +24,6 @@ from benchmarks.measure import tell
 from webcam_ml.dataset import Manifest, build_manifest, rows_with_pictures
 from webcam_ml.dataset.duplicates import ComparedImages, compare_images
 from webcam_ml.dataset.images import ArrayCache, ImageCache, ImageSettings, build_image_index
-from webcam_ml.dataset.images._cache import ImageRecord
-from webcam_ml.dataset.images._fetch import stamp_of
 from webcam_ml.demo._schema import METADATA, RATINGS, SNAPSHOTS, WEBCAMS
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
 from webcam_ml.rating_queue import RatingQueueSettings, build_rating_queue
@@ -122,13 +120,11 @@ def prepare(at: str, unrated: str) -> None:
     for path in paths[RATED:]:
         content = path.read_bytes()
         digests.append(images.store(content))
-        images.remember(
-            str(path),
-            ImageRecord(digests[-1], len(content), 96, 64, "JPEG", stamp_of(path)),
-        )
-    ArrayCache(cache / "features" / f"{graph.fingerprint[:24]}.sqlite", np.float32).keep(
-        {digest: rng.normal(size=FEATURES + 3).astype(np.float32) for digest in digests}
-    )
+    ArrayCache(
+        cache / "features" / f"{graph.fingerprint[:24]}.sqlite",
+        np.float32,
+        machine=images.engine.kind(images.engine.provider),
+    ).keep({digest: rng.normal(size=FEATURES + 3).astype(np.float32) for digest in digests})
 
 
 def jpeg(rng: np.random.Generator, brightness: int) -> bytes:

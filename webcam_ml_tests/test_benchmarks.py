@@ -1,11 +1,14 @@
 """The benchmarks' runner: what it writes, and that a failure is a result and not a gap."""
 
+import ast
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import benchmarks
 import benchmarks.__main__ as runner
 from benchmarks.measure import Row, RowFailed, alternate, run_module
 from benchmarks.setting import Setting
@@ -118,3 +121,16 @@ def test_measurements_alternate() -> None:
 def test_a_measured_process_that_dies_says_what_it_printed() -> None:
     with pytest.raises(RowFailed, match="No module named benchmarks"):
         run_module("benchmarks.nothing_of_this_name")
+
+
+@pytest.mark.parametrize(
+    "file", sorted(Path(benchmarks.__path__[0]).rglob("*.py")), ids=lambda file: file.stem
+)
+def test_all_that_a_benchmark_takes_from_the_package_is_there(file: Path) -> None:
+    """Nothing else runs them at each change."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("webcam_ml"):
+            module = importlib.import_module(str(node.module))
+            for name in (alias.name for alias in node.names):
+                if not hasattr(module, name):
+                    importlib.import_module(f"{node.module}.{name}")

@@ -297,8 +297,7 @@ def after_the_demo_job(dagster: Dagster) -> Dagster:
     expect(page.locator(".CodeMirror")).to_contain_text("weights: none")
     if dagster.image_size is not None:
         editor = page.locator(".CodeMirror")
-        # The same key again, then one beside it.
-        dagster.replace(editor, "weights", f"image_size: {dagster.image_size}\n{{indent}}weights")
+        dagster.replace(editor, "128", str(dagster.image_size))
     expect(page.get_by_text("No errors")).to_be_visible()
     dagster.shoot("launchpad")
     page.get_by_role("button", name="Launch Run").click()
