@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -51,10 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("webcam_ml.progress").setLevel(logging.INFO)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        return run(options)
+        code = run(options)
+        sys.stdout.flush()
     except WebcamMLError as error:
         print(f"webcam-ml: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # `head` and its like have read enough. What is left is not to be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
 
 
 def _fetch(url: str) -> bytes:

@@ -34,6 +34,9 @@ NO_BUCKET = r"<Code>(NoSuchBucket|ContainerNotFound)|specified bucket does not e
 
 # What a server or the client says → what it means and what to try. The first that is found counts.
 EXPLANATIONS = {
+    r"169\.254\.169\.254|169\.254\.170\.2": (
+        f"no credentials are set, and this machine has none of its own. Set {KEYS}"
+    ),
     NO_BUCKET: (f"there is no such bucket. Create it, or correct the address or {ENDPOINT}"),
     r"<Code>(InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|ExpiredToken|AuthFailure)": (
         f"the credentials are not accepted. Set {KEYS} (and AWS_SESSION_TOKEN, if they are for a while)"
@@ -57,9 +60,6 @@ EXPLANATIONS = {
     r"BadScheme": (
         "its endpoint has no TLS. Set AWS_ALLOW_HTTP=true if that is meant, or let AWS_ENDPOINT_URL "
         "begin with https://"
-    ),
-    r"169\.254\.169\.254|169\.254\.170\.2": (
-        f"no credentials are set, and this machine has none of its own. Set {KEYS}"
     ),
     r"kind: (Connect|Timeout|Request|Interrupted|Unknown)": (
         f"the server cannot be reached, or the connection broke. Look at {ENDPOINT} and the network, and "

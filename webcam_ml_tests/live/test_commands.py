@@ -1,5 +1,8 @@
 import argparse
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,3 +219,18 @@ def test_prune_keeps_the_ancestors_of_what_is_latest(here: Live) -> None:
         for asset, version in latest.lineage.ancestors.items()
     }
     assert not kept & {one.folder for one in prune(here.store)}
+
+
+def test_whoever_reads_only_the_first_lines_gets_no_trace(live: Live) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    ran = subprocess.run(
+        [sys.executable, "-m", "webcam_ml.cli", "history"],
+        env={**os.environ, "WEBCAM_ML_ARTIFACTS": str(live.store.root)},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert (ran.returncode, ran.stderr) == (1, "")

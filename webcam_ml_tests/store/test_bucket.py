@@ -181,6 +181,11 @@ Set = dict[str, str | None]
             "credentials are not accepted.*SignatureDoesNotM",
         ),
         ("owner", {"AWS_ACCESS_KEY_ID": "x"}, "credentials are not accepted.*InvalidAccessKeyId"),
+        (
+            "owner",
+            {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
+            "no credentials are set, and this machine has none of its own",
+        ),
         ("owner", {"AWS_ALLOW_HTTP": None}, "no TLS. Set AWS_ALLOW_HTTP=true"),
         (
             "owner",
