@@ -92,7 +92,7 @@ def stream(folder: Path, rows: int) -> None:
     digests = [f"{row:064x}" for row in range(rows)]
     kept = ArrayCache(folder / "features.sqlite", np.float32)
     began = time.perf_counter()
-    kept.compute_missing(digests, None, images=Drawn(), what="rows")  # type: ignore[arg-type]
+    kept.compute_missing(digests, None, images=Drawn(), what="rows")
     written = time.perf_counter()
     head = LinearHead(np.random.default_rng(1).normal(size=FEATURES + 3) / 20, 0.0)
     score = np.concatenate([head(block) for block in kept.blocks(digests)])

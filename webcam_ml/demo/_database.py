@@ -21,7 +21,6 @@ from webcam_ml.demo._judged_rows import (
 )
 from webcam_ml.demo._options import DemoOptions
 from webcam_ml.demo._plan import Snapshot
-from webcam_ml.demo._renewal import start_renewal, stop_renewal
 from webcam_ml.demo._schema import (
     APPLICATION_TABLES,
     EXTERNAL,
@@ -151,7 +150,6 @@ def write_demo(
     options = record.options
     metadata = GROWN if options.judges else METADATA
     metadata.create_all(connection)
-    stop_renewal(connection)
 
     def insert(table: sa.Table, rows: Sequence[Row]) -> None:
         if rows:
@@ -180,7 +178,6 @@ def write_demo(
         "image_folder": str(record.image_folder),
     }
     insert(MARK, [mark])
-    start_renewal(connection)
     if connection.dialect.name == "postgresql":
         _move_sequences(connection, metadata)
 

@@ -73,8 +73,8 @@ from webcam_ml.store import (
 logger = logging.getLogger(__name__)
 
 
-class Overtaken(Exception):  # noqa: N818  # no error: decide anew
-    """Another machine changed the history since it was read."""
+class OvertakenError(Exception):
+    """Another machine changed the history since it was read: whoever meets it decides anew."""
 
 
 class Production:
@@ -139,7 +139,7 @@ class Production:
         """Write a file beside the ledger with the line that was added last, and name its end.
 
         Raises:
-            Overtaken: Another machine was faster; decide anew.
+            OvertakenError: Another machine was faster; decide anew.
         """
         before = self.ledger.lines
         if self._write_lines(name, lines):
@@ -147,7 +147,7 @@ class Production:
         else:
             self._complete_head()
         if self.ledger.lines != before:
-            raise Overtaken
+            raise OvertakenError
 
     def _write_lines(self, name: str, lines: Sequence[bytes]) -> bool:
         """Write them; false if they were there, and others have gone on from them and are read."""
@@ -156,7 +156,7 @@ class Production:
             self._shared.refresh()
             # The answer to the first try may have been lost.
             if lines[-1] not in read_lines(self.folder / name):
-                raise Overtaken
+                raise OvertakenError
             self.ledger = Ledger.read(self.folder)
             return False
         write_atomically(self.folder / name, data)
@@ -263,7 +263,7 @@ class Production:
         """Record a decision and make the version live; its folder must be there.
 
         Raises:
-            Overtaken: Another machine was faster; decide anew.
+            OvertakenError: Another machine was faster; decide anew.
         """
         live = self.ledger.live(target_type)
         entry = LedgerEntry(
@@ -340,7 +340,7 @@ def change_production(store: ArtifactStore, change: Callable[[Production], Resul
         with changing_production(store) as production:
             try:
                 return change(production)
-            except Overtaken:
+            except OvertakenError:
                 logger.info("another machine was faster: what it did is read, and all judged again")
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from webcam_ml.demo import is_demo_file, renew_average
 from webcam_ml.labels import LabelDatabase
 from webcam_ml.review._journal import CHANGED, GONE, SAVED, Cast, Journal, Outcome, Row, Undo
 from webcam_ml.review._votes import NO_SUNSET, Vote, stars_of
@@ -48,10 +49,12 @@ class RatingRows:
     Attributes:
         curator: The `user_session_id` of the curator.
         has_verdict: Whether there is a column for votes that say no sunset.
+        of_demo: Whether there is no application that renews averages of snapshots, so that this has to.
     """
 
     curator: str
     has_verdict: bool
+    of_demo: bool = False
 
     # The names of the key are also those of its UNIQUE constraint.
     table = sa.table(
@@ -166,6 +169,7 @@ class DatabaseVotes:
                 return CHANGED
             if earlier is None:
                 connection.execute(sa.delete(self.rows.table).where(self._is(vote.snapshot_id)))
+                self._renew(connection, vote.snapshot_id)
             else:
                 self.write(connection, vote.snapshot_id, earlier)
         return SAVED
@@ -203,6 +207,11 @@ class DatabaseVotes:
             .values({**key, **set_})
             .on_conflict_do_update(index_elements=list(key), set_=set_)
         )
+        self._renew(connection, snapshot_id)
+
+    def _renew(self, connection: sa.Connection, snapshot_id: int) -> None:
+        if isinstance(self.rows, RatingRows) and self.rows.of_demo:
+            renew_average(connection, snapshot_id)
 
     def _is(self, snapshot_id: int) -> sa.ColumnElement[bool]:
         table = self.rows.table
@@ -231,8 +240,12 @@ def database_votes(database: LabelDatabase, *, curator: str, gold: bool) -> Data
             _require(database, connection, GoldRows.table, ())
             return DatabaseVotes(database, GoldRows())
         _require(database, connection, RatingRows.table, ("is_sunset_verdict",))
-        has_verdict = database.has_columns(connection, RatingRows.table)
-    return DatabaseVotes(database, RatingRows(curator, has_verdict=has_verdict))
+        rows = RatingRows(
+            curator,
+            has_verdict=database.has_columns(connection, RatingRows.table),
+            of_demo=is_demo_file(connection),
+        )
+    return DatabaseVotes(database, rows)
 
 
 def _require(

@@ -16,6 +16,8 @@ import sqlalchemy as sa
 from webcam_ml.demo import make_demo_data
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.labels import LabelDatabase, LabelQuery, read_labels
+from webcam_ml.review._destinations import database_votes
+from webcam_ml.review._journal import SAVED, Cast, Journal, Undo
 from webcam_ml_tests import label_schema
 from webcam_ml_tests.postgres import any_text
 
@@ -220,36 +222,6 @@ def test_a_killed_run_can_be_run_again(tmp_path):
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
-def test_a_vote_renews_the_average_of_its_snapshot_and_no_other(tmp_path, request, dialect):
-    """As the application does; what was drawn stays, also when a demo has grown."""
-    url = sqlite(tmp_path)
-    if dialect == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    make_demo_data(tmp_path, database_url=url, **SMALL)
-    make_demo_data(tmp_path, database_url=url, **SMALL | {"snapshots": 46})
-    engine = connect(url)
-    averages = "SELECT id, calculated_rating FROM webcam_snapshots ORDER BY id"
-    rated = "SELECT snapshot_id FROM webcam_snapshot_ratings WHERE rating IS NOT NULL"
-    with engine.begin() as connection:
-        before = dict(connection.exec_driver_sql(averages).all())
-        voted = {one for (one,) in connection.exec_driver_sql(rated)}
-        new = next(one for one in before if one not in voted and before[one] is None)
-        votes = "webcam_snapshot_ratings"
-        insert = f"INSERT INTO {votes} (snapshot_id, user_session_id, rating) VALUES"
-        of_a, of_b = (f"snapshot_id = {new} AND user_session_id = '{one}'" for one in "ab")
-        for vote, average in (
-            (f"{insert} ({new}, 'a', 4)", 4),
-            (f"{insert} ({new}, 'b', 1)", 2.5),
-            (f"{insert} ({new}, 'c', NULL)", 2.5),
-            (f"UPDATE {votes} SET rating = 3 WHERE {of_b}", 3.5),
-            (f"DELETE FROM {votes} WHERE {of_a}", 3),
-            (f"DELETE FROM {votes} WHERE snapshot_id = {new}", None),
-        ):
-            connection.exec_driver_sql(vote)
-            assert dict(connection.exec_driver_sql(averages).all()) == before | {new: average}
-
-
-@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_the_database_keeps_the_applications_rules(tmp_path, request, dialect):
     url = sqlite(tmp_path)
     if dialect == "postgresql":
@@ -274,3 +246,25 @@ def test_the_database_keeps_the_applications_rules(tmp_path, request, dialect):
         for table in ("webcam_snapshot_ratings", "snapshot_ai_inferences"):
             left = f"SELECT COUNT(*) FROM {table} WHERE snapshot_id = 12"
             assert connection.scalar(sa.text(left)) == 0
+
+
+def test_a_vote_of_review_renews_the_average_of_its_snapshot_and_an_undo_too(tmp_path):
+    """As the application does, which is not beside a demo; what was drawn stays."""
+    demo = make_demo_data(tmp_path, **SMALL)
+    averages = sa.text("SELECT id, calculated_rating FROM webcam_snapshots ORDER BY id")
+    with connect(demo.database).connect() as connection:
+        before = dict(connection.execute(averages).all())
+    new = next(one for one, average in before.items() if average is None)
+    journal = Journal(tmp_path / "journal.jsonl", about={})
+    for curator, vote, average in (("a", "4", 4), ("b", "1", 2.5), ("c", "5", 3.33)):
+        places = database_votes(LabelDatabase(demo.database), curator=curator, gold=False)
+        cast = Cast(f"vote-{curator}", "2026-02-12T10:15:00.000+00:00", new, vote)
+        journal.add([cast])
+        journal.settle(cast.id, places.put(cast, journal))
+        with connect(demo.database).connect() as connection:
+            assert dict(connection.execute(averages).all()) == before | {new: average}
+    undo = Undo("undo-c", "2026-02-12T10:16:00.000+00:00", "vote-c")
+    journal.add([undo])
+    assert places.take_back(undo, journal) == SAVED
+    with connect(demo.database).connect() as connection:
+        assert dict(connection.execute(averages).all()) == before | {new: 2.5}
