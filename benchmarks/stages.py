@@ -4,11 +4,16 @@
 several seeds, and fits the probe's head for each kind of weights, size and number of stages. Each AUC
 is of the webcams that the head did not see, validation's and test's, and is held against that of the
 last stage alone at 224 pixels, on the same rows. The weights file is ``benchmarks/pretrain.py``'s.
+
+``stages.json`` keeps what was measured of each demo, so that a run measures those that are not in it; the
+table is of all that are.
 """
 
 import argparse
+import hashlib
+import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +33,15 @@ from webcam_ml.training import fit_probe
 BEGIN = "<!-- stages: made by python -m benchmarks.stages -->"
 END = "<!-- end of stages -->"
 PLAIN = (224, 1)
+MEASURED = Path(__file__).with_name("stages.json")
 # Pixels and stages.
 CASES = (PLAIN, (224, 2), (224, 3), (160, 1), (160, 3), (128, 1), (128, 3))
 LITE0 = "timm/tf_efficientnet_lite0"
 
 Array = npt.NDArray[np.float64]
 Case = tuple[int, int]
-Key = tuple[str, Case]
+# Of one case of one demo: weights, pixels, stages, AUC, and the difference from the plain one.
+Found = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -117,27 +124,60 @@ def unseen_scores(drawn: Drawn, model: Mapping[str, Any], cache: Path) -> Iterat
         yield asked.squash(probe.head(values[~drawn.is_train]))
 
 
-def row(weights: str, case: Case, values: list[float], gains: list[Interval]) -> str:
+def measure(drawn: Drawn, kinds: Mapping[str, Mapping[str, Any]], cache: Path) -> Iterator[Found]:
+    """Measure every kind of weights in each of `CASES`."""
+    unseen = ~drawn.is_train
+    target = drawn.target[unseen]
+    for kind, model in kinds.items():
+        plain: Array | None = None
+        for (pixels, stages), score in zip(CASES, unseen_scores(drawn, model, cache), strict=True):
+            plain = score if plain is None else plain
+            difference = paired_difference(
+                "roc_auc", target, score, plain, webcam_id=drawn.camera[unseen], random_state=0
+            ).interval()
+            yield {
+                "weights": kind,
+                "pixels": pixels,
+                "stages": stages,
+                "auc": roc_auc(target, score),
+                "difference": difference.model_dump(),
+            }
+
+
+def row(demos: Sequence[Found]) -> str:
     """Say how good a case is and how far from the plain one, over the demos."""
-    pixels, stages = case
+    weights, pixels, stages = (demos[0][name] for name in ("weights", "pixels", "stages"))
+    gains = [Interval(**one["difference"]) for one in demos]
     gain = float(np.mean([one.value for one in gains]))
     # The demos share no webcam, so their errors are independent of each other.
     half = float(np.sqrt(np.sum([((one.high - one.low) / 2) ** 2 for one in gains])) / len(gains))
     interval = f"{gain:+.3f} ({gain - half:+.3f} to {gain + half:+.3f})"
     each = ", ".join(f"{one.value:+.3f}" for one in gains)
-    shown = ("–", "–") if case == PLAIN else (interval, each)
-    return f"| {weights} | {pixels} | {stages} | {np.mean(values):.3f} | {' | '.join(shown)} |"
+    shown = ("–", "–") if (pixels, stages) == PLAIN else (interval, each)
+    auc = np.mean([one["auc"] for one in demos])
+    return f"| {weights} | {pixels} | {stages} | {auc:.3f} | {' | '.join(shown)} |"
 
 
 def main() -> None:
-    """Write the table into the page that the command line names."""
+    """Measure the demos that were not, and write the table into the page that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("page", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--webcams", type=int, default=160)
     parser.add_argument("--snapshots", type=int, default=600)
+    parser.add_argument("--measured", type=Path, default=MEASURED)
     arguments = parser.parse_args()
+    setting = {
+        "webcams": arguments.webcams,
+        "snapshots": arguments.snapshots,
+        "weights_sha256": hashlib.sha256(arguments.weights.read_bytes()).hexdigest(),
+    }
+    kept = {"setting": setting, "demos": {}}
+    if arguments.measured.exists():
+        kept = json.loads(arguments.measured.read_text(encoding="utf-8"))
+    if kept["setting"] != setting:
+        parser.error(f"{arguments.measured} is of {kept['setting']}: delete it to begin anew")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         kinds: dict[str, dict[str, Any]] = {
@@ -149,47 +189,31 @@ def main() -> None:
                 "model_name": LITE0, "weights": str(lite0_weights(folder)),
             },
         }  # fmt: skip
-        values: dict[Key, list[float]] = {}
-        gains: dict[Key, list[Interval]] = {}
-        for seed in range(arguments.seeds):
+        for seed in map(str, range(arguments.seeds)):
+            if seed in kept["demos"]:
+                continue
             drawn = Drawn.of(
-                folder / str(seed),
-                seed=seed,
+                folder / seed,
+                seed=int(seed),
                 webcams=arguments.webcams,
                 snapshots=arguments.snapshots,
             )
-            unseen = ~drawn.is_train
-            target = drawn.target[unseen]
-            for kind, model in kinds.items():
-                plain: Array | None = None
-                for case, score in zip(CASES, unseen_scores(drawn, model, folder), strict=True):
-                    plain = score if plain is None else plain
-                    gain = paired_difference(
-                        "roc_auc",
-                        target,
-                        score,
-                        plain,
-                        webcam_id=drawn.camera[unseen],
-                        random_state=0,
-                    ).interval()
-                    values.setdefault((kind, case), []).append(roc_auc(target, score))
-                    gains.setdefault((kind, case), []).append(gain)
-                    print(seed, kind, case, f"{values[kind, case][-1]:.3f}", gain, flush=True)
-            head = (
-                f"{seed + 1} demos of {arguments.webcams} webcams and {arguments.snapshots} labels."
-            )
-            write_table(arguments.page, head, values, gains)
+            kept["demos"][seed] = []
+            for found in measure(drawn, kinds, folder):
+                kept["demos"][seed].append(found)
+                print(seed, found, flush=True)
+            arguments.measured.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            write_table(arguments.page, kept)
 
 
-def write_table(
-    page: Path, head: str, values: Mapping[Key, list[float]], gains: Mapping[Key, list[Interval]]
-) -> None:
+def write_table(page: Path, kept: Mapping[str, Any]) -> None:
     """Write what is measured so far between the two marks of the page."""
+    demos, setting = list(kept["demos"].values()), kept["setting"]
     rows = [
-        f"{head}\n",
+        f"{len(demos)} demos of {setting['webcams']} webcams and {setting['snapshots']} labels.\n",
         "| weights | pixels | stages | AUC | difference from one stage at 224 | in each demo |",
         "|---|---|---|---|---|---|",
-        *(row(kind, case, values[kind, case], gains[kind, case]) for kind, case in values),
+        *map(row, zip(*demos, strict=True)),
     ]
     before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -10,6 +10,7 @@ import pytest
 
 import benchmarks
 import benchmarks.__main__ as runner
+from benchmarks import stages
 from benchmarks.measure import Row, RowFailed, alternate, run_module
 from benchmarks.setting import Setting
 
@@ -121,6 +122,14 @@ def test_measurements_alternate() -> None:
 def test_a_measured_process_that_dies_says_what_it_printed() -> None:
     with pytest.raises(RowFailed, match="No module named benchmarks"):
         run_module("benchmarks.nothing_of_this_name")
+
+
+def test_the_page_has_the_table_of_stages_that_was_measured(tmp_path: Path) -> None:
+    page = Path(benchmarks.__path__[0]).parent / "docs" / "backbones.md"
+    again = tmp_path / page.name
+    again.write_bytes(page.read_bytes())
+    stages.write_table(again, json.loads(stages.MEASURED.read_text(encoding="utf-8")))
+    assert again.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
