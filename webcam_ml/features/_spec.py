@@ -16,6 +16,8 @@ AUTO = "auto"
 
 MIN_IMAGE_SIZE = 32
 MAX_IMAGE_SIZE = 1024
+# What numpy, scikit-learn and torch all take.
+MAX_RANDOM_STATE = 2**32 - 1
 
 
 def _image_size(earlier: Mapping[str, Any]) -> int:
@@ -73,7 +75,10 @@ class BackboneChoice(Settings):
         "computed, and the file is half as large; fp32: they stay as they are",
     )
     random_state: int = Field(
-        default=0, description="Seed of the folds, of weights: none, and of fine-tuning"
+        default=0,
+        ge=0,
+        le=MAX_RANDOM_STATE,
+        description="Seed of the folds, of weights: none, and of fine-tuning",
     )
     allow_noncommercial_weights: bool = Field(
         default=False,

@@ -18,12 +18,19 @@ from webcam_ml.features._backbones import (
     UNKNOWN_LICENCE,
     Backbone,
 )
-from webcam_ml.features._weights_files import first_line, read_state_dict
+from webcam_ml.features._weights_files import (
+    StateDict,
+    first_line,
+    read_state_dict,
+    require_same_architecture,
+)
 
 if TYPE_CHECKING:
     import torch
 
 SUGGESTIONS = 3
+# What timm and torch raise where tensors do not fit.
+UNLIKE = (RuntimeError, LookupError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -34,14 +41,33 @@ class TimmBackbone(Backbone):
         is_made_for_a_size: Whether the size is built in, as into most vision transformers. Such a
             network is made for the size that is asked for, and its trained places of patches are
             interpolated.
+        classes: Of its published weights; 0 of those that have no classifier.
+        classifiers: How the names of the classifier's tensors begin.
     """
 
     _: KW_ONLY
     is_made_for_a_size: bool
+    classes: int
+    classifiers: tuple[str, ...]
 
     def require_size(self, image_size: int) -> None:
-        """Check that the network takes pictures of a size; see `Backbone`."""
+        """Check that the network takes pictures of a size, without losing their border; see `Backbone`."""
+        import torch
+
         _count_features(self, image_size)
+        with torch.device("meta"):
+            patches = getattr(self.draw(image_size), "patch_embed", None)
+        side = getattr(patches, "patch_size", None)
+        side = max(side) if isinstance(side, tuple) else side
+        if not side or getattr(patches, "dynamic_img_pad", False):
+            return
+        beyond = image_size % side
+        if beyond:
+            raise WebcamMLError(
+                f"image_size is {image_size}, and {self.name} would not look at {beyond} pixels of it: it "
+                f"takes multiples of its patch, {side}. Set {image_size - beyond} or "
+                f"{image_size - beyond + side}, or leave image_size out ({self.image_size} then)"
+            )
 
     def draw(self, image_size: int) -> "torch.nn.Module":
         """Make the network from torch's random stream."""
@@ -66,23 +92,50 @@ class TimmBackbone(Backbone):
 
     def with_weights_of(self, path: Path, image_size: int) -> "torch.nn.Module":
         """Make the network with the weights of a file, as timm or its publisher names them."""
-        source = {"state_dict": read_state_dict(path), "custom_load": False}
+        state = read_state_dict(path)
+        # timm lets tensors be missing or unknown where it makes another number of classes than the
+        # weights are of. So there are none of either; or, of names of a publisher, as many as ever.
+        headless = {
+            name: tensor for name, tensor in state.items() if not name.startswith(self.classifiers)
+        }
+        network = self.build(image_size)
         try:
-            return self._make(image_size, pretrained=True, pretrained_cfg_overlay=source).eval()
-        except (RuntimeError, LookupError, ValueError) as error:
-            raise WebcamMLError(
-                f"weights: {path} is not a {self.name} ({first_line(error)}). Set model_name to the "
-                "network that the file was saved from"
-            ) from error
+            loaded = self._loaded(headless, image_size, num_classes=0)
+        except UNLIKE:
+            try:
+                loaded = self._loaded(state, image_size, num_classes=self.classes)
+            except UNLIKE as error:
+                require_same_architecture(self.name, network, headless, str(path))
+                raise WebcamMLError(
+                    f"weights: {path} is not a {self.name} ({first_line(error)}). Set model_name to the "
+                    "network that the file was saved from"
+                ) from error
+        tensors = loaded.state_dict()
+        network.load_state_dict({name: tensors[name] for name in network.state_dict()})
+        return network
 
-    def _make(self, image_size: int, **options: Any) -> "torch.nn.Module":
+    def _loaded(self, state: StateDict, image_size: int, *, num_classes: int) -> "torch.nn.Module":
+        """Let timm load a state dict, none of whose tensors may be missing or left over."""
+        if not state:
+            raise LookupError("no tensor beside the classifier's")
+        source = {
+            "state_dict": dict(state),
+            "custom_load": False,
+            "num_classes": num_classes,
+            "label_offset": 0,
+        }
+        return self._make(
+            image_size, pretrained=True, num_classes=num_classes, pretrained_cfg_overlay=source
+        )
+
+    def _make(self, image_size: int, *, num_classes: int = 0, **options: Any) -> "torch.nn.Module":
         import timm
 
         if self.is_made_for_a_size:
             options["img_size"] = image_size
         with _quiet():
             network: torch.nn.Module = timm.create_model(
-                self.name.removeprefix(TIMM), num_classes=0, **options
+                self.name.removeprefix(TIMM), num_classes=num_classes, **options
             )
         return network
 
@@ -114,11 +167,16 @@ def timm_backbone(name: str) -> TimmBackbone:
     if config is None:
         raise WebcamMLError(f"model_name {name!r} is unknown to timm{_nearest(of_timm)}")
     size = config.input_size[-1]
+    classifiers = (
+        config.classifier if isinstance(config.classifier, tuple) else (config.classifier,)
+    )
     draft = TimmBackbone(
         name,
         features=0,
         image_size=size,
         is_made_for_a_size=bool(config.fixed_input_size),
+        classes=config.num_classes,
+        classifiers=tuple(f"{one}." for one in classifiers if one),
         mean=config.mean,
         std=config.std,
         interpolation="bicubic" if config.interpolation == "bicubic" else "bilinear",

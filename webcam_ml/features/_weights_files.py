@@ -32,23 +32,60 @@ def read_state_dict(path: Path) -> dict[str, "torch.Tensor"]:
     """Read a state dict without running any code that it may contain.
 
     Args:
-        path: What torch.save wrote, or safetensors if its name ends so.
+        path: What torch.save wrote, or safetensors.
 
     Raises:
-        WebcamMLError: The file is not a state dict, or holds more than tensors.
+        WebcamMLError: The file cannot be read, is not a state dict, or holds more than plain numbers.
     """
+    try:
+        state = _read_safetensors(path) if _is_safetensors(path) else _read_saved(path)
+    except OSError as error:
+        raise WebcamMLError(f"weights: {path} cannot be read ({first_line(error)})") from error
+    if not state:
+        raise WebcamMLError(
+            f"weights: {path} is an empty state dict. Save that of a whole network: "
+            "torch.save(model.state_dict(), path)"
+        )
+    for name, tensor in state.items():
+        fault = _fault_of(tensor)
+        if fault is not None:
+            raise WebcamMLError(
+                f"weights: {path} cannot be used, since its tensor {name} {fault}. Save the state dict of "
+                "the trained network as plain numbers again, or fetch the file again"
+            )
+    return state
+
+
+def _is_safetensors(path: Path) -> bool:
+    # What a hub keeps has no suffix: after the length of its header such a file goes on with JSON.
+    with path.open("rb") as file:
+        return path.suffix.lower() == ".safetensors" or file.read(9)[8:] == b"{"
+
+
+def _fault_of(tensor: "torch.Tensor") -> str | None:
     import torch
 
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+    if (
+        tensor.layout != torch.strided
+        or tensor.is_meta
+        or tensor.is_quantized
+        or tensor.is_complex()
+    ):
+        return f"is no plain one of real numbers ({tensor.layout}, {tensor.dtype}, {tensor.device})"
+    if not torch.isfinite(tensor).all():
+        return "has numbers that are not finite"
+    return None
+
+
+def _read_saved(path: Path) -> dict[str, "torch.Tensor"]:
+    import torch
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WebcamMLError(
             f"weights: {path} holds more than plain tensors, and loading it could run code: "
-            f"refused. Save the state dict alone: torch.save(model.state_dict(), path). "
-            f"({first_line(error)})"
+            "refused. Save the state dict alone: torch.save(model.state_dict(), path)"
         ) from error
     except UNREADABLE as error:
         raise WebcamMLError(

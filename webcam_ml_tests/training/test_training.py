@@ -357,7 +357,7 @@ def test_a_backbone_that_cannot_be_used_is_refused_before_the_run(
 def test_weights_that_are_of_no_such_timm_model_are_refused_by_name(tmp_path: Path) -> None:
     spec = weights_file(tmp_path / "weights.pt", models_state())
     other = spec.model_copy(update={"model_name": "timm/convnext_atto"})
-    with pytest.raises(WebcamMLError, match=r"is not a timm/convnext_atto .* model_name"):
+    with pytest.raises(WebcamMLError, match=r"is not a timm/convnext_atto: .* model_name"):
         require_weights(other)
 
 
