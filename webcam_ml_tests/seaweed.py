@@ -25,6 +25,9 @@ IDENTITIES = {
     "owner": ["Admin", "Read", "Write", "List"],
     "reader": [f"Read:{BUCKET}", f"List:{BUCKET}"],
     "reader_everywhere": ["Read", "List"],
+    "getter": [f"Read:{BUCKET}"],
+    "lister": [f"List:{BUCKET}"],
+    "putter": [f"Write:{BUCKET}"],
 }
 ANYBODY = {"name": "anonymous", "actions": [f"{what}:open" for what in ("Read", "Write", "List")]}
 
@@ -139,9 +142,10 @@ class Answer:
 
     status: int
     code: str
+    more: str = ""
 
     def body(self) -> bytes:
-        return f"<Error><Code>{self.code}</Code><Message>no</Message></Error>".encode()
+        return f"<Error><Code>{self.code}</Code><Message>no</Message>{self.more}</Error>".encode()
 
 
 # What the proxy does with a request: an answer of its own, or one of these.

@@ -5,7 +5,10 @@ Credentials, region and endpoint come from the usual variables of each (`AWS_ACC
 """
 
 import json
+import logging
+import os
 import re
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +20,29 @@ from webcam_ml.store._bucket import Found
 
 if TYPE_CHECKING:
     from obstore import PutMode
+    from obstore.store import BackoffConfig, ClientConfig, RetryConfig
 
-RETRIES = 8
-"""With waits that double from 0.1 s on: some 25 s in all, for a server that asks to slow down."""
+logger = logging.getLogger(__name__)
+
+RETRIES = 10
+# The next wait is drawn between the first and so many times the last one: in all half a minute to two.
+WAITS: "BackoffConfig" = {
+    "init_backoff": timedelta(milliseconds=200),
+    "max_backoff": timedelta(seconds=15),
+    "base": 4,
+}
 TOO_LONG = timedelta(minutes=2)
+# A server that says nothing for so long is asked again. What is larger than SMALL may take longer on
+# its way: 100 MB on a slow line take minutes.
+SILENCE = timedelta(seconds=30)
+LONGEST_TRANSFER = timedelta(minutes=15)
+SMALL = 1 << 20
+PREFIXES = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE"}
+CLIENT_VARIABLES = (
+    "allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url",
+    "proxy_ca_certificate", "proxy_excludes",
+)  # fmt: skip
+SECONDS_UNTIL_SAID = 10.0
 
 ENDPOINT = "AWS_ENDPOINT_URL (empty for Amazon)"
 KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -80,11 +102,20 @@ class ObjectBucket:
                 f"{address} needs a package that is not installed: pip install 'webcam-ml[s3]'"
             ) from error
         self.address = address.rstrip("/")
+        options = _client_options(self.address.partition(":")[0])
+        retry: RetryConfig = {
+            "max_retries": RETRIES,
+            "retry_timeout": TOO_LONG,
+            "backoff": WAITS,
+        }
         try:
             self._store = from_url(
                 self.address,
-                retry_config={"max_retries": RETRIES, "retry_timeout": TOO_LONG},
+                client_options={"read_timeout": SILENCE, **options},
+                retry_config=retry,
             )
+            # While it is sent there is nothing to read.
+            self._sending = from_url(self.address, client_options=options, retry_config=retry)
         except (BaseError, ValueError) as error:
             raise self._explained(error, "it cannot be opened") from error
 
@@ -151,7 +182,8 @@ class ObjectBucket:
 
         with self._explaining(f"{key} cannot be written"):
             try:
-                self._store.put(key, data, mode=mode, use_multipart=False)
+                store = self._store if len(data) <= SMALL else self._sending
+                store.put(key, data, mode=mode, use_multipart=False)
             except (AlreadyExistsError, PreconditionError):
                 # The client itself repeats a write whose answer was lost, and then meets its own.
                 found = self.get(key)
@@ -170,20 +202,47 @@ class ObjectBucket:
     def _explaining(self, what: str) -> Iterator[None]:
         from obstore.exceptions import BaseError
 
+        # The client asks again by itself, and says nothing meanwhile.
+        waiting = threading.Timer(SECONDS_UNTIL_SAID, self._say_that_it_waits, [what])
+        waiting.daemon = True
+        waiting.start()
         try:
             yield
         except (BaseError, OSError) as error:
             raise self._explained(error, what) from error
+        finally:
+            waiting.cancel()
+
+    def _say_that_it_waits(self, what: str) -> None:
+        logger.warning(
+            "%s: %s yet, after %g s: the server is slow, asks to slow down, or cannot be reached. It is "
+            "asked again, and given up after some minutes",
+            self.address,
+            what,
+            SECONDS_UNTIL_SAID,
+        )
 
     def _explained(self, error: Exception, what: str) -> WebcamMLError:
         said = str(error) or type(error).__name__
         found = (text for sign, text in EXPLANATIONS.items() if re.search(sign, said))
         meaning = next(found, said.splitlines()[0])
-        code = re.search(r"<Code>(\w+)</Code>|\(code: (\w+)\)", said)
+        # Its word for it; and of a bucket elsewhere the region, or the endpoint that has it.
+        answers = re.finditer(r"<Code>(\w+)<|\(code: (\w+)\)|<(?:Region|Endpoint)>([\w.-]+)<", said)
+        words = dict.fromkeys(one[one.lastindex or 0] for one in answers)
         return WebcamMLError(
             f"{self.address}: {what}: {meaning.replace('NOW', _now())}"
-            + (f" (the server says {code[1] or code[2]})" if code else "")
+            + (f" (the server says {', '.join(words)})" if words else "")
         )
+
+
+def _client_options(scheme: str) -> "ClientConfig":
+    """Let a transfer take long. The client reads no such variable by itself once it is told that."""
+    options: ClientConfig = {"timeout": LONGEST_TRANSFER}
+    for name in CLIENT_VARIABLES:
+        value = os.environ.get(f"{PREFIXES[scheme]}_{name.upper()}")
+        if value:
+            options[name] = value  # type: ignore[literal-required]
+    return options
 
 
 def _now() -> str:
