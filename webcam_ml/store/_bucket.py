@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple, Protocol
 
 from webcam_ml.errors import WebcamMLError
+from webcam_ml.printable import printable
 
 STORE_VARIABLE = "WEBCAM_ML_ARTIFACTS"
 SCHEMES = ("s3", "gs", "az")
@@ -86,19 +87,32 @@ def is_plain_name(name: str) -> bool:
     return name.isprintable() and not name.startswith(".") and name == PurePath(name).name != ""
 
 
-def require_no_credentials(address: str) -> None:
-    """Refuse an address with a user or a port before its first slash, without repeating it.
+def require_plain_address(address: str) -> None:
+    """Refuse an address that a client would read as another place, or that has credentials.
 
     Raises:
-        WebcamMLError: It has one; a key with a slash in it hides its `@`, but not its colon.
+        WebcamMLError: It has a user or a port before its first slash, and is not repeated (a key with a
+            slash in it hides its `@`, but not its colon); or a part of it is no plain name.
     """
-    _, is_url, rest = address.partition("://")
+    scheme, is_url, rest = address.partition("://")
     if is_url and set("@:") & set(rest.partition("/")[0]):
         raise WebcamMLError(
             "the address of the store has `@` or `:` where only the name of a bucket belongs, and is "
             "not repeated here: addresses are printed. Write s3://BUCKET/PREFIX, and let "
             "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL name keys and server"
         )
+    if not is_url and address.partition(":")[0].lower() in SCHEMES and ":" in address:
+        raise _names_no_store(address, "two slashes belong after its colon")
+    for part in rest.rstrip("/").split("/") if is_url and scheme in SCHEMES else ():
+        if part.strip(".") == "" or not part.isprintable() or set("?#%\\") & set(part):
+            raise _names_no_store(address, f"{part!r} is no plain name of a bucket or folder")
+
+
+def _names_no_store(address: str, why: str) -> WebcamMLError:
+    return WebcamMLError(
+        f"{printable(address)} names no store ({why}): write a folder, or s3://BUCKET/PREFIX "
+        f"({', '.join(SCHEMES)} are known), where {STORE_VARIABLE} or the command names it"
+    )
 
 
 def open_bucket(address: str) -> Bucket:
@@ -110,17 +124,14 @@ def open_bucket(address: str) -> Bucket:
     Raises:
         WebcamMLError: It is neither, or names credentials; or the extra `s3` is not installed.
     """
-    require_no_credentials(address)
+    require_plain_address(address)
     if "://" not in address:
         from webcam_ml.store._folder_bucket import FolderBucket
 
         return FolderBucket(Path(address).absolute())
-    scheme, _, rest = address.partition("://")
-    if scheme not in SCHEMES or not rest.strip("/"):
-        raise WebcamMLError(
-            f"{address} names no store: write a folder, or s3://BUCKET/PREFIX ("
-            f"{', '.join(SCHEMES)} are known)"
-        )
+    scheme = address.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise _names_no_store(address, f"{scheme}:// is unknown")
     from webcam_ml.store._object_bucket import ObjectBucket
 
     return ObjectBucket(address)

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.store._atomic import flush_file, flush_folder, write_atomically
-from webcam_ml.store._bucket import STORE_VARIABLE, Bucket, open_bucket, require_no_credentials
+from webcam_ml.store._bucket import STORE_VARIABLE, Bucket, open_bucket, require_plain_address
 from webcam_ml.store._lineage import LINEAGE_FILE, FileRecord, Lineage, Provenance, data_version
 from webcam_ml.store._locks import LOCK_FILE
 
@@ -198,7 +198,7 @@ class ArtifactStore:
         Raises:
             WebcamMLError: It is neither, or names credentials; or the extra `s3` is not installed.
         """
-        require_no_credentials(address)
+        require_plain_address(address)
         if "://" not in address:
             return ArtifactStore(Path(address).absolute())
         from webcam_ml.store._bucket_store import BucketStore

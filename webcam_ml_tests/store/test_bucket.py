@@ -135,12 +135,30 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None
         open_bucket(str(tmp_path / "file")).require_conditions()
 
 
-@pytest.mark.parametrize("address", ["s4://bucket/x", "s3://", "s3:///", "https://host/x"])
-def test_an_address_of_nothing_is_refused(address: str) -> None:
-    with pytest.raises(
-        WebcamMLError, match="names no store: write a folder, or s3://BUCKET/PREFIX"
-    ):
-        open_bucket(address)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s4://bucket/x", "s3://", "s3:///", "s3:///x", "https://host/x", "S3://bucket/x", "://x",
+        # A folder of the name s3: would be made where the command runs.
+        "s3:/bucket/x", "s3:bucket", "S3:/bucket/x",
+        # The client would go to another place than the address says, and the mirror out of its folder.
+        "s3://bucket/../x", "s3://bucket/a/../../x", "s3://..", "s3://bucket/./x", "s3://bucket//x",
+        "s3://bucket/x?y=1", "s3://bucket/x#y", "s3://bucket/%2e%2e/x", "s3://bucket/x\ny",
+        "s3://bucket/a\\b",
+    ],
+)  # fmt: skip
+def test_an_address_of_nothing_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEBCAM_ML_ARTIFACTS", address)
+    for use in (bucket_from_env, ArtifactStore.from_env):
+        with pytest.raises(
+            WebcamMLError, match=r"names no store .*: write a folder, or s3://BUCKET/PREFIX"
+        ) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -243,7 +261,10 @@ def behind_proxy(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         (Answer(503, "SlowDown"), "asks to slow down.*SlowDown"),
         (Answer(500, "InternalError"), "does not answer.*do the same again later"),
         (Answer(403, "RequestTimeTooSkewed"), r"the clock of this machine.*here it is \d{4}-.*NTP"),
-        (Answer(400, "AuthorizationHeaderMalformed"), "another region. Set AWS_REGION"),
+        (
+            Answer(400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"),
+            r"another region. Set AWS_REGION .*Malformed, eu-west-1\)",
+        ),
         (Answer(301, "PermanentRedirect"), "another region. Set AWS_REGION"),
         (Answer(404, "NoSuchBucket"), "there is no such bucket.*AWS_ENDPOINT_URL"),
         (Answer(403, "ExpiredToken"), "AWS_SESSION_TOKEN"),
