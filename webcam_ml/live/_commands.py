@@ -269,7 +269,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     store = _store()
     freed = prune(store, dry_run=not arguments.yes)
     for one in freed:
-        print(f"{one.size / 1e6:>10.1f} MB  {store.shown(one.folder)}")
+        print(f"{one.size / 1e6:>10.1f} MB  {one.shown}")
     total = sum(one.size for one in freed) / 1e6
     if arguments.yes:
         print(f"freed {total:.1f} MB in {len(freed)} versions")

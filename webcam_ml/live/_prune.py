@@ -20,13 +20,15 @@ class Pruned:
 
     Attributes:
         asset: Name of the asset.
-        folder: Where it is, or was; of a store in a bucket, where its mirror would have it.
+        folder: Where it is, or was; of a store in a bucket, where its mirror has it, or would.
         size: Bytes of its files.
+        shown: The folder as a user finds it.
     """
 
     asset: str
     folder: Path
     size: int
+    shown: str
 
 
 def prune(store: ArtifactStore, *, dry_run: bool = True) -> list[Pruned]:
@@ -92,6 +94,9 @@ def _unneeded(store: ArtifactStore, ledger: Ledger) -> list[Pruned]:
         if (asset, stored.data_version) not in needed
     ]
     return [
-        Pruned(asset, folder, store.size_of(folder))
-        for asset, folder in [*unneeded, *damaged, *both]
+        *(
+            Pruned(asset, folder, store.size_of(folder), store.shown(folder))
+            for asset, folder in [*unneeded, *damaged]
+        ),
+        *(Pruned(asset, folder, store.size_of(folder), str(folder)) for asset, folder in both),
     ]

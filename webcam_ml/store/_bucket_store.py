@@ -129,14 +129,19 @@ class BucketStore(ArtifactStore):
 
     def size_of(self, folder: Path) -> int:
         """Give the bytes of a version's files, by its lineage; 0 of one that has none to read."""
+        if not self._is_of_bucket(folder):
+            return super().size_of(folder)
         try:
             lineage = self.read_version(folder.parent.name, folder.name).lineage
         except ArtifactDamagedError:
             return 0
-        return sum(record.size for record in lineage.files.values())
+        files = sum(record.size for record in lineage.files.values())
+        return files + (folder / LINEAGE_FILE).stat().st_size
 
     def remove(self, folder: Path) -> bool:
         """Remove a version, or a damaged one; from its first step on it is not listed."""
+        if not self._is_of_bucket(folder):
+            return super().remove(folder)
         asset, version = folder.parent.name, folder.name
         self.remote.delete(f"{asset}/{version}/{LINEAGE_FILE}")
         for key in self.remote.keys(f"{asset}/{version}"):
@@ -146,6 +151,10 @@ class BucketStore(ArtifactStore):
                 self.remote.delete(key)
         shutil.rmtree(folder, ignore_errors=True)
         return True
+
+    def _is_of_bucket(self, folder: Path) -> bool:
+        """Whether a folder is an asset's; one with both heads each mirror makes by itself."""
+        return folder.parent.parent == self.root
 
     def _folders_with(self, asset: str, name: str) -> set[str]:
         parts = (key.split("/") for key in self.remote.keys(asset))
