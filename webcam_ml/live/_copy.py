@@ -8,7 +8,9 @@ destination whose history is no beginning of the source's is refused before anyt
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -46,6 +48,9 @@ from webcam_ml.store import (
 
 logger = logging.getLogger(__name__)
 
+DIGEST = re.compile("[0-9a-f]{64}")
+PICTURES_AT_ONCE = 8
+
 
 @dataclass(frozen=True)
 class Copied:
@@ -67,8 +72,9 @@ class Copied:
 def copy_store(source: Bucket, destination: Bucket) -> Copied:
     """Copy every version, what is live and its history; what is there already is not copied again.
 
-    Links to what is live, and scorer.env, which names a path, are made where the destination is a
-    folder. Caches, locks and what was found damaged and moved aside stay behind.
+    The pictures that a bucket has come along, for hosts forget theirs. Links to what is live, and
+    scorer.env, which names a path, are made where the destination is a folder. Caches, locks and what
+    was found damaged and moved aside stay behind.
 
     Raises:
         WebcamMLError: The source is no store, or its history or a model that was live is damaged;
@@ -90,6 +96,7 @@ def copy_store(source: Bucket, destination: Bucket) -> Copied:
     if not versions and not history.ledger.entries:
         raise WebcamMLError(f"there is no store at {source.address}, so nothing to copy")
     work = _Work(source, destination)
+    work.copy_pictures()
     for version in track(versions, total=len(versions), what="copying", unit="versions"):
         work.copy_version(version)
     for key, data in pointers.items():
@@ -100,7 +107,7 @@ def copy_store(source: Bucket, destination: Bucket) -> Copied:
             work.copy_model(entry)
     _copy_history(history, destination, (JUDGED_FILE, REFUSALS_FILE, LEDGER_FILE))
     if history.ledger.entries and isinstance(destination, FolderBucket):
-        with changing_production(ArtifactStore(destination.root)):
+        with changing_production(ArtifactStore(destination.root), is_copy=True):
             pass  # it makes the links and scorer.env
     return Copied(work.versions, work.files, work.size, tuple(work.left_out.values()))
 
@@ -144,7 +151,8 @@ def pull(
     for entry in live.values():
         work.copy_model(ledger.first_entries()[entry.version])
     _copy_history(history, destination, [LEDGER_FILE])
-    with changing_production(ArtifactStore(destination.root), links=tuple(live)) as production:
+    here = ArtifactStore(destination.root)
+    with changing_production(here, links=tuple(live), is_copy=True) as production:
         links = {name: production.folder / name for name in (*live, BOTH)}
         return {name: link for name, link in links.items() if name in live or link.is_symlink()}
 
@@ -177,6 +185,30 @@ class _Work:
     files: int = 0
     size: int = 0
     left_out: dict[PurePosixPath, str] = field(default_factory=dict)
+
+    def copy_pictures(self) -> None:
+        """Copy the pictures, and then the notes of what their sources held; no damaged picture."""
+        there = set(self.destination.keys(PICTURES))
+        missing = [key for key in self.source.keys(PICTURES) if key not in there]
+        pictures = [key for key in missing if _digest_in(key) is not None]
+        notes = [key for key in missing if _digest_in(key) is None]
+        for keys in (pictures, notes):
+            with ThreadPoolExecutor(PICTURES_AT_ONCE, thread_name_prefix="copy") as pool:
+                sizes = pool.map(self._transfer_picture, keys)
+                for key, size in zip(
+                    keys, track(sizes, total=len(keys), what="copying", unit="files"), strict=True
+                ):
+                    if isinstance(size, ArtifactDamagedError):
+                        logger.warning("%s is left out: %s", key, size)
+                        self.left_out[PurePosixPath(key)] = str(size)
+                    else:
+                        self._count(size)
+
+    def _transfer_picture(self, key: str) -> int | ArtifactDamagedError:
+        try:
+            return self._transfer(key, _digest_in(key) or _sha256(_read(self.source, key)))
+        except ArtifactDamagedError as error:
+            return error
 
     def copy_version(self, version: PurePosixPath) -> None:
         """Copy a version of an asset, its lineage.json last; a damaged one is left out."""
@@ -212,6 +244,14 @@ class _Work:
                 self._copy_file(key, entry.digests[name])
 
     def _copy_file(self, key: str, sha256: str) -> None:
+        self._count(self._transfer(key, sha256))
+
+    def _count(self, size: int) -> None:
+        self.files += 1
+        self.size += size
+
+    def _transfer(self, key: str, sha256: str) -> int:
+        """Bring a file over and read it back; give its bytes."""
         found = self.source.get(key)
         if found is None or _sha256(found.data) != sha256:
             what = "is gone" if found is None else f"has sha256 {_sha256(found.data)[:12]}…"
@@ -227,8 +267,7 @@ class _Work:
                 f"{key} did not arrive in {self.destination.address} as it was sent: try again, and "
                 "look at the disk or the server"
             )
-        self.files += 1
-        self.size += len(found.data)
+        return len(found.data)
 
 
 def _lineage_of(record: bytes, key: str) -> Lineage:
@@ -293,6 +332,12 @@ def _is_lineage(key: PurePosixPath) -> bool:
         and key.name == LINEAGE_FILE
         and VERSION.fullmatch(key.parent.name) is not None
     )
+
+
+def _digest_in(key: str) -> str | None:
+    """Give the SHA-256 that a picture is named by; None of a note."""
+    name = key.rpartition("/")[2]
+    return name if DIGEST.fullmatch(name) else None
 
 
 def _sha256(data: bytes) -> str:

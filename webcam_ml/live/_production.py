@@ -80,8 +80,10 @@ class OvertakenError(Exception):
 class Production:
     """The production folder while this process alone may change it; see `change_production`."""
 
-    def __init__(self, store: ArtifactStore) -> None:
+    def __init__(self, store: ArtifactStore, *, is_copy: bool = False) -> None:
         self.store = store
+        # Links that are behind a promotion of elsewhere are no fault.
+        self._level = logging.INFO if is_copy or store.remote is not None else logging.WARNING
         self.folder = production_folder(store)
         self._shared = None if store.remote is None else SharedHistory(store.remote, self.folder)
         if self._shared is not None:
@@ -119,8 +121,7 @@ class Production:
             self.fetch_version(live.version)
             if not (link.is_symlink() and str(link.readlink()) == link_target(live.version)):
                 logger.log(
-                    # Another machine's promotion is no fault of a mirror.
-                    logging.WARNING if self._shared is None else logging.INFO,
+                    self._level,
                     "%s does not lead to %s, which the ledger says is live: it does now",
                     link,
                     live.version,
@@ -346,7 +347,10 @@ def change_production(store: ArtifactStore, change: Callable[[Production], Resul
 
 @contextmanager
 def changing_production(
-    store: ArtifactStore, *, links: Collection[TargetType] = tuple(TARGETS)
+    store: ArtifactStore,
+    *,
+    links: Collection[TargetType] = tuple(TARGETS),
+    is_copy: bool = False,
 ) -> Iterator[Production]:
     """Lock the production folder of a store, and first complete what was interrupted.
 
@@ -354,13 +358,14 @@ def changing_production(
         store: The store.
         links: The target types whose links should lead to what is live; if these are all, that to the
             file with both heads should, too.
+        is_copy: What is live was decided in another store.
 
     Raises:
         LedgerDamagedError: The ledger is not what was written.
         WebcamMLError: The folder cannot be written.
     """
     store.require_conditions()
-    with _locked(store) as production:
+    with _locked(store, is_copy=is_copy) as production:
         production.recover(links)
         yield production
 
@@ -390,12 +395,12 @@ def fetch_version(store: ArtifactStore, entry: LedgerEntry) -> None:
 
 
 @contextmanager
-def _locked(store: ArtifactStore) -> Iterator[Production]:
+def _locked(store: ArtifactStore, *, is_copy: bool = False) -> Iterator[Production]:
     folder = production_folder(store)
     try:
         (folder / VERSIONS).mkdir(parents=True, exist_ok=True)
         with FileLock(folder / LOCK_FILE):
-            yield Production(store)
+            yield Production(store, is_copy=is_copy)
     except OSError as error:
         raise WebcamMLError(
             f"{folder} cannot be written: {error}. What is live is the old model or the new one, "

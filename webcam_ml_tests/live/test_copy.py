@@ -4,13 +4,14 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from webcam_ml.cli import main
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.live import rollback, verify
+from webcam_ml.live import prune, rollback, verify
 from webcam_ml.live._copy import Copied, copy_store, pull
 from webcam_ml.live._ledger import Ledger
 from webcam_ml.live._production import changing_production
@@ -58,8 +59,11 @@ def test_a_store_of_an_earlier_version_comes_back_from_a_bucket_as_it_was(
 ) -> None:
     first = copy_store(bucket_of(earlier.store), open_bucket(place))
     assert first.versions == len(earlier.versions())
+    other = open_bucket(f"{place}-other")
+    second = copy_store(open_bucket(place), other)
+    assert (second.versions, second.size) == (first.versions, first.size)
     back = tmp_path / "back"
-    copy_store(open_bucket(place), open_bucket(str(back)))
+    copy_store(other, open_bucket(str(back)))
     assert stored_files(back) == stored_files(earlier.store.root)
     assert (back / "production" / "binary" / "model.onnx").is_file()
     assert verify(ArtifactStore(back)) == []
@@ -266,6 +270,35 @@ def test_a_copy_that_was_cut_off_anywhere_is_completed_by_the_next(
     assert verify(ArtifactStore(copy)) == []
 
 
+@dataclass
+class Garbling:
+    """A bucket that has other bytes than were sent, of one write."""
+
+    inner: Bucket
+    number: int
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def put(self, key: str, data: bytes) -> None:
+        self.number -= 1
+        self.inner.put(key, data[:-1] if self.number == 0 else data)
+
+
+def test_what_does_not_arrive_as_it_was_sent_is_noticed_and_sent_again(
+    live: Live, place: str
+) -> None:
+    whole = copy_store(bucket_of(live.store), open_bucket(f"{place}-whole"))
+    for number in (1, whole.files // 2, whole.files):
+        address = f"{place}-{number}"
+        with pytest.raises(WebcamMLError, match=f"did not arrive in {address} as it was sent"):
+            copy_store(bucket_of(live.store), Garbling(open_bucket(address), number))
+        copy_store(bucket_of(live.store), open_bucket(address))
+        back = live.store.root.with_name(f"back {number}")
+        copy_store(open_bucket(address), open_bucket(str(back)))
+        assert stored_files(back) == stored_files(live.store.root)
+
+
 def test_several_that_copy_at_once_make_one_copy(
     earlier: EarlierStore, place: str, tmp_path: Path
 ) -> None:
@@ -342,3 +375,41 @@ def test_the_commands_say_what_they_did(
     assert str(here / "production" / "binary" / "model.onnx") in said
     assert main(["pull", str(here), "--target-type", "regression"]) == 1
     assert "no regression model is live" in capsys.readouterr().err
+
+
+def test_the_pictures_of_a_bucket_come_along_and_a_damaged_one_is_left_out_and_named(
+    live: Live, place: str, tmp_path: Path
+) -> None:
+    source = open_bucket(str(tmp_path / "source"))
+    copy_store(bucket_of(live.store), source)
+    pictures = [f"images/{one[:2]}/{one}" for one in (digest_of(b"one"), digest_of(b"two"))]
+    notes = [f"images/sources/aa/{digest_of(b'a source')}.json"]
+    for key, data in zip(pictures + notes, (b"one", b"not two", b"{}"), strict=True):
+        source.put(key, data)
+    copied = copy_store(source, open_bucket(place))
+    (problem,) = copied.left_out
+    assert pictures[1] in problem
+    assert list(open_bucket(place).keys("images")) == sorted([pictures[0], *notes])
+    source.put(pictures[1], b"two")
+    back = open_bucket(str(tmp_path / "back"))
+    assert copy_store(source, open_bucket(place)).files == 1
+    assert copy_store(open_bucket(place), back).left_out == ()
+    found = {key: back.get(key) for key in pictures + notes}
+    assert [one and one.data for one in found.values()] == [b"one", b"two", b"{}"]
+    assert verify(ArtifactStore(tmp_path / "back")) == []
+    freed = {one.asset for one in prune(ArtifactStore(tmp_path / "back"))}
+    assert freed == {one.asset for one in prune(live.store)}
+
+
+def digest_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_links_that_follow_what_is_live_elsewhere_are_no_fault(
+    live: Live, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        pull(bucket_of(live.store), tmp_path / "application")
+        copy_store(bucket_of(live.store), open_bucket(str(tmp_path / "copy")))
+        live.promote("better")
+    assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == []
