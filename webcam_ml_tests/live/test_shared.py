@@ -312,12 +312,24 @@ def test_prune_frees_in_the_bucket_what_nothing_needs(
 
 RACER = """
     import sys
+    from dataclasses import dataclass
     from pathlib import Path
 
     from webcam_ml.live._production import Production, change_production
-    from webcam_ml.store import ArtifactStore, BucketStore, open_bucket
+    from webcam_ml.store import ArtifactStore, BucketStore, Provenance, open_bucket
 
-    store = BucketStore(open_bucket(sys.argv[1]), Path(sys.argv[2]))
+    address, mirror, who, of, count = *sys.argv[1:3], *map(int, sys.argv[3:])
+    store = (
+        BucketStore(open_bucket(address), Path(mirror))
+        if "://" in address else ArtifactStore(Path(address))
+    )
+
+    @dataclass(frozen=True)
+    class Note:
+        number: int
+
+        def save(self, folder: Path) -> None:
+            (folder / "note.txt").write_text(str(self.number))
 
     def commit(production: Production, reason: str) -> None:
         first = production.ledger.entries[0]
@@ -328,25 +340,34 @@ RACER = """
 
     print("ready", flush=True)
     sys.stdin.readline()
-    for number in range(int(sys.argv[4])):
-        reason = f"{sys.argv[3]} {number}"
-        change_production(store, lambda production: commit(production, reason))
-        print(reason, flush=True)
+    for number in range(count):
+        stored, is_new = store.write("notes", Note(number), inputs={}, provenance=Provenance(str(who)))
+        if is_new:
+            print("won", number, flush=True)
+        if number % of == who:
+            change_production(store, lambda production: commit(production, f"{who} {number}"))
+            print("added", who, number, flush=True)
 """
 
 
+@pytest.mark.parametrize("in_bucket", [False, True], ids=["folder", "s3"])
 @pytest.mark.parametrize("each", [12, pytest.param(250, marks=pytest.mark.slow)])
-def test_of_machines_that_decide_at_once_no_line_is_lost_and_the_chain_is_whole(
-    shared: Shared, each: int
+def test_of_machines_that_write_and_decide_at_once_one_wins_and_none_is_lost(
+    shared: Shared, each: int, in_bucket: bool
 ) -> None:
+    """Each of four writes all versions and makes a quarter of the decisions."""
+    address = shared.address
+    if not in_bucket:
+        address = str(shared.folder / "store")
+        copy_store(open_bucket(shared.address), open_bucket(address))
     # Two never come to their end, so that they are killed in their middle however fast they are.
     racing = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(RACER), shared.address,
-             str(shared.folder / f"racer {number}"), str(number), str(each if number > 1 else 10**6)],
+            [sys.executable, "-c", textwrap.dedent(RACER), address,
+             str(shared.folder / f"racer {who}"), str(who), "4", str(4 * each if who > 1 else 10**6)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
-        for number in range(4)
+        for who in range(4)
     ]  # fmt: skip
     for one in racing:
         assert one.stdout is not None
@@ -355,19 +376,30 @@ def test_of_machines_that_decide_at_once_no_line_is_lost_and_the_chain_is_whole(
         assert one.stdin is not None
         one.stdin.write("go\n")
         one.stdin.flush()
-    said: list[str] = []
-    for number, one in enumerate(racing):
+    said: dict[str, list[str]] = {"won": [], "added": []}
+    for who, one in enumerate(racing):
         assert one.stdout is not None
-        for count, line in enumerate(one.stdout, start=1):
-            said.append(line.strip())
-            if number < 2 and count == each // 3:
+        decisions = 0
+        for line in one.stdout:
+            fact, _, what = line.strip().partition(" ")
+            said[fact].append(what)
+            decisions += fact == "added"
+            if who < 2 and decisions == each // 3:
                 one.kill()
         one.communicate()
-        assert (one.returncode != 0) == (number < 2)
-    ledger = current_ledger(shared.machine().store)
-    added = [one.reason for one in ledger.entries[1:]]
+        assert (one.returncode != 0) == (who < 2)
+    store = shared.machine().store if in_bucket else ArtifactStore(Path(address))
+    texts = [
+        (store.named("notes", name).folder / "note.txt").read_text()
+        for name in store.versions("notes")
+    ]
+    assert len(texts) == len(set(texts))
+    assert set(map(str, range(4 * each))) <= set(texts)
+    assert len(said["won"]) == len(set(said["won"]))
+    added = [one.reason for one in current_ledger(store).entries[1:]]
     assert len(added) == len(set(added))
-    assert set(said) <= set(added)
+    assert set(said["added"]) <= set(added)
     # A killed process may have written without having had the time to say so.
-    assert len(added) - len(said) <= 2
-    assert verify(shared.machines[-1].store) == []
+    assert len(texts) - len(said["won"]) <= 2
+    assert len(added) - len(said["added"]) <= 2
+    assert verify(store) == []
