@@ -15,8 +15,8 @@ def add_compare_command(subparsers: "argparse._SubParsersAction[argparse.Argumen
         description="Make a page of one file: which labels are new, gone or moved, which test pictures "
         "the newer model judges otherwise, metrics of both on the same rows, settings and judges that "
         "differ. Nothing is promoted, and nothing is counted as judged: whoever chooses models by "
-        f"looking at test is lucky sooner or later. The store is the folder that {STORE_VARIABLE} "
-        "names, else artifacts.",
+        f"looking at test is lucky sooner or later. The store is what {STORE_VARIABLE} names, else the "
+        "folder artifacts.",
     )
     parser.add_argument("older", metavar="VERSION", help="the model_version to start from")
     parser.add_argument("newer", metavar="VERSION", help="the one to compare with it")

@@ -1,5 +1,6 @@
 """The whole graph on a store in a bucket, by machines with caches and mirrors of their own."""
 
+import itertools
 import json
 import shutil
 import uuid
@@ -17,7 +18,7 @@ from webcam_ml_tests.integration.project import (
     make_small_demo,
 )
 from webcam_ml_tests.integration.test_promotion import GOOD
-from webcam_ml_tests.seaweed import BUCKET, S3
+from webcam_ml_tests.seaweed import BUCKET, CUT_OFF, PASS, S3, Deed, failing
 from webcam_ml_tests.store.test_bucket import set_environment
 from webcam_ml_tests.world import share_backbones
 
@@ -135,3 +136,39 @@ def test_a_bucket_that_cannot_be_used_stops_a_run_before_its_first_step(
     output = project.fail("labels_raw")
     assert re.search(message, output), output
     assert "STEP_START" not in output
+
+
+@pytest.mark.deployed
+def test_a_run_whose_server_goes_away_ends_with_a_sentence_and_the_next_one_goes_on(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    select = "labels_raw,manifest_full,manifest_train,manifest_val,manifest_test"
+    alone = Project(tmp_path / "alone", make_small_demo(tmp_path / "demo"))
+    alone.succeed(select)
+    address = f"s3://open/{uuid.uuid4().hex}"
+    unsigned = {"AWS_SKIP_SIGNATURE": "true"}
+    set_environment(monkeypatch, {**s3.settings(), **unsigned})
+    store = BucketStore(open_bucket(address), tmp_path / "look")
+    later = itertools.count()
+
+    def deed(method: str, _: int) -> Deed:
+        """Let labels_raw be stored, and two files of what comes after it."""
+        is_later = method == "PUT" and store.versions("labels_raw") and next(later) > 2
+        return CUT_OFF if is_later else PASS
+
+    with failing(s3, deed) as proxy:
+        project = Project(
+            tmp_path / "project",
+            alone.database_url,
+            {**proxy.settings(), **unsigned, "WEBCAM_ML_ARTIFACTS": address},
+        )
+        output = project.fail(select)
+    told = output.split("STEP_FAILURE", 1)[1].split("Stack Trace", 1)[0]
+    assert "cannot be written: the server cannot be reached, or the connection broke" in told
+    assert "AWS_ENDPOINT_URL" in told
+    assert [asset for asset in store.assets() if store.versions(asset)] == ["labels_raw"]
+    store.latest("labels_raw").verify()
+    project.environment |= s3.settings()
+    project.succeed(select)
+    folder = ArtifactStore(alone.artifacts)
+    assert data_versions(store, select.split(",")) == data_versions(folder, select.split(","))

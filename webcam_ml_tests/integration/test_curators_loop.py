@@ -27,11 +27,11 @@ STARS = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
 
 
 @contextmanager
-def reviewing(project: Project) -> Iterator[httpx.Client]:
+def reviewing(project: Project, *arguments: str) -> Iterator[httpx.Client]:
     """Start `webcam-ml review` on the newest queue, and open the address that it prints."""
     port = free_port()
     process = subprocess.Popen(
-        [WEBCAM_ML, "review", "--curator", "anna", "--port", str(port)],
+        [WEBCAM_ML, "review", "--curator", "anna", "--port", str(port), *arguments],
         cwd=project.home,
         env=project.env(),
         stdout=subprocess.PIPE,
