@@ -48,9 +48,11 @@ class RayCluster:
         cluster._start(*head, f"--ray-client-server-port={client_port}", variables=variables)
         return cluster
 
-    def join(self, variables: Mapping[str, str] = NO_VARIABLES) -> subprocess.Popen[bytes]:
-        """Start a node that joins."""
-        return self._start(f"--address={self.address}", variables=variables)
+    def join(
+        self, variables: Mapping[str, str] = NO_VARIABLES, *, gpus: int = 0
+    ) -> subprocess.Popen[bytes]:
+        """Start a node that joins, and says that it has so many GPUs."""
+        return self._start(f"--address={self.address}", f"--num-gpus={gpus}", variables=variables)
 
     def _start(self, *options: str, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
         folder = self.folder / f"node{len(self.nodes)}"

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webcam_ml.dataset.images import onnxruntime_version
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features._backbones import (
     NONCOMMERCIAL_LICENCES,
@@ -66,7 +67,7 @@ class BackboneGraph:
     @property
     def fingerprint(self) -> str:
         """Digest of the graph (weights, size, preprocessing, opset) and of the engine that runs it."""
-        engine = f"onnxruntime {metadata.version('onnxruntime')}"
+        engine = f"onnxruntime {onnxruntime_version()}"
         return hashlib.sha256(hashlib.sha256(self.model).digest() + engine.encode()).hexdigest()
 
     def state_dict(self) -> "dict[str, torch.Tensor]":

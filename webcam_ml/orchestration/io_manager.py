@@ -20,6 +20,7 @@ from dagster import (
 )
 
 import webcam_ml
+from webcam_ml.dataset.images import onnxruntime_version
 from webcam_ml.orchestration.config import SETTINGS_BY_ASSET
 from webcam_ml.orchestration.downloads import OFFERED, offer
 from webcam_ml.orchestration.event_log import event_log_held_open
@@ -52,7 +53,7 @@ from webcam_ml.store import (
 
 # Numbers of this run that lineage.json keeps; they vary, so no stored file may hold them.
 RECORDED_MEASUREMENTS = ("milliseconds a picture",)
-RECORDED_LIBRARIES = ("dagster", "numpy", "onnxruntime", "polars", "scikit-learn", "torch")
+RECORDED_LIBRARIES = ("dagster", "numpy", "polars", "scikit-learn", "torch")
 
 
 class ArtifactIOManager(ConfigurableIOManager):
@@ -193,7 +194,10 @@ class ArtifactIOManager(ConfigurableIOManager):
             run_id=context.run_id,
             config=self._config(context),
             code_version=code_version(),
-            libraries={name: metadata.version(name) for name in RECORDED_LIBRARIES},
+            libraries={
+                "onnxruntime": onnxruntime_version(),
+                **{name: metadata.version(name) for name in RECORDED_LIBRARIES},
+            },
             database=database,
             measurements={
                 name: context.output_metadata[name].value

@@ -1,6 +1,5 @@
 """The engine of several machines: a real Ray cluster of three nodes, some of which die."""
 
-import contextlib
 import hashlib
 import os
 import signal
@@ -10,9 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import psutil
 import pytest
 
@@ -27,17 +29,29 @@ from webcam_ml.dataset.images import (
 )
 from webcam_ml.dataset.images import _ray_engine as ray_engine
 from webcam_ml.dataset.images._ray_engine import import_ray
+from webcam_ml.dataset.images._ray_worker import installed
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.features import extract_features, prepare_backbone
+from webcam_ml.features import BackboneGraph, extract_features, prepare_backbone
+from webcam_ml.features._features import _ForwardPass
 from webcam_ml.scoring import ImageError
+from webcam_ml_tests.dataset.ray_pictures import (
+    PICTURES,
+    SCRIPT,
+    SHARD,
+    Fails,
+    Slow,
+    compute,
+    drive,
+    store_pictures,
+)
 from webcam_ml_tests.ray_cluster import ROOT, RayCluster, free_port, running_cluster
-from webcam_ml_tests.world import SPEC, draw, share_backbones
+from webcam_ml_tests.world import SPEC, share_backbones
 
 # Ray leaves sockets and files to the end of the process.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning")
 
-PICTURES = 90
-SHARD = 10
+# Run by a Python at its start: it says that its machine is of another kind.
+OTHERWISE = "import platform\nplatform.machine = lambda: 'AMD64'"
 
 
 @pytest.fixture(scope="module")
@@ -55,41 +69,7 @@ def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    cache = tmp_path_factory.mktemp("pictures")
-    images = ImageCache(cache)
-    return cache, [images.store(draw(seed % 5 + 1, seed)) for seed in range(PICTURES)]
-
-
-@dataclass(frozen=True)
-class Slow(PictureWork[np.ndarray]):
-    """Notes which process looked at how many pictures, and takes its time."""
-
-    notes: Path
-    seconds: float = 0.05
-
-    def start(self) -> Callable[[ImageArray], np.ndarray]:
-        def work(picture: ImageArray) -> np.ndarray:
-            with self.notes.open("a") as notes:
-                notes.write(f"{os.getpid()}\n")
-            time.sleep(self.seconds)
-            return picture.mean(axis=(0, 1)).astype(np.float32)
-
-        return work
-
-    def workers(self) -> list[int]:
-        with contextlib.suppress(FileNotFoundError):
-            return [int(line) for line in self.notes.read_text().splitlines()]
-        return []
-
-
-def compute(
-    cache: Path, digests: list[str], work: PictureWork[np.ndarray], address: str | None
-) -> tuple[int, ArrayCache[np.float32]]:
-    engine = LocalEngine() if address is None else RayEngine(address)
-    name = hashlib.sha256(repr(work).encode()).hexdigest()
-    kept = ArrayCache(cache / "numbers" / f"{name}.sqlite", np.float32)
-    images = ImageCache(cache, engine)
-    return kept.compute_missing(digests, work, images=images, what="numbers"), kept
+    return store_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 def test_features_have_equal_bytes(
@@ -106,6 +86,50 @@ def test_features_have_equal_bytes(
     }
     assert found["ray"].computed == PICTURES
     assert found["ray"].values.tobytes() == found["local"].values.tobytes()
+
+
+@dataclass(frozen=True)
+class Alone(PictureWork[np.ndarray]):
+    """Another work, in a process that reaches no host and not the run's folder."""
+
+    work: PictureWork[np.ndarray]
+    folder: Path
+
+    def start(self) -> Callable[[ImageArray], np.ndarray]:
+        def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+            if event in ("socket.connect", "socket.getaddrinfo"):
+                raise PermissionError(event)
+            if event == "open" and str(arguments[0]).startswith(str(self.folder)):
+                raise PermissionError(arguments[0])
+
+        sys.addaudithook(refuse)
+        return self.work.start()
+
+
+def test_a_worker_needs_neither_the_host_of_the_pictures_nor_the_folders_of_the_run(
+    cluster: RayCluster, pictures: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    cache, digests = pictures
+    share_backbones(tmp_path)
+    graph = prepare_backbone(SPEC, cache=tmp_path)
+    work = _ForwardPass(graph.model, "CPUExecutionProvider")
+    here = dict(ImageCache(cache).each(work, digests))
+    there = ImageCache(cache, RayEngine(cluster.address)).each(Alone(work, cache), digests)
+    assert {digest: row.tobytes() for digest, row in there} == {
+        digest: row.tobytes() for digest, row in here.items()
+    }
+    # The same process is refused what it does not need.
+    with pytest.raises(PermissionError):
+        compute(cache, digests[:1], Alone(Reads(cache / "numbers"), cache), cluster.address)
+
+
+@dataclass(frozen=True)
+class Reads(PictureWork[np.ndarray]):
+    path: Path
+
+    def start(self) -> Callable[[ImageArray], np.ndarray]:
+        self.path.read_bytes()
+        raise AssertionError
 
 
 @pytest.mark.parametrize("victim", ["a worker", "a node"])
@@ -136,17 +160,6 @@ def test_what_dies_in_the_middle_costs_one_shard(
     assert PICTURES < len(work.workers()) <= PICTURES + SHARD
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from webcam_ml.dataset.images import _ray_engine
-from webcam_ml_tests.dataset.test_ray_engine import SHARD, Slow, compute
-_ray_engine.SHARD_ROWS = SHARD
-cache, notes, address, *digests = sys.argv[1:]
-compute(Path(cache), digests, Slow(Path(notes)), address)
-"""
-
-
 @pytest.mark.deployed
 def test_a_run_after_one_that_was_killed_goes_on(
     cluster: RayCluster, pictures: tuple[Path, list[str]], tmp_path: Path
@@ -168,38 +181,6 @@ def test_a_run_after_one_that_was_killed_goes_on(
     assert computed == PICTURES - had < PICTURES
     expected = dict(ImageCache(cache).each(Slow(tmp_path / "local", 0.0), digests))
     assert all((kept.read(digests)[digest] == expected[digest]).all() for digest in digests)
-
-
-@pytest.mark.deployed
-def test_a_process_outside_of_the_cluster_uses_it_too(
-    pictures: tuple[Path, list[str]], tmp_path: Path
-) -> None:
-    cache, digests = pictures
-    work = Slow(tmp_path / "notes")
-    # Ray's server for clients looks for its node by the address, so it wants one node an address.
-    with running_cluster(tmp_path / "cluster", nodes=1) as cluster:
-        subprocess.run(
-            [sys.executable, "-c", SCRIPT, cache, work.notes, cluster.client_address, *digests],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            check=True,
-        )
-    assert compute(cache, digests, work, None)[0] == 0
-    assert len(work.workers()) == PICTURES
-
-
-@dataclass(frozen=True)
-class Fails(PictureWork[np.ndarray]):
-    how: str
-
-    def start(self) -> Callable[[ImageArray], np.ndarray]:
-        def work(picture: ImageArray) -> np.ndarray:
-            if self.how == "dies":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if self.how == "lingers":
-                time.sleep(60)
-            raise WebcamMLError("this picture means nothing")
-
-        return work
 
 
 def test_what_a_work_says_arrives_and_so_does_what_a_file_is(
@@ -255,7 +236,7 @@ def test_another_version_of_what_computes_is_refused(cluster: RayCluster, tmp_pa
 @pytest.mark.parametrize(
     ("at_start", "expected"),
     [
-        ("import platform\nplatform.machine = lambda: 'riscv'", "CPUExecutionProvider, riscv"),
+        (OTHERWISE, "CPUExecutionProvider, AMD64"),
         ("import sys\nsys.modules['webcam_ml'] = None", "cannot run webcam_ml"),
     ],
 )
@@ -271,39 +252,60 @@ def test_a_machine_that_computes_otherwise_or_not_at_all_is_refused(
     assert expected in said
 
 
-def drive(before: str, address: str, cache: Path, digest: str = "a") -> str:
-    """What a process of its own says that uses a cluster, after it did something else."""
-    script = (
-        f"{before}\n"
-        "import sys\nfrom pathlib import Path\n"
-        "from webcam_ml_tests.dataset.test_ray_engine import Fails, compute\n"
-        "compute(Path(sys.argv[2]), sys.argv[3:], Fails('lingers'), sys.argv[1])\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", script, address, cache, digest],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode
-    return run.stderr
+@pytest.mark.deployed
+def test_a_machine_of_another_kind_that_joins_later_is_refused(
+    cluster: RayCluster, pictures: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    cache, digests = pictures
+    (tmp_path / "sitecustomize.py").write_text(OTHERWISE)
+    images = ImageCache(cache, RayEngine(cluster.address))
+    found = images.each(Slow(tmp_path / "notes", 0.3), digests)
+    next(iter(found))
+    other = cluster.join({"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"})
+    try:
+        with pytest.raises(WebcamMLError, match=r"of another kind .*AMD64.* than those"):
+            list(found)
+    finally:
+        cluster.kill(other)
+
+
+def test_a_part_of_a_gpu_where_there_is_none_is_refused(
+    cluster: RayCluster, pictures: tuple[Path, list[str]]
+) -> None:
+    cache, digests = pictures
+    images = ImageCache(cache, RayEngine(cluster.address, num_gpus=0.5))
+    with pytest.raises(WebcamMLError, match=r"no machine that offers a core and 0\.5 of a GPU"):
+        list(images.each(Fails("speaks"), digests))
 
 
 @pytest.mark.deployed
-def test_a_worker_without_memory_is_an_error_that_says_so(
-    pictures: tuple[Path, list[str]], tmp_path: Path
+def test_a_machine_that_only_says_that_it_has_a_gpu_is_refused(
+    cluster: RayCluster, pictures: tuple[Path, list[str]]
 ) -> None:
-    """As Ray's monitor sees it: it is told that 1 % of the memory is all that there is."""
     cache, digests = pictures
-    scarce = {
-        "RAY_memory_usage_threshold": "0.01",
-        "RAY_memory_monitor_refresh_ms": "50",
-        "RAY_task_oom_retry_delay_base_ms": "10",
-    }
-    with running_cluster(tmp_path / "cluster", nodes=1, variables=scarce) as short:
-        said = drive(f"import os; os.environ.update({scarce})", short.address, cache, digests[0])
-    assert "memory monitor" in said
+    other = cluster.join(gpus=1)
+    try:
+        images = ImageCache(cache, RayEngine(cluster.address, num_gpus=0.5))
+        with pytest.raises(WebcamMLError, match=r"cannot run webcam_ml \(.*(CUDA|NVIDIA)"):
+            list(images.each(Fails("speaks"), digests))
+    finally:
+        cluster.kill(other)
+
+
+def test_onnxruntime_may_be_the_package_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed in the place of the other one, it has the same modules and another name."""
+    version = metadata.version
+
+    def without(name: str) -> str:
+        if name == "onnxruntime":
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    expected = installed()
+    monkeypatch.setattr(metadata, "version", without)
+    assert installed.__wrapped__() == expected
+    assert expected["onnxruntime"] == onnxruntime.__version__
+    assert BackboneGraph("key", b"model", b"").fingerprint
 
 
 def test_an_engine_that_is_unknown_or_not_installed_is_refused(

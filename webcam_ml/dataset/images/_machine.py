@@ -1,4 +1,4 @@
-"""What the bits of a network's output depend on beside the network: provider and instruction set.
+"""What the bits of a network's output depend on beside the network: library, provider, instruction set.
 
 onnxruntime adds in another order where vectors are wider, and on a GPU in yet another one. The results
 differ in their last digits, so what is kept of them is kept for each kind of machine by itself.
@@ -21,6 +21,14 @@ def machine_kind(provider: Provider) -> str:
 
         return f"{provider}, {torch.cuda.get_device_name(0)}"
     return f"{provider}, {platform.machine()} {_vectors()}".rstrip()
+
+
+def onnxruntime_version() -> str:
+    """Give the version of onnxruntime, which has two packages: onnxruntime-gpu is installed in its place."""
+    import onnxruntime
+
+    version: str = onnxruntime.__version__
+    return version
 
 
 def _vectors() -> str:

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -34,6 +35,7 @@ SHARDS_PER_WORKER = 4
 AHEAD_PER_WORKER = 2
 RETRIES = 3
 SECONDS_TO_CONNECT = 5.0
+TIMES_TO_JOIN = 4
 SECONDS_BETWEEN_LOOKS = 5.0
 SECONDS_TO_DESCRIBE = 120.0
 
@@ -44,6 +46,12 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_task_oom_retries": str(RETRIES),
 }
+
+
+OR_ELSE = (
+    "mend the address (WEBCAM_ML_RAY_ADDRESS, or ray_address in the run config), leave it empty for a "
+    "cluster on this machine, or set engine: local"
+)
 
 
 class RayEngine(Engine):
@@ -161,13 +169,15 @@ class RayEngine(Engine):
         ray = import_ray()
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        on_gpu = provider == "CUDAExecutionProvider"
         asked = {}
         for node in ray.nodes():
-            if not node["Alive"] or not node["Resources"].get("CPU"):
+            resources = node["Resources"] if node["Alive"] else {}
+            if not resources.get("CPU") or (on_gpu and not resources.get("GPU")):
                 continue
             task = ray.remote(describe).options(
                 num_cpus=0,
-                num_gpus=self._num_gpus if provider == "CUDAExecutionProvider" else 0,
+                num_gpus=self._num_gpus if on_gpu else 0,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
             )
             asked[node["NodeManagerAddress"] + " " + node["NodeID"][:6]] = task.remote(provider)
@@ -228,8 +238,10 @@ class RayEngine(Engine):
                 return
             if self._address != "auto":
                 require_answer(self._address)
+            # Files sent within their tasks. What Ray advises, to put them first, took longer.
+            warnings.filterwarnings("ignore", "More than 10MB of messages have been created")
             try:
-                ray.init(address=self._address, **quietly)
+                self._join(quietly)
             except (
                 ConnectionError,
                 RuntimeError,
@@ -238,6 +250,18 @@ class RayEngine(Engine):
                 ray.exceptions.RayError,
             ) as error:
                 raise WebcamMLError(_cannot_be_used(self._address, error)) from error
+
+    def _join(self, quietly: dict[str, Any]) -> None:
+        for left in reversed(range(TIMES_TO_JOIN)):
+            try:
+                import_ray().init(address=self._address, **quietly)
+                return
+            except ConnectionAbortedError as error:
+                # For each client from outside the head starts a process, by a fork that gRPC's threads
+                # do not always survive: two of some twelve times in tests on a busy machine.
+                if not left or "Starting Ray client server failed" not in str(error):
+                    raise
+                logger.warning("the head of the Ray cluster could not start a server; once more")
 
 
 def import_ray() -> Any:
@@ -321,7 +345,10 @@ def require_answer(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_CONNECT).close()
     except OSError as error:
-        raise WebcamMLError(_cannot_be_used(address, error)) from error
+        raise WebcamMLError(
+            f"there is no Ray cluster at {address} ({error}): nobody listens there. Start one (`ray start "
+            f"--head`), {OR_ELSE}"
+        ) from error
 
 
 def _cannot_be_used(address: str, error: Exception) -> str:
@@ -332,9 +359,8 @@ def _cannot_be_used(address: str, error: Exception) -> str:
             f"({' '.join(said.split())}). Install the same on both sides"
         )
     return (
-        f"there is no Ray cluster at {address} ({' '.join(said.split())}). Start one (`ray start --head`), "
-        "mend the address (WEBCAM_ML_RAY_ADDRESS, or ray_address in the run config), leave it empty for a "
-        "cluster on this machine, or set engine: local"
+        f"there is no Ray cluster at {address} that lets this process in ({' '.join(said.split())}). If it "
+        f"asks for a token, set RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN here; if it is none, {OR_ELSE}"
     )
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import webcam_ml
 from webcam_ml.dataset.images._engine import PictureWork, decode_any_size
-from webcam_ml.dataset.images._machine import Provider, machine_kind
+from webcam_ml.dataset.images._machine import Provider, machine_kind, onnxruntime_version
 
 if TYPE_CHECKING:
     import ray
 
 # What pixels and features depend on beside the package itself.
-LIBRARIES = ("onnxruntime", "numpy", "pillow", "simplejpeg", "scipy")
+LIBRARIES = ("numpy", "pillow", "simplejpeg", "scipy")
 
 # The work that this process did last, and how: a session is started once for all shards.
 _started: dict[str, Callable[..., Any]] = {}
@@ -28,8 +28,11 @@ def installed() -> dict[str, str]:
     root = Path(webcam_ml.__file__).parent
     for path in sorted(root.rglob("*.py")):
         code.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
-    versions = {name: metadata.version(name) for name in LIBRARIES}
-    return {"webcam_ml": f"{webcam_ml.__version__}, code {code.hexdigest()[:8]}", **versions}
+    return {
+        "webcam_ml": f"{webcam_ml.__version__}, code {code.hexdigest()[:8]}",
+        "onnxruntime": onnxruntime_version(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+    }
 
 
 @cache

@@ -1,0 +1,71 @@
+"""A run that is no part of the Ray cluster, or of one that has a token, or no memory."""
+
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from webcam_ml_tests.dataset.ray_pictures import (
+    PICTURES,
+    SCRIPT,
+    Slow,
+    compute,
+    drive,
+    store_pictures,
+)
+from webcam_ml_tests.ray_cluster import ROOT, running_cluster
+
+pytestmark = pytest.mark.deployed
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    return store_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+def test_a_process_outside_of_the_cluster_uses_it_too(
+    pictures: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    cache, digests = pictures
+    work = Slow(tmp_path / "notes")
+    # Ray's server for clients looks for its node by the address, so it wants one node an address.
+    with running_cluster(tmp_path / "cluster", nodes=1) as cluster:
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, cache, work.notes, cluster.client_address, *digests],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=True,
+        )
+    assert compute(cache, digests, work, None)[0] == 0
+    assert len(work.workers()) == PICTURES
+
+
+def test_a_cluster_with_a_token_is_for_those_who_have_it(
+    pictures: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    """As in deploy/kubernetes/ray.yaml: the run is no part of the cluster, and has the token."""
+    cache, digests = pictures
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+    with running_cluster(tmp_path / "cluster", nodes=1, variables=token) as closed:
+        with_token = f"import os; os.environ.update({token})"
+        spoke = drive(with_token, closed.client_address, cache, digests[0], how="speaks")
+        said = drive("pass", closed.address, tmp_path)
+    assert "this picture means nothing" in spoke
+    assert "set RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN" in said
+
+
+def test_a_worker_without_memory_is_an_error_that_says_so(
+    pictures: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    """As Ray's monitor sees it: it is told that 1 % of the memory is all that there is."""
+    cache, digests = pictures
+    scarce = {
+        "RAY_memory_usage_threshold": "0.01",
+        "RAY_memory_monitor_refresh_ms": "50",
+        "RAY_task_oom_retry_delay_base_ms": "10",
+    }
+    with running_cluster(tmp_path / "cluster", nodes=1, variables=scarce) as short:
+        said = drive(f"import os; os.environ.update({scarce})", short.address, cache, digests[0])
+    assert "memory monitor" in said
