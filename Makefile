@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 TORCH ?=
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALLED := $(VENV)/.installed$(TORCH:%=-%)
+# With what tests, linters and benchmarks need besides, and all extras: 1.1 GB that a demo does without.
+FOR_TESTS := $(INSTALLED)-for-tests
 
 ifneq ($(filter-out cpu,$(TORCH)),)
 $(error TORCH is $(TORCH); it can be cpu, or be left out for the usual torch, which on Linux brings CUDA)
@@ -35,6 +37,10 @@ ifeq ($(TORCH),cpu)
 	$(TORCH_INDEX): see above why. TORCH_INDEX=… names another index that has it; without TORCH=cpu the usual torch \
 	is installed, on Linux with some 4 GB of CUDA" >&2; exit 1; }
 endif
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(FOR_TESTS): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
@@ -42,7 +48,7 @@ endif
 .dagster/storage: $(INSTALLED)
 	@$(BIN)/python -c 'from dagster import DagsterInstance; DagsterInstance.get().get_runs(limit=1)'
 
-install: $(INSTALLED) .dagster/storage ## Make .venv and initialise Dagster's storage; TORCH=cpu for a torch without CUDA
+install: $(FOR_TESTS) .dagster/storage ## Make .venv with all that the tests need, too, and initialise Dagster's storage; TORCH=cpu for a torch without CUDA
 
 # What the tests need beside Python: a browser for the gallery, Node for the package in clients/node,
 # openssl for the certificate of a test server, nginx for the proxy before the page. The run level
@@ -58,7 +64,7 @@ programs:
 	echo "Installing$$missing"; apt-get update -qq && \
 	RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
-demo-data: install
+demo-data: $(INSTALLED) .dagster/storage
 	@webcam-ml demo-data --folder demo
 	@printf '%s\n' \
 		'# To source in a shell: . demo/env.sh' \
@@ -82,7 +88,7 @@ demo: demo-data ## Drawn webcams → labels → model → report, and say where 
 		'  . demo/env.sh       then: dagster asset materialize -m webcam_ml.definitions --select "eval_report+"' \
 		'  README.md           the first model on your own database'
 
-dev: install ## The Dagster web page on PORT (3000); on the demo data unless DATABASE_URL is set
+dev: $(INSTALLED) .dagster/storage ## The Dagster web page on PORT (3000); on the demo data unless DATABASE_URL is set
 	@# On a busy port dagster would leave a daemon behind that fights with the one that runs.
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null || { \
 		echo "Port $(PORT) is in use, maybe by a \`make dev\` that still runs: stop it, or try make dev PORT=3001" >&2; exit 1; }

@@ -1,4 +1,4 @@
-"""`make install TORCH=cpu`: a torch without CUDA, and what is said where it cannot be had."""
+"""What `make` installs: for a demo, for the tests, and with `TORCH=cpu` a torch without CUDA."""
 
 import os
 import subprocess
@@ -25,10 +25,20 @@ def test_torch_of_the_cpu_index_is_there_before_all_else_is_installed(tmp_path: 
     assert told.returncode == 0
     index = told.stdout.index("--index-url https://mine/cpu torch torchvision")
     assert "-c constraints.txt --no-deps" in told.stdout[:index]
-    assert index < told.stdout.index("-e '.[dev]'")
+    assert index < told.stdout.index("-e .\n") < told.stdout.index("-e '.[dev]'")
     plain = make("-n", "install", f"VENV={tmp_path}")
     assert "-e '.[dev]'" in plain.stdout
     assert "--index-url" not in plain.stdout
+
+
+def test_a_demo_goes_without_what_only_tests_need(tmp_path: Path) -> None:
+    demo, page, tests = (
+        make("-n", target, f"VENV={tmp_path}").stdout for target in ("demo", "dev", "test")
+    )
+    for told in (demo, page):
+        assert "-c constraints.txt -e .\n" in told
+        assert "[dev]" not in told
+    assert tests.index("-e .\n") < tests.index("-e '.[dev]'") < tests.index("pytest -n auto")
 
 
 def test_another_torch_than_that_of_the_cpu_is_refused() -> None:

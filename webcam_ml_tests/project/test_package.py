@@ -1,15 +1,20 @@
 """The package as it is installed where there is no clone."""
 
+import ast
 import os
 import shutil
 import site
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import webcam_ml
 from webcam_ml.errors import WebcamMLError
@@ -77,6 +82,39 @@ def test_the_wheel_has_the_configs_and_no_tests(wheel: Path) -> None:
         name.rsplit("/", 1)[1] for name in names if name.startswith("webcam_ml/project/configs/")
     } == configs
     assert f"webcam_ml-{webcam_ml.__version__}-" in wheel.name
+
+
+def test_the_package_depends_on_what_it_imports_and_on_nothing_else() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    imported = {
+        name.partition(".")[0]
+        for file in (REPOSITORY / "webcam_ml").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
+    }
+    of_module = packages_distributions()
+    used = {
+        canonicalize_name(of_module[name][0])
+        for name in imported
+        if name in of_module and name != "webcam_ml"
+    }
+    declared = {canonicalize_name(Requirement(one).name) for one in project["dependencies"]}
+    # The page, a server's database (deploy/postgres/dagster.yaml), and what torch.onnx exports with.
+    not_imported = {"dagster-webserver", "dagster-postgres", "onnxscript"}
+    assert declared - used == not_imported
+    extras = {
+        canonicalize_name(Requirement(one).name)
+        for name, listed in project["optional-dependencies"].items()
+        if name != "dev"
+        for one in listed
+    }
+    # pydantic-core is the half of pydantic that raises its errors.
+    assert used - declared - extras == {"pydantic-core"}
 
 
 @pytest.mark.deployed
