@@ -1,12 +1,15 @@
 """The lines that long work writes where there is no terminal."""
 
+import inspect
 import logging
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+from dagster import AssetsDefinition
 
+from webcam_ml.orchestration.assets import ASSETS
 from webcam_ml.progress import never_silent, track
 
 
@@ -63,3 +66,20 @@ def test_work_without_lines_of_its_own_is_said_to_go_on_where_there_is_no_termin
         assert lines_of(caplog.records) == []
     assert package.handlers == handlers
     assert "never_silent" not in {one.name for one in threading.enumerate()}
+
+
+class Watched(BaseException):
+    """Somebody began to watch."""
+
+
+@pytest.mark.parametrize("asset", ASSETS, ids=lambda asset: asset.op.name)
+def test_no_asset_works_in_silence(
+    asset: AssetsDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def began() -> None:
+        raise Watched
+
+    monkeypatch.setattr("webcam_ml.orchestration.failures.never_silent", began)
+    function = asset.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+    with pytest.raises(Watched):
+        function(*inspect.signature(function).parameters)

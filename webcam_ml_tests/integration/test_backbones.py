@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import polars as pl
 import pytest
 import timm
 import torch
@@ -21,6 +22,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 
+from webcam_ml.contracts import target_of
 from webcam_ml.dataset.images import ImageCache
 from webcam_ml.export import ExportedModel, differences_from_torch
 from webcam_ml.features import (
@@ -34,7 +36,8 @@ from webcam_ml.features._backbones import get_backbone, load_weights
 from webcam_ml.features._half import round_weights
 from webcam_ml.features._network import FeatureNetwork
 from webcam_ml.scoring import Scorer
-from webcam_ml.training import Checkpoint
+from webcam_ml.training import Checkpoint, FineTuneSettings, fit_probe
+from webcam_ml.training._finetune import FineTuneTask, fine_tune
 from webcam_ml_tests.integration.node_client import node_scores
 from webcam_ml_tests.scoring.pictures import encoded
 from webcam_ml_tests.world import World, make_labels, make_world
@@ -140,6 +143,40 @@ def test_the_last_of_its_stages_gives_to_the_bit_what_it_gives_alone(carried: Ca
     assert carried.checkpoint.model.feature_stages == spec.feature_stages
     assert alone.shape[1] == get_backbone(spec.model_name).features
     np.testing.assert_array_equal(together[:, -alone.shape[1] :], alone)
+
+
+def test_fine_tuning_starts_at_its_probe(carried: Carried, tmp_path: Path) -> None:
+    spec, world = carried.spec, carried.world
+    train, val = (world.rows(split).frame for split in ("train", "val"))
+    rows = pl.concat([train, val])
+    digests, target = rows["sha256"].to_list(), rows["target_label"].to_numpy().astype(np.float64)
+    graph = prepare_backbone(spec, cache=world.cache)
+    values = extract_features(graph, digests, images=world.images, cache=world.cache).values
+    head = fit_probe(
+        values[: train.height],
+        target[: train.height],
+        train["camera_id"].to_numpy(),
+        asked=target_of("binary"),
+    ).head
+    task = FineTuneTask(
+        graph=graph,
+        head=head,
+        spec=spec,
+        digests=digests,
+        target=target,
+        train_rows=train.height,
+        target_type="binary",
+    )
+    tuned = fine_tune(
+        task,
+        settings=FineTuneSettings(epochs=1, batch_size=8, learning_rate=1e-5, warmup_epochs=0.5),
+        decode=world.images.decode,
+        cache=tmp_path,
+    )
+    logits = head(values[train.height :])
+    loss = float(np.mean(np.logaddexp(0, logits) - target[train.height :] * logits))
+    # Whole grey levels and another engine: that is all that differs.
+    assert tuned.history[0]["val_loss"] == pytest.approx(loss, abs=0.02)
 
 
 def test_its_file_agrees_with_torch_to_a_ten_thousandth(carried: Carried) -> None:
