@@ -22,6 +22,8 @@ from webcam_ml.export import (
     score_pictures,
 )
 from webcam_ml.export._meta import OLDEST_RUNTIMES
+from webcam_ml.features import licence_of
+from webcam_ml.orchestration.presentation import of_model
 from webcam_ml.scoring import OnnxModel
 from webcam_ml.training import Checkpoint, predict
 from webcam_ml_tests.world import World, make_labels, make_world
@@ -137,6 +139,22 @@ def test_metadata_inside_and_beside_name_the_same_version(candidate: Candidate) 
         assert (tensor.name, tensor.shape) == (described.name, list(described.shape))
     for tensor, described in zip(session.get_outputs(), meta.outputs, strict=True):
         assert (tensor.name, tensor.shape) == (described.name, list(described.shape))
+
+
+def test_the_licence_of_published_weights_is_kept_and_shown_and_of_others_nobody_knows_it(
+    candidates: dict[str, Candidate], tmp_path: Path
+) -> None:
+    seeded = candidates["binary"]
+    assert seeded.exported.meta.weights_licence is None
+    assert "not known" in str(of_model(seeded.exported)["licence of the weights"])
+    summary = {**seeded.checkpoint.summary, "weights": "imagenet"}
+    published = seeded.world.export(replace(seeded.checkpoint, summary=summary))
+    published.save(tmp_path)
+    assert (
+        json.loads((tmp_path / "model.meta.json").read_text())["weights_licence"] == "BSD-3-Clause"
+    )
+    assert of_model(published)["licence of the weights"] == "BSD-3-Clause"
+    assert licence_of("timm/convnextv2_atto.fcmae_ft_in1k", "imagenet") == "cc-by-nc-4.0"
 
 
 def test_metrics_with_intervals_travel_with_the_model(candidate: Candidate) -> None:

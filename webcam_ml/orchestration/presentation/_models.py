@@ -147,6 +147,7 @@ def of_model(exported: "ExportedModel") -> Metadata:
         "model_version": meta.model_version,
         "megabytes": rounded(meta.size / 1e6),
         "opset": meta.opset,
+        "licence of the weights": meta.weights_licence or "not known: seeded, or of a file",
         f"{meta.target_type}/largest difference from torch": exported.parity.at_most,
     }
 
