@@ -80,6 +80,6 @@ def test_no_asset_works_in_silence(
         raise Watched
 
     monkeypatch.setattr("webcam_ml.orchestration.failures.never_silent", began)
-    function = asset.op.compute_fn.decorated_fn  # type: ignore[union-attr]
+    function = asset.op.compute_fn.decorated_fn
     with pytest.raises(Watched):
         function(*inspect.signature(function).parameters)
