@@ -85,6 +85,36 @@ class Sample:
         """[webcams, columns] sums of several values a row."""
         return np.stack([self.sum_by_webcam(column) for column in columns], axis=1)
 
+    @cached_property
+    def concordance(self) -> FloatArray:
+        """[webcams, webcams] how many pairs of rows of different class are in order.
+
+        Of a positive row of the first webcam and a negative row of the second: how many pairs have the
+        higher prediction on the positive row; ties count a half.
+        """
+        counts = np.zeros((self.n_webcams, self.n_webcams))
+        positive = np.flatnonzero(self.positive)
+        positive = positive[np.argsort(self.prediction[positive])]
+        positive_webcam, positive_score = self.webcam[positive], self.prediction[positive]
+        negative = np.flatnonzero(~self.positive)
+        negative = negative[np.lexsort((self.prediction[negative], self.webcam[negative]))]
+        negative_webcam, negative_score = self.webcam[negative], self.prediction[negative]
+        # A negative row counts a half for the first positive row that is not below it and for all after
+        # that, and another half from the first one that is above it. So one search a negative row is enough.
+        halves = np.stack(
+            [
+                np.searchsorted(positive_score, negative_score, side="left"),
+                np.searchsorted(positive_score, negative_score, side="right"),
+            ]
+        )
+        for second in np.unique(negative_webcam):
+            first_row, end_row = np.searchsorted(negative_webcam, [second, second + 1])
+            steps = np.sort(halves[:, first_row:end_row], axis=None)
+            lengths = np.diff(steps, prepend=0, append=len(positive))
+            in_order = np.repeat(np.arange(len(lengths)) / 2, lengths)
+            counts[:, second] = sum_by(positive_webcam, in_order, self.n_webcams)
+        return counts
+
 
 Compute = Callable[[Sample, FloatArray], FloatArray]
 
@@ -168,35 +198,11 @@ def _balanced_accuracy(sample: Sample, weights: FloatArray) -> FloatArray:
     return (_ratio(tp, tp + fn) + _ratio(tn, tn + fp)) / 2
 
 
-def concordance(sample: Sample) -> FloatArray:
-    """Count, for each pair of webcams, how many pictures of different class are in order.
-
-    Returns:
-        [webcams, webcams]: over all pairs of a positive row of the first webcam and a negative row
-        of the second, how many have the higher prediction on the positive row; ties count a half.
-    """
-    counts = np.zeros((sample.n_webcams, sample.n_webcams))
-    positive = np.flatnonzero(sample.positive)
-    # In their order each is found beside the one before it, which is ten times faster.
-    positive = positive[np.argsort(sample.prediction[positive])]
-    positive_webcam, positive_score = sample.webcam[positive], sample.prediction[positive]
-    negative = np.flatnonzero(~sample.positive)
-    negative = negative[np.lexsort((sample.prediction[negative], sample.webcam[negative]))]
-    negative_webcam, negative_score = sample.webcam[negative], sample.prediction[negative]
-    for second in np.unique(negative_webcam):
-        first_row, end_row = np.searchsorted(negative_webcam, [second, second + 1])
-        scores = negative_score[first_row:end_row]
-        below = np.searchsorted(scores, positive_score, side="left")
-        not_above = np.searchsorted(scores, positive_score, side="right")
-        counts[:, second] = sum_by(positive_webcam, (below + not_above) / 2, sample.n_webcams)
-    return counts
-
-
 def _roc_auc(sample: Sample, weights: FloatArray) -> FloatArray:
     positives = sample.sum_by_webcam(sample.positive.astype(np.float64))
     negatives = sample.rows_by_webcam - positives
     pairs = (weights @ positives) * (weights @ negatives)
-    in_order = np.einsum("rg,rg->r", weights @ concordance(sample), weights)
+    in_order = np.einsum("rg,rg->r", weights @ sample.concordance, weights)
     return _ratio(in_order, pairs)
 
 

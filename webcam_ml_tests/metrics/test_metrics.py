@@ -137,6 +137,26 @@ def test_a_weighted_metric_is_the_plain_metric_of_repeated_rows(metric, data):
     np.testing.assert_allclose(weighted, plain, atol=1e-9, equal_nan=True)
 
 
+@pytest.mark.parametrize("digits", [0, 1, 12])
+def test_resampled_ranks_are_those_of_scipy_and_scikit_learn_on_repeated_rows(digits):
+    """Ties are ranked, and pairs counted, within each resample."""
+    rng = np.random.default_rng(digits)
+    rows, webcams = 120, 12
+    webcam = rng.integers(webcams, size=rows)
+    stars, predicted = regression_rows(rows, digits, digits)
+    target, score = binary_rows(rows, digits, 0.3, digits)
+    counts = rng.multinomial(webcams, np.full(webcams, 1 / webcams), size=30).astype(float)
+    found = {
+        name: METRICS[name].compute(make_sample(*values, webcam), counts)
+        for name, values in (("spearman", (stars, predicted)), ("roc_auc", (target, score)))
+    }
+    for resample, repeat in enumerate(counts[:, webcam].astype(int)):
+        expected = stats.spearmanr(np.repeat(stars, repeat), np.repeat(predicted, repeat)).statistic
+        assert found["spearman"][resample] == pytest.approx(expected, abs=1e-12)
+        expected = sk.roc_auc_score(np.repeat(target, repeat), np.repeat(score, repeat))
+        assert found["roc_auc"][resample] == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
 def test_ranking_metrics_ignore_an_increasing_change_of_the_scores(name):
     target, score = binary_rows(200, 2, 0.2, 0)
