@@ -79,6 +79,7 @@ class Drawn:
     """Numbers as they come from an engine, without pictures."""
 
     engine = "a draw"
+    remote = None
 
     def each(self, work: Any, digests: Sequence[str]) -> Iterator[tuple[str, Any]]:
         rng = np.random.default_rng(0)

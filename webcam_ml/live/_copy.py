@@ -33,6 +33,7 @@ from webcam_ml.live._ledger import Head, LedgerEntry
 from webcam_ml.live._production import changing_production
 from webcam_ml.progress import track
 from webcam_ml.store import (
+    BESIDE_ASSETS,
     LATEST_FILE,
     LINEAGE_FILE,
     PICTURES,
@@ -321,8 +322,8 @@ def _read(bucket: Bucket, key: str) -> bytes:
 
 
 def _keys_of_assets(source: Bucket) -> list[PurePosixPath]:
-    """List all but the pictures, which may be many."""
-    folders = (name for name in source.folders() if name != PICTURES)
+    """List all but what lies beside the assets, which may be much."""
+    folders = (name for name in source.folders() if name not in BESIDE_ASSETS)
     return [PurePosixPath(key) for name in folders for key in source.keys(name)]
 
 

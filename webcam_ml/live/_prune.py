@@ -10,7 +10,7 @@ from webcam_ml.live._layout import PRODUCTION
 from webcam_ml.live._ledger import Ledger
 from webcam_ml.live._production import Production, change_production, current_ledger
 from webcam_ml.live._stored import stored_versions
-from webcam_ml.store import PICTURES, ArtifactMissingError, ArtifactStore
+from webcam_ml.store import BESIDE_ASSETS, ArtifactMissingError, ArtifactStore
 from webcam_ml.training import dating_choices
 
 
@@ -70,7 +70,7 @@ def prune(store: ArtifactStore, *, dry_run: bool = True) -> list[Pruned]:
 
 
 def _unneeded(store: ArtifactStore, ledger: Ledger) -> list[Pruned]:
-    assets = [name for name in store.assets() if name not in (PRODUCTION, PICTURES)]
+    assets = [name for name in store.assets() if name not in {PRODUCTION, *BESIDE_ASSETS}]
     needed = {
         (asset, record.data_version)
         for entry in ledger.entries

@@ -9,7 +9,9 @@ manifests, checkpoints, …); this package only knows that they can `save` and `
 from webcam_ml.store._ancestry import require_common_ancestry
 from webcam_ml.store._atomic import flush_file, flush_folder, share_file, write_atomically
 from webcam_ml.store._bucket import (
+    BESIDE_ASSETS,
     PICTURES,
+    ROWS,
     STORE_VARIABLE,
     Bucket,
     Found,
@@ -38,12 +40,14 @@ from webcam_ml.store._store import (
 )
 
 __all__ = [
+    "BESIDE_ASSETS",
     "CACHE_VARIABLE",
     "LATEST_FILE",
     "LINEAGE_FILE",
     "LOCK_FILE",
     "MIRROR_VARIABLE",
     "PICTURES",
+    "ROWS",
     "STORE_VARIABLE",
     "VERSION",
     "Artifact",

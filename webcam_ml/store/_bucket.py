@@ -17,6 +17,10 @@ STORE_VARIABLE = "WEBCAM_ML_ARTIFACTS"
 SCHEMES = ("s3", "gs", "az")
 # Pictures by content, beside the assets: many small files.
 PICTURES = "images"
+# Numbers that were made of pictures, in shards by content.
+ROWS = "rows"
+# What belongs to no version.
+BESIDE_ASSETS = frozenset({PICTURES, ROWS})
 
 
 class Found(NamedTuple):

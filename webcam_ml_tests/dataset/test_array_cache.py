@@ -32,6 +32,7 @@ class Work(PictureWork[np.ndarray]):
 
 class Pictures:
     engine = "threads"
+    remote = None
 
     def each(self, work: Work, digests: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         function = work.start()

@@ -34,6 +34,7 @@ from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import BackboneGraph, extract_features, prepare_backbone
 from webcam_ml.features._features import _ForwardPass
 from webcam_ml.scoring import ImageError
+from webcam_ml.store import FolderBucket
 from webcam_ml_tests.dataset.ray_pictures import (
     PICTURES,
     SCRIPT,
@@ -78,14 +79,19 @@ def test_features_have_equal_bytes(
     cache, digests = pictures
     share_backbones(tmp_path)
     graph = prepare_backbone(SPEC, cache=tmp_path)
-    found = {
-        name: extract_features(
-            graph, digests, images=ImageCache(cache, engine), cache=tmp_path / name
+    bucket = FolderBucket(tmp_path / "bucket")
+    ray, other = (
+        extract_features(
+            graph, digests, images=ImageCache(cache, engine, remote=bucket), cache=tmp_path / name
         )
-        for name, engine in (("local", LocalEngine()), ("ray", RayEngine(cluster.address)))
-    }
-    assert found["ray"].computed == PICTURES
-    assert found["ray"].values.tobytes() == found["local"].values.tobytes()
+        for name, engine in (("ray", RayEngine(cluster.address)), ("other", LocalEngine()))
+    )
+    alone = extract_features(graph, digests, images=ImageCache(cache), cache=tmp_path / "alone")
+    assert ray.computed == alone.computed == PICTURES
+    assert ray.values.tobytes() == alone.values.tobytes()
+    # What a cluster computed, another machine takes from the bucket of the store.
+    assert other.computed == 0
+    assert other.values.tobytes() == alone.values.tobytes()
 
 
 @dataclass(frozen=True)

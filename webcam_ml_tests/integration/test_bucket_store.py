@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -65,6 +66,12 @@ def test_two_machines_share_a_bucket_and_make_what_one_makes_in_a_folder(
     assets = [name for name in folder.assets() if name not in ("production", "served_scores_audit")]
     # What was compared with no model but itself is equal; the ledger has other times.
     assert data_versions(shared, assets) == data_versions(folder, assets)
+    # What machines computed of pictures, one that comes later takes from there.
+    three = one.moved_to(tmp_path / "machines" / "three")
+    output = three.succeed("eval_report", {"ops": GOOD})
+    assert re.search(
+        r"features: 0 pictures computed, (\d+) reused, \1 of them from the bucket", output
+    )
     # What a user then does, on the machine that did not train.
     version = json.loads(two.command("summary", "--json"))["live"]["binary"]
     assert version in two.command("history")
@@ -125,8 +132,6 @@ def test_pictures_and_notes_come_from_the_bucket_where_the_host_is_gone(
 def test_a_bucket_that_cannot_be_used_stops_a_run_before_its_first_step(
     s3: S3, tmp_path: Path, settings: dict[str, str], address: str, message: str
 ) -> None:
-    import re
-
     server = s3.settings("reader_everywhere") if "absent" in address else s3.settings()
     project = Project(
         tmp_path / "project",

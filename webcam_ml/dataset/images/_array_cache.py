@@ -2,7 +2,7 @@
 
 One SQLite file per producer: safe for several runs at once, unharmed by a kill, and a row whose
 checksum is wrong is computed again. Rows are read in blocks, so that what uses them one block at a
-time needs no memory for all.
+time needs no memory for all. Where the store is a bucket, rows are shared through it; see `_shards`.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from webcam_ml.dataset.images._cache import ImageCache
 from webcam_ml.dataset.images._engine import PictureWork
+from webcam_ml.dataset.images._shards import KEYS_PER_QUERY, SHARD_ROWS, Shards, SharedRows
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.progress import track
 
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 Number = TypeVar("Number", np.float32, np.int8)
 
 ROWS_BETWEEN_COMMITS = 64
-KEYS_PER_QUERY = 500
 # 34 MB of 512 features. A multiple of what linear algebra takes at once, so that a row gives the same bits
 # in blocks as it does among all.
 ROWS_PER_BLOCK = 16_384
@@ -52,6 +52,8 @@ class ArrayCache(Generic[Number]):
         self.path = path
         self._dtype: type[Number] = dtype
         self._machine = machine
+        # What the rows are in a bucket; `path` and `_machine` change where the file is of another kind.
+        self._producer, self._kind = f"{path.parent.name}/{path.stem}", machine
 
     def compute_missing(
         self,
@@ -64,10 +66,12 @@ class ArrayCache(Generic[Number]):
     ) -> int:
         """Compute and keep the arrays of those pictures whose array is not there or not whole.
 
+        Where the store is a bucket, what it has is taken from there first, and what it lacks is brought.
+
         Args:
             digests: SHA-256 of each picture; repeats are computed once.
             work: From a picture to a flat array.
-            images: Where the pictures are, and who does the work.
+            images: Where the pictures are, who does the work, and the bucket of the store.
             what: The work in a word, for the progress display.
             anew: Pictures whose arrays are computed whatever is kept of them.
 
@@ -75,7 +79,7 @@ class ArrayCache(Generic[Number]):
             How many were computed.
 
         Raises:
-            WebcamMLError: The file can be neither read nor written.
+            WebcamMLError: The file can be neither read nor written, or the bucket not.
         """
         with self._explaining_os_errors():
             return self._compute_missing(digests, work, images=images, what=what, anew=anew)
@@ -159,14 +163,20 @@ class ArrayCache(Generic[Number]):
         anew: Collection[str],
     ) -> int:
         distinct = list(dict.fromkeys(digests))
-        try:
-            whole = {digest for digest, _ in self._whole(distinct)}
-        except _SetAsideError:
-            whole = set()
+        whole = self._which_are_whole(distinct)
+        shared, came = None, set[str]()
+        if images.remote is not None:
+            kind = np.dtype(self._dtype).str
+            shards = Shards(images.remote, self._producer, self._kind, kind)
+            shared = SharedRows(self._connect, shards)
+            lacking = [digest for digest in distinct if digest not in whole]
+            here = [digest for digest in distinct if digest in whole and digest not in anew]
+            came = self._exchange(shared, lacking, here, what=what)
+            whole |= came
         missing = [digest for digest in distinct if digest in anew or digest not in whole]
         if missing:
             kept = self._read([digest for digest in missing if digest in whole])
-            computed = self._kept(images.each(work, missing))
+            computed = self._kept(images.each(work, missing), shared)
             for digest, row in track(computed, total=len(missing), what=what, unit="pictures"):
                 if digest in kept and not np.array_equal(kept[digest], row):
                     logger.warning(
@@ -175,28 +185,49 @@ class ArrayCache(Generic[Number]):
                         self.path,
                         digest,
                     )
+        if shared is not None:
+            shared.finish()
         logger.info(
-            "%s: %d pictures computed%s, %d reused",
+            "%s: %d pictures computed%s, %d reused%s",
             what,
             len(missing),
             f" by {images.engine}" if missing else "",
             len(distinct) - len(missing),
+            "" if shared is None else f", {len(came.difference(anew))} of them from the bucket",
         )
         return len(missing)
 
+    def _exchange(
+        self, shared: SharedRows, lacking: list[str], here: list[str], *, what: str
+    ) -> set[str]:
+        """Take from the bucket what is lacking, bring of what is here what it lacks, and give what came."""
+        # Another machine may have brought them, in shards that this one has not seen.
+        some_came = shared.take([*lacking, *shared.unshared(here)], what=what)
+        unshared = shared.unshared(here)
+        for start in range(0, len(unshared), SHARD_ROWS):
+            rows = self._read(unshared[start : start + SHARD_ROWS])
+            shared.add((digest, row.tobytes()) for digest, row in rows.items())
+        return self._which_are_whole(lacking) if some_came else set()
+
+    def _which_are_whole(self, digests: Sequence[str]) -> set[str]:
+        try:
+            return {digest for digest, _ in self._whole(digests)}
+        except _SetAsideError:
+            return set()
+
     def _kept(
-        self, rows: Iterable[tuple[str, npt.NDArray[Number]]]
+        self, rows: Iterable[tuple[str, npt.NDArray[Number]]], shared: SharedRows | None = None
     ) -> Iterator[tuple[str, npt.NDArray[Number]]]:
-        """Pass rows on, and write them as they come."""
+        """Pass rows on, and write them as they come: into the file, then into the bucket."""
         with closing(self._connect()) as connection:
             unsaved: list[tuple[str, npt.NDArray[Number]]] = []
             for digest, row in rows:
                 unsaved.append((digest, row.astype(self._dtype, copy=False)))
                 yield unsaved[-1]
                 if len(unsaved) == ROWS_BETWEEN_COMMITS:
-                    _save(connection, unsaved)
+                    _save(connection, unsaved, shared)
                     unsaved.clear()
-            _save(connection, unsaved)
+            _save(connection, unsaved, shared)
 
     def _read(self, digests: Sequence[str]) -> dict[str, npt.NDArray[Number]]:
         try:
@@ -294,9 +325,16 @@ def _machine_of(connection: sqlite3.Connection, machine: str) -> str:
     return str(kind)
 
 
-def _save(connection: sqlite3.Connection, rows: Sequence[tuple[str, npt.NDArray[Any]]]) -> None:
+def _save(
+    connection: sqlite3.Connection,
+    rows: Sequence[tuple[str, npt.NDArray[Any]]],
+    shared: SharedRows | None,
+) -> None:
+    kept = [(digest, row.tobytes()) for digest, row in rows]
     with connection:
         connection.executemany(
             "INSERT OR REPLACE INTO arrays VALUES (?, ?, ?)",
-            [(digest, row.tobytes(), zlib.crc32(row.tobytes())) for digest, row in rows],
+            [(digest, row, zlib.crc32(row)) for digest, row in kept],
         )
+    if shared is not None:
+        shared.add(kept)

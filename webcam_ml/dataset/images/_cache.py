@@ -76,7 +76,8 @@ class ImageCache:
     Args:
         root: The folder; made when something is stored. Images lie in ``root/images``.
         engine: Who computes what is made of them; by default threads of this process.
-        remote: The bucket of the store, if it is one: what the folder lacks is fetched from there.
+        remote: The bucket of the store, if it is one: what the folder lacks is fetched from there, and
+            so are numbers that were made of pictures.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class ImageCache:
     ) -> None:
         self._root = root / PICTURES
         self.engine = engine or LocalEngine()
-        self._remote = remote
+        self.remote = remote
 
     def read(self, sha256: str) -> bytes:
         """Return the file with this digest, checked; from the bucket if the folder lacks it.
@@ -190,9 +191,9 @@ class ImageCache:
         Raises:
             WebcamMLError: The bucket cannot be written.
         """
-        if self._remote is None:
+        if self.remote is None:
             return
-        remote, there = self._remote, set(self._remote.keys(PICTURES))
+        remote, there = self.remote, set(self.remote.keys(PICTURES))
         # A note comes after its picture, here as there.
         for paths in (map(self._path_of, set(sources.values())), map(self._note_of, sources)):
             missing = [path for path in paths if self._key_of(path) not in there and path.is_file()]
@@ -204,7 +205,7 @@ class ImageCache:
                     pass
 
     def _fetch(self, path: Path) -> bytes | None:
-        found = None if self._remote is None else self._remote.get(self._key_of(path))
+        found = None if self.remote is None else self.remote.get(self._key_of(path))
         return None if found is None else found.data
 
     def _key_of(self, path: Path) -> str:
