@@ -63,6 +63,29 @@ def judge_run_config(
     ]
 
 
+def judge_engine(
+    run_config: Mapping[str, Any], *, engine: str, selected: Collection[str] | None
+) -> None:
+    """Check that there is a cluster if a run config that was judged asks for one.
+
+    Args:
+        run_config: As for `judge_run_config`.
+        engine: `local` or `ray`.
+        selected: As for `judge_run_config`.
+
+    Raises:
+        RunConfigError: The engine is local.
+    """
+    from webcam_ml.training import TrainingSettings, needs_cluster
+
+    if selected is not None and "checkpoint" not in selected:
+        return
+    number = TrainingSettings(**fields_for("checkpoint", run_config)).finetune.num_workers
+    if number > 1 and engine != "ray":
+        fault = f"ops: checkpoint: config: finetune: {needs_cluster(number)}"
+        raise RunConfigError(_refusal([fault]))
+
+
 def sentences_about(error: BaseException, *, assets: Collection[str]) -> str | None:
     """Say what is wrong with a run config that Dagster has refused, all of it; None of other errors."""
     if not isinstance(error, DagsterInvalidConfigError):

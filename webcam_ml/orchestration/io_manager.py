@@ -31,6 +31,7 @@ from webcam_ml.orchestration.guard import (
     as_written,
     config_of,
     judge_both_targets,
+    judge_engine,
     judge_run_config,
 )
 from webcam_ml.orchestration.resources import LabelDatabaseResource, Workspace
@@ -96,6 +97,8 @@ class ArtifactIOManager(ConfigurableIOManager):
         selected = None if selection is None else {key.to_user_string() for key in selection}
         with as_dagster_failure():
             warnings = judge_run_config(run.run_config, assets=self.asset_names, selected=selected)
+            engine = self.workspace.engine_name
+            judge_engine(run.run_config, engine=engine, selected=selected)
         for warning in warnings:
             if context.log is not None:
                 context.log.warning(warning)

@@ -63,6 +63,13 @@ class Workspace(ConfigurableResource["Workspace"]):
         """Root of the caches."""
         return Path(self.cache).absolute() if self.cache else cache_from_env()
 
+    @property
+    def engine_name(self) -> str:
+        """Which engine: local or ray."""
+        from webcam_ml.dataset.images import engine_name
+
+        return engine_name(self.engine)
+
     @cached_property
     def images(self) -> "ImageCache":
         """Pictures by content, and who computes what is made of them."""

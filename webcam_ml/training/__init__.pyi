@@ -7,7 +7,7 @@ from ._checkpoint import (
     TrainedModel,
 )
 from ._choice import Choice, choose_backbone, dating_choices, earlier_choice
-from ._finetune_settings import FineTuneSettings, find_machine
+from ._finetune_settings import FineTuneSettings, find_machine, needs_cluster
 from ._probe import JudgedRows, LinearHead, Probe, fit_channel_means, fit_probe
 from ._settings import TrainingSettings
 from ._training import Predictions, TrainingResult, predict, train
@@ -36,6 +36,7 @@ __all__ = [
     "fit_channel_means",
     "fit_platt",
     "fit_probe",
+    "needs_cluster",
     "predict",
     "train",
     "training_turn",

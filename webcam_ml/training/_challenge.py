@@ -124,7 +124,7 @@ def challenge(
     Raises:
         WebcamMLError: As for `fine_tune`.
     """
-    tuned = fine_tune(task, settings=settings, decode=images.decode, cache=cache)
+    tuned = fine_tune(task, settings=settings, images=images, cache=cache)
     asked = probe.asked
     metric = asked.primary_metric
     if tuned.backbone is None or tuned.head is None:

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from filelock import FileLock
 
 from webcam_ml.contracts import TargetType, target_of
-from webcam_ml.dataset.images import ImageArray, work_ahead
+from webcam_ml.dataset.images import Engine, ImageArray, ImageCache, work_ahead
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.features import (
     UNREADABLE,
@@ -53,7 +53,7 @@ from webcam_ml.training._settings import ClassWeight
 if TYPE_CHECKING:
     import torch
 
-    from webcam_ml.training._lightning import FineTuning
+    from webcam_ml.training._lightning import FineTuning, Journal
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def fine_tune(
     task: FineTuneTask,
     *,
     settings: FineTuneSettings,
-    decode: Decode,
+    images: ImageCache,
     cache: Path,
 ) -> FineTuned:
     """Train backbone and head together, or go on where a killed run stopped.
@@ -131,13 +131,14 @@ def fine_tune(
     Args:
         task: What to train from, on what.
         settings: How to train.
-        decode: Turns a digest into uint8 RGB [height, width, 3].
+        images: Where the pictures are; with `num_workers` its engine has the cluster.
         cache: Root of the caches.
 
     Raises:
-        WebcamMLError: The batch is larger than the data, or the machine lacks what is asked for.
+        WebcamMLError: The batch is larger than the data, the machine or the cluster lacks what is asked
+            for, or workers died too often.
     """
-    machine = find_machine(settings)
+    machine = machine_for(settings, images.engine)
     require_full_batch(task.train_rows, settings, machine)
     root = cache / "finetuning"
     root.mkdir(parents=True, exist_ok=True)
@@ -147,8 +148,16 @@ def fine_tune(
         folder.mkdir(exist_ok=True)
         outcome = _read_outcome(folder)
         if outcome is None:
-            _store_pictures(folder, task, decode=decode)
-            _train(folder, task, settings, machine)
+            _store_pictures(folder, task, decode=images.decode)
+            module = _module(folder, task, settings)
+            if settings.num_workers == 1:
+                from webcam_ml.training._lightning import Journal
+
+                go_on(module, Journal(folder), machine=machine)
+            else:
+                from webcam_ml.training._ray_train import train_on_cluster
+
+                train_on_cluster(module, folder, machine=machine, engine=images.engine)
             outcome = _read_outcome(folder)
             assert outcome is not None
         else:
@@ -168,6 +177,19 @@ def fine_tune(
         diverged=outcome["diverged"],
         machine=machine,
     )
+
+
+def machine_for(settings: FineTuneSettings, engine: Engine) -> Machine:
+    """Find what the settings ask for: on this machine, or with `num_workers` on the engine's cluster.
+
+    Raises:
+        WebcamMLError: It is not there, or the engine has no cluster.
+    """
+    if settings.num_workers == 1:
+        return find_machine(settings)
+    from webcam_ml.training._ray_train import machine_of_cluster
+
+    return machine_of_cluster(settings, engine)
 
 
 def require_full_batch(rows: int, settings: FineTuneSettings, machine: Machine) -> None:
@@ -199,22 +221,34 @@ def validation_metric(value: Array, *, target: Array, target_type: TargetType) -
     return float("nan") if measured is None else measured
 
 
-def _train(folder: Path, task: FineTuneTask, settings: FineTuneSettings, machine: Machine) -> None:
-    from webcam_ml.training._lightning import Journal, fit
+def go_on(
+    module: "FineTuning",
+    journal: "Journal",
+    *,
+    machine: Machine,
+    group: Mapping[str, Any] | None = None,
+) -> None:
+    """Train from where the journal's folder says that it was, or from the start.
 
-    journal = Journal(folder)
-    state = _read_state(folder)
+    Args:
+        module: The network as it is before training, and what it learns from.
+        journal: Records, and writes to its folder.
+        machine: Where to train.
+        group: As for `fit`.
+    """
+    from webcam_ml.training._lightning import fit
+
+    state = _read_state(journal.folder)
     if state is not None:
         journal.load_state_dict(state["journal"])
     if journal.stopped is not None:
         # Killed after its last epoch, before it could say so.
         journal.write_outcome()
         return
-    module = _module(folder, task, settings)
     if state is not None:
         logger.info("fine-tuning goes on after epoch %d", state["epochs_done"])
         module.go_on(state)
-    fit(module, journal, machine=machine)
+    fit(module, journal, machine=machine, group=group)
 
 
 def _read_state(folder: Path) -> dict[str, Any] | None:

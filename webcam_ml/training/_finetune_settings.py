@@ -1,4 +1,4 @@
-"""How a network is fine-tuned, judged before anything runs, and on which devices of this machine.
+"""How a network is fine-tuned, judged before anything runs, and on which devices.
 
 A setting that Lightning has too bears Lightning's name. `_lightning` uses them.
 """
@@ -66,6 +66,14 @@ class FineTuneSettings(Settings):
     devices: int = Field(
         default=1, ge=ALL_DEVICES, description="How many, at least 1; -1 for all of the machine"
     )
+    num_workers: int = Field(
+        default=1,
+        ge=1,
+        # So what was trained before there were clusters keeps its version.
+        exclude_if=lambda num_workers: num_workers == 1,
+        description="With engine: ray, train in so many processes of the cluster, with a core or a GPU "
+        "each; 1: on the run's own machine",
+    )
     precision: Precision = Field(
         default="auto",
         description="As in Lightning; auto: bf16-mixed on GPUs that have it, else 32-true",
@@ -96,6 +104,17 @@ class FineTuneSettings(Settings):
             raise ValueError("devices is 0; it must be 1 or more, or -1 for all of the machine")
         return devices
 
+    @field_validator("num_workers")
+    @classmethod
+    def _has_a_device_each(cls, num_workers: int, info: ValidationInfo) -> int:
+        devices = info.data.get("devices", 1)
+        if num_workers > 1 and devices != 1:
+            raise ValueError(
+                f"num_workers is {num_workers} and devices {devices}: each process of a cluster has one "
+                "device. Leave devices out, and let num_workers say how many there are in all"
+            )
+        return num_workers
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -103,7 +122,7 @@ class Machine:
 
     Attributes:
         accelerator: `cpu` or `cuda`.
-        devices: How many of them.
+        devices: How many of them; of a cluster, those of all machines.
         precision: One of Lightning's.
     """
 
@@ -140,6 +159,14 @@ def find_machine(settings: FineTuneSettings) -> Machine:
         accelerator="cuda" if on_gpu else "cpu",
         devices=devices,
         precision=_precision(settings.precision, on_gpu=on_gpu),
+    )
+
+
+def needs_cluster(num_workers: int) -> str:
+    """Say that so many processes are no matter of one machine."""
+    return (
+        f"num_workers is {num_workers}: so many processes train on a Ray cluster, and the engine is local. "
+        "Set engine: ray (run config, or WEBCAM_ML_ENGINE), or take devices for those of this machine"
     )
 
 

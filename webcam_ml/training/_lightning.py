@@ -52,7 +52,7 @@ class TrainingRows:
     """What is learned from, and how it is judged.
 
     Attributes:
-        pictures: An .npy of uint8 [rows, 3, size, size], training rows first.
+        pictures: uint8 [rows, 3, size, size], training rows first; or an .npy of them.
         target: float32 [rows], 0 or 1 (binary) or ratings scaled to 0–1 (regression).
         weight: float32 [training rows], how much each counts in the loss.
         asked: Whose loss is trained on.
@@ -60,7 +60,7 @@ class TrainingRows:
         higher_is_better: Of that metric.
     """
 
-    pictures: Path
+    pictures: Path | npt.NDArray[np.uint8]
     target: npt.NDArray[np.float32]
     weight: npt.NDArray[np.float32]
     asked: Target
@@ -80,7 +80,7 @@ class TrainingRows:
 
 
 class Pictures(Dataset[Batch]):
-    """Rows of a task, read from the disk when they are needed."""
+    """Rows of a task; those of a file are read from the disk when they are needed."""
 
     def __init__(self, rows: TrainingRows, first: int, end: int) -> None:
         self._rows, self._first, self._end = rows, first, end
@@ -91,7 +91,8 @@ class Pictures(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         if self._stored is None:
-            self._stored = np.load(self._rows.pictures, mmap_mode="r")
+            kept = self._rows.pictures
+            self._stored = np.load(kept, mmap_mode="r") if isinstance(kept, Path) else kept
         row = self._first + index
         weight = self._rows.weight[row] if row < self._rows.train_rows else np.float32(1.0)
         return (
@@ -258,6 +259,10 @@ class FineTuning(LightningModule):
 class Journal(Callback):
     """What each epoch brought; keeps the best network and the state to go on from.
 
+    Args:
+        folder: Where both are written.
+        share: Called when something was; by default nobody is told.
+
     Attributes:
         history: One entry an epoch; epoch 0 is the network before training.
         best_epoch: The one with the best metric, of equals the first; 0 is never chosen.
@@ -265,8 +270,9 @@ class Journal(Callback):
         diverged: Whether that is because the loss ran away.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, share: Callable[[], None] | None = None) -> None:
         self.folder = folder
+        self._share = share
         self.history: list[dict[str, float | None]] = []
         self.best_epoch: int | None = None
         self.stopped: str | None = None
@@ -291,6 +297,11 @@ class Journal(Callback):
         """Say that training is over, and how it went."""
         content = json.dumps(self.state_dict(), indent=2, allow_nan=False) + "\n"
         write_atomically(self.folder / OUTCOME_FILE, content.encode())
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._share is not None:
+            self._share()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the outcome in the folder: with several devices, nothing else comes back."""
@@ -372,6 +383,7 @@ class Journal(Callback):
             for path in self.folder.glob(BEST_FILES):
                 if path != best_file(self.folder, self.best_epoch):
                     path.unlink()
+            self._tell()
 
     def _note(
         self, pl_module: LightningModule, *, epoch: int, train_loss: float | None
@@ -409,22 +421,31 @@ class Journal(Callback):
         trainer.should_stop = True
 
 
-def fit(module: FineTuning, journal: Journal, *, machine: Machine) -> None:
+def fit(
+    module: FineTuning,
+    journal: Journal,
+    *,
+    machine: Machine,
+    group: Mapping[str, Any] | None = None,
+) -> None:
     """Train until the journal says why it stopped.
 
     Args:
         module: The network and what it learns from.
         journal: Records, and writes to its folder.
         machine: Where to train.
+        group: Lightning's `devices`, `strategy` and `plugins` in one process of several that were started
+            elsewhere; None: for several devices, Lightning starts them.
     """
     settings = module.settings
+    if group is None:
+        # Lightning's usual way starts the whole command again for each device, and that command is
+        # a Dagster run.
+        strategy = "auto" if machine.devices == 1 else "ddp_spawn"
+        group = {"devices": machine.devices, "strategy": strategy}
     with _quietly(), _global_state_left_alone(machine):
         Trainer(
             accelerator=machine.accelerator,
-            devices=machine.devices,
-            # Lightning's usual way starts the whole command again for each device, and that
-            # command is a Dagster run.
-            strategy="auto" if machine.devices == 1 else "ddp_spawn",
             precision=machine.precision,
             max_epochs=settings.epochs - module.epochs_done,
             gradient_clip_val=settings.gradient_clip_val or None,
@@ -439,6 +460,7 @@ def fit(module: FineTuning, journal: Journal, *, machine: Machine) -> None:
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            **group,
         ).fit(module)
 
 
@@ -514,7 +536,7 @@ def _quietly() -> Iterator[None]:
 def _global_state_left_alone(machine: Machine) -> Iterator[None]:
     """Undo what training sets for the whole process."""
     deterministic = torch.are_deterministic_algorithms_enabled()
-    devices = list(range(machine.devices)) if machine.accelerator == "cuda" else []
+    devices = list(range(torch.cuda.device_count())) if machine.accelerator == "cuda" else []
     try:
         with torch.random.fork_rng(devices=devices):
             yield

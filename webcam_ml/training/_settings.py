@@ -85,9 +85,9 @@ class TrainingSettings(BackboneChoice):
         """Judge whether this machine has what is asked for.
 
         An hour of fetching pictures must not end at a file that was never there or is of another
-        network, or at a GPU that this machine does not have.
+        network, or at a GPU that this machine does not have. What a cluster has is seen when it is there.
         """
         for backbone in self.backbones:
             require_weights(backbone)
-        if self.strategy == "finetune":
+        if self.strategy == "finetune" and self.finetune.num_workers == 1:
             find_machine(self.finetune)

@@ -27,8 +27,7 @@ from webcam_ml.training._calibration import best_f1_threshold, fit_platt
 from webcam_ml.training._challenge import Challenge, challenge
 from webcam_ml.training._checkpoint import SUBSAMPLED_FROM, Checkpoint, TrainedModel
 from webcam_ml.training._choice import Choice, choose_backbone
-from webcam_ml.training._finetune import FineTuneTask, require_full_batch
-from webcam_ml.training._finetune_settings import find_machine
+from webcam_ml.training._finetune import FineTuneTask, machine_for, require_full_batch
 from webcam_ml.training._loss_curve import draw_loss_curve
 from webcam_ml.training._probe import JudgedRows, Probe, fit_channel_means, fit_probe
 from webcam_ml.training._settings import ClassWeight, TrainingSettings
@@ -115,7 +114,7 @@ def train(
     tunes = settings.strategy == "finetune"
     if tunes:
         # An hour of features must not end at a batch that cannot be filled.
-        machine = find_machine(settings.finetune)
+        machine = machine_for(settings.finetune, images.engine)
         require_full_batch(train_rows.frame.height, settings.finetune, machine)
     judged_rows = replace(train_rows, frame=train_rows.judged).at_most(MAX_TRAIN_ROWS).frame
     train_rows = train_rows.of_people

@@ -11,6 +11,7 @@ from webcam_ml.orchestration.guard import (
     RunConfigError,
     as_written,
     judge_both_targets,
+    judge_engine,
     judge_run_config,
 )
 from webcam_ml.orchestration.resources import Workspace
@@ -268,3 +269,16 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_is_fetched() -> None
     values = {"strategy": "finetune", "finetune": {"accelerator": "gpu"}}
     with pytest.raises(RunConfigError, match="torch finds no CUDA device"):
         judge_run_config({"ops": {"checkpoint": {"config": values}}}, assets=NAMES, selected=None)
+
+
+def test_processes_of_a_cluster_are_refused_where_there_is_none_before_anything_is_fetched() -> (
+    None
+):
+    values = {"strategy": "finetune", "finetune": {"num_workers": 2}}
+    config = {"ops": {"checkpoint": {"config": values}}}
+    with pytest.raises(
+        RunConfigError, match=r"checkpoint: config: finetune: num_workers is 2: .* ray"
+    ):
+        judge_engine(config, engine="local", selected=None)
+    judge_engine(config, engine="ray", selected=None)
+    judge_engine(config, engine="local", selected={"labels_raw"})

@@ -86,7 +86,7 @@ def tune(world: World, task: FineTuneTask, cache: Path, **changes: object) -> Fi
     return fine_tune(
         task,
         settings=SHORT.model_copy(update=changes),
-        decode=world.images.decode,
+        images=world.images,
         cache=cache,
     )
 
@@ -490,6 +490,8 @@ def test_the_learning_rate_rises_falls_and_ends_at_nothing() -> None:
             "gradient_clip_val is -1.0; it must be a number of at least 0",
         ),
         ({"accumulate_grad_batches": 0}, "accumulate_grad_batches is 0; .* of at least 1"),
+        ({"num_workers": 0}, "num_workers is 0; it must be a whole number of at least 1"),
+        ({"num_workers": 2, "devices": 3}, "num_workers is 2 and devices 3: each process of a"),
         ({"accelerator": "tpu"}, "accelerator is 'tpu'; it must be auto, cpu or gpu"),
         ({"precision": "64"}, "precision is '64'; it must be auto, 32-true"),
     ],
@@ -512,6 +514,21 @@ def test_a_batch_larger_than_the_data_is_refused_before_any_feature_is_computed(
             finetune=SHORT.model_copy(update={"batch_size": rows + 1}),
         )
     assert not (tmp_path / "cache").exists()
+
+
+def test_processes_of_a_cluster_are_refused_where_there_is_none_before_any_feature_is_computed(
+    world: World, tmp_path: Path
+) -> None:
+    settings = SHORT.model_copy(update={"num_workers": 2})
+    with pytest.raises(WebcamMLError, match=r"num_workers is 2: .* the engine is local"):
+        world.train(tmp_path / "cache", strategy="finetune", finetune=settings)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_is_trained_on_one_machine_does_not_say_that_there_are_clusters() -> None:
+    """It did not before there were, and what says otherwise has another version."""
+    assert "num_workers" not in SHORT.model_dump()
+    assert SHORT.model_copy(update={"num_workers": 2}).model_dump()["num_workers"] == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

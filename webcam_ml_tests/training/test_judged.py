@@ -267,7 +267,7 @@ def test_fine_tuning_hears_a_judge_on_training_webcams_only(
         fine_tune(
             replace(task, head=head),
             settings=EPOCH,
-            decode=worlds[name].images.decode,
+            images=worlds[name].images,
             cache=tmp_path / f"{name}-tuned",
         )
         for name, task in tasks.items()

@@ -80,7 +80,7 @@ class RayEngine(Engine):
 
     def __str__(self) -> str:
         """Name it in a log."""
-        return f"Ray ({self._where}, {self._slots()} at once)"
+        return f"Ray ({self.where}, {self._slots()} at once)"
 
     def kind(self, provider: Provider) -> str:
         """Name the kind that all machines of the cluster are of; see `Engine`."""
@@ -136,12 +136,21 @@ class RayEngine(Engine):
                 slots = now or slots
                 if not done and not now:
                     raise WebcamMLError(
-                        f"the Ray cluster ({self._where}) has no machine left to compute on. What was "
+                        f"the Ray cluster ({self.where}) has no machine left to compute on. What was "
                         "computed is kept: start machines, and run it again"
                     )
         finally:
             for one in pending:
                 ray.cancel(one)
+
+    def cluster(self) -> Any:
+        """Give Ray, connected to a cluster whose machines are alike.
+
+        Raises:
+            WebcamMLError: The cluster cannot be used.
+        """
+        _ = self._kinds  # connects, and refuses machines that are not alike
+        return import_ray()
 
     def _slots(self) -> int:
         """How many tasks the cluster can do at once."""
@@ -159,7 +168,7 @@ class RayEngine(Engine):
         if not self._slots():
             what = f"a core and {self._num_gpus:g} of a GPU" if self._num_gpus else "a core"
             raise WebcamMLError(
-                f"the Ray cluster ({self._where}) has no machine that offers {what}. Start one "
+                f"the Ray cluster ({self.where}) has no machine that offers {what}. Start one "
                 "(`ray start --address …`), or set engine: local"
             )
         providers: set[Provider] = {"CPUExecutionProvider", self.provider}
@@ -196,7 +205,7 @@ class RayEngine(Engine):
                     ) from error
         if not answers:
             raise WebcamMLError(
-                f"the machines of the Ray cluster ({self._where}) are gone: start some, and run it again"
+                f"the machines of the Ray cluster ({self.where}) are gone: start some, and run it again"
             )
         here = installed()
         for node_name, (_, there) in answers.items():
@@ -217,7 +226,8 @@ class RayEngine(Engine):
         return next(iter(kinds.values()))
 
     @property
-    def _where(self) -> str:
+    def where(self) -> str:
+        """Where the cluster is, in words."""
         return self._address or "on this machine"
 
     def _connect(self) -> None:
