@@ -1,4 +1,4 @@
-"""Fine-tuning on the real command line: killed in its middle, and on two devices."""
+"""Fine-tuning on the real command line: killed in its middle, on two devices, on a Ray cluster."""
 
 import json
 import signal
@@ -77,14 +77,24 @@ def test_a_killed_run_goes_on_at_the_last_finished_epoch_and_ends_the_same(
     project.succeed("manifest_test,eval_report,onnx_model,disagreement_report", config())
 
 
-def test_two_devices_share_one_training(data: str, undisturbed: Project, tmp_path: Path) -> None:
-    project = Project(tmp_path, data)
-    project.succeed("*checkpoint", config(accelerator="cpu", devices=2, batch_size=8, epochs=2))
+def test_two_devices_share_one_training_and_so_do_two_processes_of_a_cluster(
+    data: str, undisturbed: Project, tmp_path: Path
+) -> None:
+    project = Project(tmp_path / "local", data)
+    halved = {"accelerator": "cpu", "batch_size": 8, "epochs": 2}
+    project.succeed("*checkpoint", config(devices=2, **halved))
     result = said(project)
     assert result["machine"] == {"accelerator": "cpu", "devices": 2, "precision": "32-true"}
     assert [entry["epoch"] for entry in result["history"]] == [0, 1, 2]
     # Both begin at the same probe.
     assert result["history"][0] == said(undisturbed)["history"][0]
+    # A cluster that the run itself starts.
+    on_ray = Project(tmp_path / "ray", data, {"WEBCAM_ML_ENGINE": "ray"})
+    output = on_ray.succeed("*checkpoint", config(num_workers=2, **halved))
+    assert "fine-tuning by 2 processes of the Ray cluster (on this machine)" in output
+    assert "epoch 2: training loss" in output
+    for name in ("history", "best_epoch", "stopped", "machine", "gain"):
+        assert said(on_ray)[name] == result[name]
 
 
 def test_a_rate_that_diverges_leaves_the_probe_and_the_run_succeeds(
@@ -99,7 +109,8 @@ def test_a_rate_that_diverges_leaves_the_probe_and_the_run_succeeds(
 @pytest.mark.parametrize(
     ("finetune", "message"),
     [
-        ({"epochs": 0}, "epochs 0 must be 1 or more"),
+        ({"epochs": 0}, "epochs is 0; it must be a whole number of at least 1"),
+        ({"num_workers": 2}, "num_workers is 2: so many processes train on a Ray cluster"),
         ({"accelerator": "gpu", "devices": 99}, "CUDA device"),
         ({"epoch": 3}, "epoch"),
     ],
