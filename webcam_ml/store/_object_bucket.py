@@ -5,10 +5,8 @@ Credentials, region and endpoint come from the usual variables of each (`AWS_ACC
 """
 
 import json
-import logging
 import os
 import re
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +15,11 @@ from typing import TYPE_CHECKING
 
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.store._bucket import Found
+from webcam_ml.store._long_waits import saying_that_it_waits
 
 if TYPE_CHECKING:
     from obstore import PutMode
     from obstore.store import BackoffConfig, ClientConfig, RetryConfig
-
-logger = logging.getLogger(__name__)
 
 RETRIES = 10
 # The next wait is drawn between the first and so many times the last one: in all half a minute to two.
@@ -42,7 +39,6 @@ CLIENT_VARIABLES = (
     "allow_http", "allow_invalid_certificates", "connect_timeout", "timeout", "proxy_url",
     "proxy_ca_certificate", "proxy_excludes",
 )  # fmt: skip
-SECONDS_UNTIL_SAID = 10.0
 
 ENDPOINT = "AWS_ENDPOINT_URL (empty for Amazon)"
 KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -202,25 +198,11 @@ class ObjectBucket:
     def _explaining(self, what: str) -> Iterator[None]:
         from obstore.exceptions import BaseError
 
-        # The client asks again by itself, and says nothing meanwhile.
-        waiting = threading.Timer(SECONDS_UNTIL_SAID, self._say_that_it_waits, [what])
-        waiting.daemon = True
-        waiting.start()
         try:
-            yield
+            with saying_that_it_waits(f"{self.address}: {what}"):
+                yield
         except (BaseError, OSError) as error:
             raise self._explained(error, what) from error
-        finally:
-            waiting.cancel()
-
-    def _say_that_it_waits(self, what: str) -> None:
-        logger.warning(
-            "%s: %s yet, after %g s: the server is slow, asks to slow down, or cannot be reached. It is "
-            "asked again, and given up after some minutes",
-            self.address,
-            what,
-            SECONDS_UNTIL_SAID,
-        )
 
     def _explained(self, error: Exception, what: str) -> WebcamMLError:
         said = str(error) or type(error).__name__
