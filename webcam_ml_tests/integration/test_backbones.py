@@ -170,7 +170,7 @@ def test_fine_tuning_starts_at_its_probe(carried: Carried, tmp_path: Path) -> No
     tuned = fine_tune(
         task,
         settings=FineTuneSettings(epochs=1, batch_size=8, learning_rate=1e-5, warmup_epochs=0.5),
-        decode=world.images.decode,
+        images=world.images,
         cache=tmp_path,
     )
     logits = head(values[train.height :])

@@ -162,8 +162,11 @@ def test_who_watches_a_bucket_goes_on_with_what_it_has_while_the_server_is_away(
     assert [line.split()[1] for line in said.out.splitlines()] == [
         made[name].version for name in ("first", "better")
     ]
-    (away,) = said.err.splitlines()
+    # How long it is asked again is drawn; from ten seconds on it says so.
+    *waiting, away = said.err.splitlines()
+    assert all("It is asked again" in line for line in waiting)
     assert "asks to slow down" in away
+    assert "It is asked again" not in away
     assert (link / "model.onnx").read_bytes() == made["better"].exported.model
 
 
