@@ -76,12 +76,15 @@ def lease(
 def _take(bucket: Bucket, key: str, entry: _Entry, told: Callable[[str], None]) -> None:
     seen, since = b"", time.monotonic()
     while True:
+        asked = time.monotonic()
         found = bucket.get(key)
         if found is None:
             if bucket.create(key, entry.to_bytes()):
                 return
             continue
         now = time.monotonic()
+        # While the bucket did not answer, the holder could not renew it either.
+        since += now - asked
         if found.data != seen:
             seen, since = found.data, now
         if found.data == FREE or now - since > SECONDS_UNTIL_LOST:

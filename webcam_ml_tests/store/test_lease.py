@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from webcam_ml.store import _lease, open_bucket
+from webcam_ml.store import FolderBucket, Found, _lease, open_bucket
 from webcam_ml.store._lease import lease
 from webcam_ml_tests.seaweed import BUCKET
 
@@ -72,6 +72,47 @@ def test_a_holder_that_lives_keeps_it_and_one_that_is_killed_loses_it(place: str
         assert is_held()
     dying.communicate()
     assert set(seen) == {"the one that dies"}
+
+
+def test_a_holder_that_lives_keeps_it_where_the_bucket_was_away_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client asks again while a server is away; it answers each a little later when it is back."""
+    monkeypatch.setattr(_lease, "SECONDS_BETWEEN_BEATS", 0.2)
+    monkeypatch.setattr(_lease, "SECONDS_UNTIL_LOST", 2.0)
+    is_there = threading.Event()
+
+    class Waiting(FolderBucket):
+        waits = 0.0
+
+        def get(self, key: str) -> Found | None:
+            if not is_there.is_set():
+                is_there.wait()
+                time.sleep(self.waits)
+            return super().get(key)
+
+    holders, waiters = Waiting(tmp_path), Waiting(tmp_path)
+    holders.waits = 0.5
+    is_there.set()
+    seen: list[str] = []
+    with lease(holders, "lease", "the holder", told=print) as is_held:
+
+        def wait() -> None:
+            with lease(waiters, "lease", "the next", told=seen.append):
+                seen.append("taken")
+
+        next_one = threading.Thread(target=wait)
+        next_one.start()
+        while not seen:
+            time.sleep(0.01)
+        is_there.clear()
+        time.sleep(3.0)
+        is_there.set()
+        time.sleep(1.5)
+        assert is_held()
+        assert set(seen) == {"the holder"}
+    next_one.join()
+    assert seen[-1] == "taken"
 
 
 def test_who_was_taken_over_is_told(place: str) -> None:
