@@ -351,11 +351,11 @@ RACER = """
 
 
 @pytest.mark.parametrize("in_bucket", [False, True], ids=["folder", "s3"])
-@pytest.mark.parametrize("each", [12, pytest.param(250, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("each", [12, pytest.param(375, marks=pytest.mark.slow)])
 def test_of_machines_that_write_and_decide_at_once_one_wins_and_none_is_lost(
     shared: Shared, each: int, in_bucket: bool
 ) -> None:
-    """Each of four writes all versions and makes a quarter of the decisions."""
+    """Each of four writes all versions and makes a quarter of the decisions, two of them a third of that."""
     address = shared.address
     if not in_bucket:
         address = str(shared.folder / "store")
