@@ -113,7 +113,11 @@ class ObjectBucket:
             # While it is sent there is nothing to read.
             self._sending = from_url(self.address, client_options=options, retry_config=retry)
         except (BaseError, ValueError) as error:
-            raise self._explained(error, "it cannot be opened") from error
+            prefix = f"{PREFIXES.get(self.address.partition(':')[0], '')}_"
+            set_here = ", ".join(sorted(name for name in os.environ if name.startswith(prefix)))
+            raise self._explained(
+                error, f"it cannot be opened with what the environment sets ({set_here or 'nothing'})"
+            ) from error
 
     def require_conditions(self) -> None:
         """Refuse a server that does not keep the conditions of a write."""

@@ -227,6 +227,15 @@ def test_a_setting_that_is_wrong_is_named(
                 read()
 
 
+@pytest.mark.parametrize("name, value", [("AWS_TIMEOUT", "60"), ("AWS_ALLOW_HTTP", "maybe")])
+def test_a_setting_that_the_client_cannot_read_is_among_those_it_names(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    set_environment(monkeypatch, {name: value})
+    with pytest.raises(WebcamMLError, match=rf"environment sets \([A-Z_, ]*{name}.*{value}"):
+        open_bucket("s3://webcams/x")
+
+
 def test_a_bucket_that_is_not_there_is_named(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     set_environment(monkeypatch, s3.settings("reader_everywhere"))
     bucket = open_bucket("s3://absent/prefix")
