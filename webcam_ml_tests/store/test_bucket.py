@@ -227,7 +227,7 @@ def test_a_setting_that_is_wrong_is_named(
                 read()
 
 
-@pytest.mark.parametrize("name, value", [("AWS_TIMEOUT", "60"), ("AWS_ALLOW_HTTP", "maybe")])
+@pytest.mark.parametrize(("name", "value"), [("AWS_TIMEOUT", "60"), ("AWS_ALLOW_HTTP", "maybe")])
 def test_a_setting_that_the_client_cannot_read_is_among_those_it_names(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
