@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH ?=
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALLED := $(VENV)/.installed$(TORCH:%=-%)
-# With what tests, linters and benchmarks need besides, and all extras: 1.1 GB that a demo does without.
+# With what tests, linters and benchmarks need besides, and all extras: 1.2 GB that a demo does without.
 FOR_TESTS := $(INSTALLED)-for-tests
 
 ifneq ($(filter-out cpu,$(TORCH)),)
