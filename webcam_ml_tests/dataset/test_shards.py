@@ -4,19 +4,23 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import re
 import signal
+import sqlite3
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from webcam_ml.dataset.images import ArrayCache, PictureWork
+from webcam_ml.dataset.images import ArrayCache, PictureWork, _array_cache
 from webcam_ml.errors import WebcamMLError
-from webcam_ml.store import Bucket, FolderBucket, open_bucket
+from webcam_ml.store import Bucket, FolderBucket, Found, open_bucket
 from webcam_ml_tests.seaweed import BUCKET
 from webcam_ml_tests.store.test_bucket import set_environment
 
@@ -37,11 +41,14 @@ class Pictures:
     """Pictures that are their own digests, and the bucket of the store."""
 
     remote: Bucket | None
+    fails_at: str = ""
     engine = "this test"
 
     def each(self, work: Nine, digests: Sequence[str]) -> Iterator[tuple[str, Rows]]:
         compute = work.start()
         for digest in digests:
+            if digest == self.fails_at:
+                raise ValueError("the picture cannot be read")
             yield digest, compute(np.frombuffer(bytes.fromhex(digest), np.uint8))
 
 
@@ -52,13 +59,14 @@ class Machine:
     cache: Path
     remote: Bucket | None
     kind: str = "x86"
+    fails_at: str = ""
 
     @property
     def kept(self) -> ArrayCache[np.float32]:
         return ArrayCache(self.cache / "numbers" / "nine.sqlite", np.float32, machine=self.kind)
 
     def compute(self, digests: Sequence[str] = DIGESTS, anew: Sequence[str] = ()) -> int:
-        images = Pictures(self.remote)
+        images = Pictures(self.remote, self.fails_at)
         return self.kept.compute_missing(digests, Nine(), images=images, what="nine", anew=anew)
 
 
@@ -89,9 +97,9 @@ def test_a_machine_without_rows_computes_none_and_has_equal_bytes(
     assert one.compute() == 2_500
     keys = list(bucket.keys())
     assert len(keys) == 3
-    assert {key.rpartition("/")[0] for key in keys} == {
-        f"rows/numbers/nine/{hashlib.sha256(b'x86').hexdigest()[:8]}"
-    }
+    kind = hashlib.sha256(b"x86").hexdigest()[:8]
+    (folder,) = {key.rpartition("/")[0] for key in keys}
+    assert re.fullmatch(rf"rows/numbers/nine/{kind}-[0-9a-f]{{8}}", folder)
     for key in keys:
         found = bucket.get(key)
         assert found is not None
@@ -240,11 +248,113 @@ def test_what_is_computed_anew_is_compared_with_what_came_and_not_brought_twice(
 def test_a_bucket_that_cannot_be_used_stops_the_run_and_keeps_what_was_computed(
     tmp_path: Path,
 ) -> None:
-    class Full(FolderBucket):
-        def put(self, key: str, data: bytes) -> None:
-            raise WebcamMLError("the bucket is full")
-
     one = Machine(tmp_path / "one", Full(tmp_path / "store"))
     with pytest.raises(WebcamMLError, match="the bucket is full"):
         one.compute()
     assert len(one.kept.read(DIGESTS)) >= 1_000
+
+
+@pytest.mark.parametrize("changed", ["numpy", "pillow", "simplejpeg", "scipy", "decoder"])
+def test_rows_of_other_libraries_are_neither_taken_nor_brought_as_those_of_these(
+    bucket: FolderBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    one = Machine(tmp_path / "one", bucket)
+    one.compute(DIGESTS[:100])
+    with monkeypatch.context() as upgraded:
+        if changed == "decoder":
+            upgraded.setattr(_array_cache, "DECODER_VERSION", 99)
+        else:
+            version = metadata.version
+            upgraded.setattr(
+                metadata, "version", lambda name: "99.0" if name == changed else version(name)
+            )
+        # A cache that is kept goes on with its rows, and brings what is computed from now on.
+        assert one.compute(DIGESTS[:100]) == 0
+        assert one.compute(DIGESTS[:110]) == 10
+        assert Machine(tmp_path / "two", bucket).compute(DIGESTS[:110]) == 100
+        assert Machine(tmp_path / "three", bucket).compute(DIGESTS[:110]) == 0
+        keys = list(bucket.keys())
+        assert (len(keys), len({key.rpartition("/")[0] for key in keys})) == (3, 2)
+    assert Machine(tmp_path / "four", bucket).compute(DIGESTS[:110]) == 10
+    # Nor if its shards lie where those of these libraries belong.
+    here, *_, there = sorted(bucket.keys(), key=lambda key: "99" in str(bucket.get(key)))
+    found = bucket.get(there)
+    assert found is not None
+    for key in list(bucket.keys()):
+        bucket.delete(key)
+    bucket.put(f"{here.rpartition('/')[0]}/{there.rpartition('/')[2]}", found.data)
+    assert Machine(tmp_path / "five", bucket).compute(DIGESTS[:110]) == 110
+
+
+@pytest.mark.parametrize("table", ["sharded", "shards"])
+def test_a_cache_whose_notes_of_shards_are_damaged_is_set_aside(
+    bucket: FolderBucket, tmp_path: Path, caplog: pytest.LogCaptureFixture, table: str
+) -> None:
+    one = Machine(tmp_path / "one", bucket)
+    one.compute()
+    path = one.kept.path
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        ((size,),) = connection.execute("PRAGMA page_size")
+        query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        ((page,),) = connection.execute(query, (table,))
+    data = bytearray(path.read_bytes())
+    data[(page - 1) * size : page * size] = b"\xff" * size
+    path.write_bytes(data)
+    with pytest.raises(WebcamMLError, match=r"nine\.sqlite was damaged .* run it again"):
+        one.compute()
+    assert "is damaged (database disk image is malformed): moved to" in caplog.text
+    (aside,) = path.parent.glob("*.damaged-*")
+    assert aside.read_bytes() == data
+    assert one.compute() == 0  # they come from the bucket
+    assert one.kept.rows(DIGESTS).tobytes() == expected()
+
+
+def test_what_was_computed_before_an_error_is_kept_and_brought(
+    bucket: FolderBucket, tmp_path: Path
+) -> None:
+    # Neither a full commit nor a full shard: some rows are in memory alone, some in the file alone.
+    one = Machine(tmp_path / "one", bucket, fails_at=DIGESTS[1_130])
+    with pytest.raises(ValueError, match="cannot be read"):
+        one.compute()
+    assert one.kept.read(DIGESTS).keys() == set(DIGESTS[:1_130])
+    two = Machine(tmp_path / "two", bucket)
+    assert two.compute() == len(DIGESTS) - 1_130
+    assert two.kept.rows(DIGESTS).tobytes() == expected()
+
+
+class Full(FolderBucket):
+    """A bucket into which nothing goes."""
+
+    def put(self, key: str, data: bytes) -> None:
+        raise WebcamMLError("the bucket is full")
+
+
+def test_the_first_error_is_told_where_the_bucket_fails_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = Machine(tmp_path / "one", Full(tmp_path / "store"), fails_at=DIGESTS[130])
+    with pytest.raises(ValueError, match="cannot be read"):
+        one.compute()
+    assert "could not be kept: the bucket is full" in caplog.text
+    assert one.kept.read(DIGESTS).keys() == set(DIGESTS[:130])
+    # The next run brings them.
+    bucket = FolderBucket(tmp_path / "store")
+    assert replace(one, remote=bucket, fails_at="").compute(DIGESTS[:130]) == 0
+    assert Machine(tmp_path / "two", bucket).compute(DIGESTS[:130]) == 0
+
+
+def test_a_shard_that_goes_while_it_is_read_is_left_out(
+    bucket: FolderBucket, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Cleaned(FolderBucket):
+        def get(self, key: str) -> Found | None:
+            return None if key == gone else super().get(key)
+
+    Machine(tmp_path / "one", bucket).compute()
+    gone = max(bucket.keys(), key=lambda key: len(bucket.get(key).data))
+    two = Machine(tmp_path / "two", Cleaned(bucket.root))
+    assert two.compute() == 1_000
+    assert "1 shards of nine" in caplog.text
+    assert "are gone or damaged" in caplog.text
+    assert two.kept.rows(DIGESTS).tobytes() == expected()

@@ -10,8 +10,8 @@ import logging
 import sqlite3
 import uuid
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,9 +20,11 @@ import numpy.typing as npt
 
 from webcam_ml.dataset.images._cache import ImageCache
 from webcam_ml.dataset.images._engine import PictureWork
+from webcam_ml.dataset.images._machine import libraries
 from webcam_ml.dataset.images._shards import KEYS_PER_QUERY, SHARD_ROWS, Shards, SharedRows
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.progress import track
+from webcam_ml.scoring import DECODER_VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class ArrayCache(Generic[Number]):
         """Compute and keep the arrays of those pictures whose array is not there or not whole.
 
         Where the store is a bucket, what it has is taken from there first, and what it lacks is brought.
+        What was computed before an error is kept, and brought.
 
         Args:
             digests: SHA-256 of each picture; repeats are computed once.
@@ -79,9 +82,10 @@ class ArrayCache(Generic[Number]):
             How many were computed.
 
         Raises:
-            WebcamMLError: The file can be neither read nor written, or the bucket not.
+            WebcamMLError: The file can be neither read nor written, or was damaged, or the bucket
+                can be neither read nor written.
         """
-        with self._explaining_os_errors():
+        with self._explaining_errors():
             return self._compute_missing(digests, work, images=images, what=what, anew=anew)
 
     def rows(self, digests: Sequence[str]) -> npt.NDArray[Number]:
@@ -109,7 +113,7 @@ class ArrayCache(Generic[Number]):
         """
         for start in range(0, len(digests), size):
             wanted = digests[start : start + size]
-            with self._explaining_os_errors():
+            with self._explaining_errors():
                 known = self._read(wanted)
             gone = [digest for digest in wanted if digest not in known]
             if gone:
@@ -125,7 +129,7 @@ class ArrayCache(Generic[Number]):
         Raises:
             WebcamMLError: The file can be neither read nor written.
         """
-        with self._explaining_os_errors():
+        with self._explaining_errors():
             return self._read(digests)
 
     def keep(self, rows: Mapping[str, npt.NDArray[Number]]) -> None:
@@ -134,17 +138,22 @@ class ArrayCache(Generic[Number]):
         Raises:
             WebcamMLError: The file can be neither read nor written.
         """
-        with self._explaining_os_errors():
+        with self._explaining_errors():
             for _ in self._kept(rows.items()):
                 pass
 
     @contextmanager
-    def _explaining_os_errors(self) -> Iterator[None]:
-        """Say what to do about a disk that is full, read-only or slow; the file itself is whole."""
+    def _explaining_errors(self) -> Iterator[None]:
+        """Say what to do about a disk that is full, read-only or slow, and move a damaged file aside."""
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise self._unusable(error) from error
+            raise self._unusable(error) from error  # the file itself is whole
+        except sqlite3.DatabaseError as error:
+            self._set_aside(error)
+            raise WebcamMLError(
+                f"{self.path} was damaged ({error}) and is moved aside: run it again"
+            ) from error
 
     def _unusable(self, error: Exception) -> WebcamMLError:
         return WebcamMLError(
@@ -167,26 +176,17 @@ class ArrayCache(Generic[Number]):
         shared, came = None, set[str]()
         if images.remote is not None:
             kind = np.dtype(self._dtype).str
-            shards = Shards(images.remote, self._producer, self._kind, kind)
+            versions = {**libraries(), "decoder": str(DECODER_VERSION)}
+            shards = Shards(images.remote, self._producer, self._kind, versions, kind)
             shared = SharedRows(self._connect, shards)
             lacking = [digest for digest in distinct if digest not in whole]
             here = [digest for digest in distinct if digest in whole and digest not in anew]
             came = self._exchange(shared, lacking, here, what=what)
             whole |= came
         missing = [digest for digest in distinct if digest in anew or digest not in whole]
-        if missing:
-            kept = self._read([digest for digest in missing if digest in whole])
-            computed = self._kept(images.each(work, missing), shared)
-            for digest, row in track(computed, total=len(missing), what=what, unit="pictures"):
-                if digest in kept and not np.array_equal(kept[digest], row):
-                    logger.warning(
-                        "what %s kept of %s is not what the picture gives: somebody wrote it, or "
-                        "it was computed by another version of a library",
-                        self.path,
-                        digest,
-                    )
-        if shared is not None:
-            shared.finish()
+        with nullcontext() if shared is None else _at_the_end(shared.finish):
+            if missing:
+                self._compute(missing, whole, work, shared, images=images, what=what)
         logger.info(
             "%s: %d pictures computed%s, %d reused%s",
             what,
@@ -196,6 +196,27 @@ class ArrayCache(Generic[Number]):
             "" if shared is None else f", {len(came.difference(anew))} of them from the bucket",
         )
         return len(missing)
+
+    def _compute(
+        self,
+        missing: list[str],
+        whole: set[str],
+        work: PictureWork[npt.NDArray[Number]],
+        shared: SharedRows | None,
+        *,
+        images: ImageCache,
+        what: str,
+    ) -> None:
+        kept = self._read([digest for digest in missing if digest in whole])
+        with closing(self._kept(images.each(work, missing), shared)) as computed:
+            for digest, row in track(computed, total=len(missing), what=what, unit="pictures"):
+                if digest in kept and not np.array_equal(kept[digest], row):
+                    logger.warning(
+                        "what %s kept of %s is not what the picture gives: somebody wrote it, or "
+                        "it was computed by another version of a library",
+                        self.path,
+                        digest,
+                    )
 
     def _exchange(
         self, shared: SharedRows, lacking: list[str], here: list[str], *, what: str
@@ -217,17 +238,18 @@ class ArrayCache(Generic[Number]):
 
     def _kept(
         self, rows: Iterable[tuple[str, npt.NDArray[Number]]], shared: SharedRows | None = None
-    ) -> Iterator[tuple[str, npt.NDArray[Number]]]:
+    ) -> Generator[tuple[str, npt.NDArray[Number]], None, None]:
         """Pass rows on, and write them as they come: into the file, then into the bucket."""
-        with closing(self._connect()) as connection:
-            unsaved: list[tuple[str, npt.NDArray[Number]]] = []
+        unsaved: list[tuple[str, npt.NDArray[Number]]] = []
+        with (
+            closing(self._connect()) as connection,
+            _at_the_end(lambda: _save(connection, unsaved, shared)),
+        ):
             for digest, row in rows:
                 unsaved.append((digest, row.astype(self._dtype, copy=False)))
                 yield unsaved[-1]
                 if len(unsaved) == ROWS_BETWEEN_COMMITS:
                     _save(connection, unsaved, shared)
-                    unsaved.clear()
-            _save(connection, unsaved, shared)
 
     def _read(self, digests: Sequence[str]) -> dict[str, npt.NDArray[Number]]:
         try:
@@ -325,16 +347,31 @@ def _machine_of(connection: sqlite3.Connection, machine: str) -> str:
     return str(kind)
 
 
+@contextmanager
+def _at_the_end(save: Callable[[], None]) -> Iterator[None]:
+    """Save what is left at the end, also after an error, which then is the one that counts."""
+    try:
+        yield
+    except BaseException:
+        try:
+            save()
+        except (WebcamMLError, sqlite3.Error) as error:
+            logger.warning("what was computed before an error could not be kept: %s", error)
+        raise
+    save()
+
+
 def _save(
     connection: sqlite3.Connection,
-    rows: Sequence[tuple[str, npt.NDArray[Any]]],
+    unsaved: list[tuple[str, npt.NDArray[Any]]],
     shared: SharedRows | None,
 ) -> None:
-    kept = [(digest, row.tobytes()) for digest, row in rows]
+    kept = [(digest, row.tobytes()) for digest, row in unsaved]
     with connection:
         connection.executemany(
             "INSERT OR REPLACE INTO arrays VALUES (?, ?, ?)",
             [(digest, row, zlib.crc32(row)) for digest, row in kept],
         )
+    unsaved.clear()
     if shared is not None:
         shared.add(kept)

@@ -5,6 +5,7 @@ differ in their last digits, so what is kept of them is kept for each kind of ma
 """
 
 import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,9 @@ Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider"]
 
 # Widest first; onnxruntime has kernels of their own for each.
 VECTORS = ("avx512f", "avx2", "avx")
+
+# What pixels and features depend on beside the package itself and onnxruntime.
+LIBRARIES = ("numpy", "pillow", "simplejpeg", "scipy")
 
 
 def machine_kind(provider: Provider) -> str:
@@ -29,6 +33,14 @@ def onnxruntime_version() -> str:
 
     version: str = onnxruntime.__version__
     return version
+
+
+def libraries() -> dict[str, str]:
+    """Name the versions, here, of the libraries on which pixels and features depend."""
+    return {
+        "onnxruntime": onnxruntime_version(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+    }
 
 
 def _vectors() -> str:

@@ -3,19 +3,15 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import webcam_ml
 from webcam_ml.dataset.images._engine import PictureWork, decode_any_size
-from webcam_ml.dataset.images._machine import Provider, machine_kind, onnxruntime_version
+from webcam_ml.dataset.images._machine import Provider, libraries, machine_kind
 
 if TYPE_CHECKING:
     import ray
-
-# What pixels and features depend on beside the package itself.
-LIBRARIES = ("numpy", "pillow", "simplejpeg", "scipy")
 
 # The work that this process did last, and how: a session is started once for all shards.
 _started: dict[str, Callable[..., Any]] = {}
@@ -30,8 +26,7 @@ def installed() -> dict[str, str]:
         code.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
     return {
         "webcam_ml": f"{webcam_ml.__version__}, code {code.hexdigest()[:8]}",
-        "onnxruntime": onnxruntime_version(),
-        **{name: metadata.version(name) for name in LIBRARIES},
+        **libraries(),
     }
 
 

@@ -1,9 +1,10 @@
 """Rows of numbers in the bucket of the store, so that a machine without them need not compute them.
 
-Below ``rows/<producer>/<kind of machine>/`` each key is the SHA-256 of its bytes: up to 1,000 rows, the
-digests of their pictures, and what they are. Nothing there is replaced. The file of an `ArrayCache`
-remembers which of its rows are in which shard; what the bucket does not list counts as not shared, so
-a bucket that was emptied, or another one, gets all rows that are used.
+Below ``rows/<producer>/<kind of machine>-<libraries>/`` each key is the SHA-256 of its bytes: up to 1,000
+rows, the digests of their pictures, and what they are. Nothing there is replaced. The file of an
+`ArrayCache` remembers which of its rows are in which shard; what the bucket does not list counts as not
+shared, so a bucket that was emptied, or another one, gets all rows that are used. Rows that were in the
+file when libraries changed are used there, as before, but never brought.
 """
 
 import hashlib
@@ -25,29 +26,38 @@ SHARD_ROWS = 1_000
 SHARDS_AT_ONCE = 8
 KEYS_PER_QUERY = 500
 DIGEST_BYTES = hashlib.sha256().digest_size
+# Where rows of other libraries are, as far as the file knows: in a shard that is none.
+OF_OTHER_LIBRARIES = 0
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards of one producer on one kind of machine, in a bucket.
+    """The shards of one producer on one kind of machine with one set of libraries, in a bucket.
 
     Attributes:
         bucket: Where they are.
         producer: What computes the rows: equal names give equal rows, on one kind of machine.
         machine: The kind of machine; empty where the rows do not depend on it.
+        libraries: The versions of what computes them, the decoder among it.
         dtype: The kind of number, as numpy writes it.
     """
 
     bucket: Bucket
     producer: str
     machine: str
+    libraries: Mapping[str, str]
     dtype: str
 
     @property
     def folder(self) -> str:
         """What their keys begin with."""
         kind = hashlib.sha256(self.machine.encode()).hexdigest()[:8] if self.machine else "any"
-        return f"{ROWS}/{self.producer}/{kind}"
+        return f"{ROWS}/{self.producer}/{kind}-{self.libraries_digest[:8]}"
+
+    @property
+    def libraries_digest(self) -> str:
+        """Equal for equal versions."""
+        return hashlib.sha256(json.dumps(dict(self.libraries), sort_keys=True).encode()).hexdigest()
 
     def names(self) -> set[str]:
         """List those that are there."""
@@ -91,6 +101,7 @@ class Shards:
         return {
             "bytes": size,
             "dtype": self.dtype,
+            "libraries": dict(self.libraries),
             "machine": self.machine,
             "producer": self.producer,
         }
@@ -118,8 +129,9 @@ class SharedRows:
                     "CREATE TABLE IF NOT EXISTS sharded"
                     " (image TEXT PRIMARY KEY, shard INTEGER NOT NULL) WITHOUT ROWID"
                 )
+                _note_libraries(connection, shards.libraries_digest)
             known = dict(connection.execute("SELECT name, id FROM shards"))
-        self._there = {known[name] for name in there & known.keys()}
+        self._there = {known[name] for name in there & known.keys()} | {OF_OTHER_LIBRARIES}
         self._untaken = sorted(there - known.keys())
 
     def unshared(self, images: Sequence[str]) -> list[str]:
@@ -141,8 +153,8 @@ class SharedRows:
     def take(self, wanted: Iterable[str], *, what: str) -> bool:
         """Bring shards that the file has not seen into it, a few at a time, until no picture is wanting.
 
-        Rows that are in the file stay as they are. A shard that is damaged, or of something else, is
-        left out with a warning.
+        Rows that are in the file stay as they are. A shard that is gone, damaged, or of something
+        else is left out with a warning.
 
         Args:
             wanted: The pictures.
@@ -167,8 +179,8 @@ class SharedRows:
             came = True
         if left_out:
             logger.warning(
-                "%d shards of %s in %s/%s are damaged or hold something else (%s is one): left out, and "
-                "their rows are computed again. They may be deleted",
+                "%d shards of %s in %s/%s are gone or damaged, or hold something else (%s is one): left "
+                "out, and their rows are computed again. What is there of them may be deleted",
                 len(left_out),
                 what,
                 self._shards.bucket.address,
@@ -194,8 +206,8 @@ class SharedRows:
 
     def finish(self) -> None:
         """Write what is left."""
-        if self._unsent:
-            self._send(len(self._unsent))
+        while self._unsent:
+            self._send(SHARD_ROWS)
 
     def _send(self, count: int) -> None:
         rows = dict(self._unsent[:count])
@@ -220,3 +232,16 @@ class SharedRows:
         with closing(self._connect()) as connection:
             found = connection.execute("SELECT length(row) FROM arrays LIMIT 1").fetchone()
         return None if found is None else int(found[0])
+
+
+def _note_libraries(connection: sqlite3.Connection, digest: str) -> None:
+    """Mark all rows of a file as those of other libraries if it was last shared by other ones."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS libraries (id INTEGER PRIMARY KEY CHECK (id = 1), digest TEXT)"
+    )
+    connection.execute("INSERT OR IGNORE INTO libraries VALUES (1, ?)", (digest,))
+    query = "UPDATE libraries SET digest = ? WHERE digest <> ?"
+    if connection.execute(query, (digest, digest)).rowcount:
+        connection.execute(
+            "INSERT OR REPLACE INTO sharded SELECT image, ? FROM arrays", (OF_OTHER_LIBRARIES,)
+        )
