@@ -116,7 +116,8 @@ class ObjectBucket:
             prefix = f"{PREFIXES.get(self.address.partition(':')[0], '')}_"
             set_here = ", ".join(sorted(name for name in os.environ if name.startswith(prefix)))
             raise self._explained(
-                error, f"it cannot be opened with what the environment sets ({set_here or 'nothing'})"
+                error,
+                f"it cannot be opened with what the environment sets ({set_here or 'nothing'})",
             ) from error
 
     def require_conditions(self) -> None:
