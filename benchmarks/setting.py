@@ -86,7 +86,9 @@ class Setting:
             (project.folder / "done").touch()
         return project
 
-    def project(self, name: str, *, cache: Path | None = None) -> "Project":
+    def project(
+        self, name: str, *, cache: Path | None = None, pixels: int | None = None
+    ) -> "Project":
         """Make an empty project folder: no run, no artifact, and nothing cached unless given."""
         folder = self.folder / name
         shutil.rmtree(folder, ignore_errors=True)
@@ -94,7 +96,7 @@ class Setting:
         home.mkdir(parents=True)
         for file in ("dagster.yaml", "workspace.yaml"):
             shutil.copy(REPOSITORY / file, home)
-        project = Project(folder, self, cache or folder / "cache")
+        project = Project(folder, self, cache or folder / "cache", pixels=pixels)
         # As `make install` does: two processes that meet an empty storage would trip.
         run(
             sys.executable, "-c",
@@ -112,6 +114,7 @@ class Project:
     setting: Setting
     cache: Path
     more: Mapping[str, str] = field(default_factory=dict)
+    pixels: int | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -127,12 +130,16 @@ class Project:
     def artifacts(self) -> Path:
         return self.folder / "artifacts"
 
+    @property
+    def image_size(self) -> int:
+        return self.pixels or self.setting.image_size
+
     def config(self) -> dict[str, object]:
         """Run config: the one thing that differs from the defaults are the weights (and the size)."""
         checkpoint = {
             "model_name": "resnet18",
             "weights": str(self.setting.weights),
-            "image_size": self.setting.image_size,
+            "image_size": self.image_size,
         }
         return {"ops": {"checkpoint": {"config": checkpoint}}}
 
