@@ -25,7 +25,7 @@ NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 @dataclass
 class RayCluster:
-    """A head and the nodes that joined it, one core each.
+    """A head and the nodes that joined it, one core each if nothing else is asked.
 
     Attributes:
         folder: Each node works in a folder of its own below it.
@@ -39,13 +39,17 @@ class RayCluster:
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, folder: Path, variables: Mapping[str, str] = NO_VARIABLES) -> "RayCluster":
+    def start(
+        cls, folder: Path, variables: Mapping[str, str] = NO_VARIABLES, *, cores: int = 1
+    ) -> "RayCluster":
         """Start a head."""
         port, client_port = free_port(), free_port()
         host = get_node_ip_address()
         cluster = cls(folder, f"{host}:{port}", f"ray://{host}:{client_port}")
         head = ("--head", f"--port={port}", "--include-dashboard=false")
-        cluster._start(*head, f"--ray-client-server-port={client_port}", variables=variables)
+        cluster._start(
+            *head, f"--ray-client-server-port={client_port}", variables=variables, cores=cores
+        )
         return cluster
 
     def join(
@@ -54,13 +58,15 @@ class RayCluster:
         """Start a node that joins, and says that it has so many GPUs."""
         return self._start(f"--address={self.address}", f"--num-gpus={gpus}", variables=variables)
 
-    def _start(self, *options: str, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, *options: str, variables: Mapping[str, str], cores: int = 1
+    ) -> subprocess.Popen[bytes]:
         folder = self.folder / f"node{len(self.nodes)}"
         folder.mkdir(parents=True)
         with (folder / "log").open("wb") as log:
             node = subprocess.Popen(
                 [
-                    RAY, "start", *options, "--block", "--num-cpus=1",
+                    RAY, "start", *options, "--block", f"--num-cpus={cores}",
                     f"--object-store-memory={100 * 2**20}",
                 ],
                 cwd=folder,
@@ -96,10 +102,10 @@ class RayCluster:
 
 @contextlib.contextmanager
 def running_cluster(
-    folder: Path, *, nodes: int, variables: Mapping[str, str] = NO_VARIABLES
+    folder: Path, *, nodes: int, cores: int = 1, variables: Mapping[str, str] = NO_VARIABLES
 ) -> Iterator[RayCluster]:
-    """Run a cluster of so many nodes, the head among them."""
-    cluster = RayCluster.start(folder, variables)
+    """Run a cluster of so many nodes, the head, which has the cores, among them."""
+    cluster = RayCluster.start(folder, variables, cores=cores)
     try:
         for _ in range(nodes - 1):
             cluster.join(variables)

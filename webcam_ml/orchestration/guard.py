@@ -70,7 +70,7 @@ def judge_engine(
 
     Args:
         run_config: As for `judge_run_config`.
-        engine: `local` or `ray`.
+        engine: `local` or `ray`; what is neither is refused where it is opened.
         selected: As for `judge_run_config`.
 
     Raises:
@@ -81,7 +81,7 @@ def judge_engine(
     if selected is not None and "checkpoint" not in selected:
         return
     number = TrainingSettings(**fields_for("checkpoint", run_config)).finetune.num_workers
-    if number > 1 and engine != "ray":
+    if number > 1 and engine == "local":
         fault = f"ops: checkpoint: config: finetune: {needs_cluster(number)}"
         raise RunConfigError(_refusal([fault]))
 

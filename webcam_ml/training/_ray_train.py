@@ -7,6 +7,8 @@ own, as if the training were alone on its machine.
 """
 
 import logging
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,9 +42,13 @@ Files = Mapping[str, bytes]
 # An epoch in which processes died so often, without one that was finished in between, is given up.
 ATTEMPTS = 4
 SECONDS_BETWEEN_LOOKS = 1.0
+# For a GPU that is in use, and the start of a process beside it.
+SECONDS_TO_GET_A_GPU = 120.0
 LIBRARIES = ("torch", "torchvision", "pytorch-lightning")
 # Only the head has it, and without the head there is no cluster.
 HEAD = {"node:__internal_head__": 0.001}
+# Ends with the number of the process that the folder is of.
+FOLDERS = "webcam-ml-finetuning-"
 KEPT = "Epochs that were finished are kept, and the next run goes on after them"
 
 
@@ -50,7 +56,7 @@ def machine_of_cluster(settings: FineTuneSettings, engine: Engine) -> Machine:
     """Find what the settings ask for on the engine's cluster.
 
     Raises:
-        WebcamMLError: The engine has no cluster, or the cluster no room.
+        WebcamMLError: The engine has no cluster, or the cluster no room, or no GPU that is free.
     """
     number = settings.num_workers
     if not isinstance(engine, RayEngine):
@@ -76,7 +82,16 @@ def machine_of_cluster(settings: FineTuneSettings, engine: Engine) -> Machine:
     with _explaining(engine):
         # Which precision a GPU has, only a process beside it can tell.
         task = ray.remote(find_machine).options(num_cpus=1, num_gpus=1)
-        machine: Machine = ray.get(task.remote(alone))
+        asked = task.remote(alone)
+        try:
+            machine: Machine = ray.get(asked, timeout=SECONDS_TO_GET_A_GPU)
+        except ray.exceptions.GetTimeoutError as error:
+            ray.cancel(asked)
+            raise WebcamMLError(
+                f"num_workers: the Ray cluster ({engine.where}) gave no GPU with a core within "
+                f"{SECONDS_TO_GET_A_GPU:.0f} seconds: others use all of them (`ray status`). Wait for them, "
+                "start more machines (`ray start --address …`), or take accelerator: cpu"
+            ) from error
     return replace(machine, devices=number)
 
 
@@ -116,9 +131,9 @@ def train_on_cluster(
         "fine-tuning by %d processes of the Ray cluster (%s)", machine.devices, engine.where
     )
     pictures = np.asarray(np.load(folder / PICTURES_FILE, mmap_mode="r"))
-    # In a list, or Ray would bring it to the coordinator, too.
-    held = [ray.put((module, pictures))]
     with _explaining(engine):
+        # In a list, or Ray would bring it to the coordinator, too.
+        held = [ray.put((module, pictures))]
         coordinator = (
             ray.remote(Coordinator)
             .options(num_cpus=0, resources=HEAD, max_concurrency=2)
@@ -137,8 +152,9 @@ def train_on_cluster(
             ray.get(running)
         finally:
             # All that it started ends with it; where it was interrupted, Ray keeps the cores reserved until
-            # this process ends, too.
-            ray.kill(coordinator)
+            # this process ends, too. Without a head there is nothing left, and Ray would look for a cluster.
+            if ray.is_initialized():
+                ray.kill(coordinator)
 
 
 @dataclass(frozen=True)
@@ -177,6 +193,7 @@ class Coordinator:
             WebcamMLError: That happened too often, or a process refused to train.
         """
         train = import_ray_train()
+        from ray.exceptions import RayError
         from ray.train.torch import TorchTrainer
 
         me = import_ray().get_runtime_context().current_actor
@@ -186,7 +203,7 @@ class Coordinator:
             resources_per_worker={"CPU": 1} | ({"GPU": 1} if machine.accelerator == "cuda" else {}),
         )
         failed = 0
-        with tempfile.TemporaryDirectory() as nothing:
+        with own_folder() as nothing:
             while True:
                 self._attempt += 1
                 files = self._files
@@ -197,16 +214,16 @@ class Coordinator:
                     scaling_config=scaling,
                     # Which failures are worth another attempt is decided below.
                     run_config=train.RunConfig(
-                        storage_path=nothing,
+                        storage_path=str(nothing),
                         failure_config=train.FailureConfig(
-                            max_failures=0, controller_failure_limit=0
+                            max_failures=0, controller_failure_limit=0, max_preemption_failures=0
                         ),
                     ),
                 )
                 try:
                     trainer.fit()
                     return
-                except train.TrainingFailedError as error:
+                except (train.TrainingFailedError, RayError) as error:
                     if self._refusal is not None:
                         raise WebcamMLError(self._refusal) from None
                     failed = failed + 1 if self._files is files else 1
@@ -287,8 +304,7 @@ def train_part(config: Mapping[str, Part]) -> None:
     from webcam_ml.training._lightning import Journal
 
     is_first = train.get_context().get_world_rank() == 0
-    with tempfile.TemporaryDirectory() as name, _telling(part.coordinator if is_first else None):
-        folder = Path(name)
+    with own_folder() as folder, _telling(part.coordinator if is_first else None):
         _write(folder, part.files)
 
         def share() -> None:
@@ -307,6 +323,28 @@ def train_part(config: Mapping[str, Part]) -> None:
                 "plugins": [RayLightningEnvironment()],  # type: ignore[no-untyped-call]
             },
         )
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """Give a folder of this process, which ends with it; what processes left that were killed is removed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*-*"):
+        process = left.name.removeprefix(FOLDERS).partition("-")[0]
+        if process.isdecimal() and not _is_alive(int(process)):
+            # Others look here, too, and may be first.
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{FOLDERS}{os.getpid()}-") as name:
+        yield Path(name)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # and somebody else's
+    return True
 
 
 def _read(folder: Path) -> Files:
@@ -351,6 +389,10 @@ def _telling(coordinator: Any) -> Iterator[None]:
 
 def _why(error: Exception, machine: Machine) -> str:
     """Say in some words why processes could not train, or no longer."""
+    from ray.exceptions import RayError
+
+    if isinstance(error, RayError):
+        return f"the process of Ray Train that watches the others died ({_last_line(error)})"
     failures = list(getattr(error, "worker_failures", {}).values())
     if not failures:
         return (
@@ -375,12 +417,12 @@ def _explaining(engine: RayEngine) -> Iterator[None]:
 
     try:
         yield
-    except exceptions.RayTaskError as error:
-        if isinstance(error.cause, WebcamMLError):
-            raise error.cause from None
-        raise
-    except exceptions.RayError as error:
+    # The second is what a client from outside raises.
+    except (exceptions.RayError, ConnectionError) as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, WebcamMLError):
+            raise cause from None
+        what = "was lost in the middle of" if cause is None else "failed at"
         raise WebcamMLError(
-            f"the Ray cluster ({engine.where}) was lost in the middle of fine-tuning ({_last_line(error)}). "
-            f"{KEPT}"
+            f"the Ray cluster ({engine.where}) {what} fine-tuning ({_last_line(error)}). {KEPT}"
         ) from error

@@ -4,6 +4,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from webcam_ml_tests.dataset.ray_pictures import (
     drive,
     store_pictures,
 )
-from webcam_ml_tests.ray_cluster import ROOT, running_cluster
+from webcam_ml_tests.ray_cluster import DEADLINE, ROOT, running_cluster
 
 pytestmark = pytest.mark.deployed
 
@@ -40,6 +41,35 @@ def test_a_process_outside_of_the_cluster_uses_it_too(
         )
     assert compute(cache, digests, work, None)[0] == 0
     assert len(work.workers()) == PICTURES
+
+
+def test_a_head_that_dies_is_an_error_that_says_so_and_its_results_are_kept(
+    pictures: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    cache, digests = pictures
+    work = Slow(tmp_path / "notes", seconds=0.1)
+    script = SCRIPT.replace("Slow(Path(notes))", "Slow(Path(notes), seconds=0.1)")
+    with running_cluster(tmp_path / "cluster", nodes=1) as cluster:
+        run = subprocess.Popen(
+            [sys.executable, "-c", script, cache, work.notes, cluster.client_address, *digests],
+            # After so many seconds a client gives its head up.
+            env={
+                **os.environ, "PYTHONPATH": str(ROOT), "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "2",
+            },
+            stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        began = time.monotonic()
+        while len(work.workers()) < PICTURES // 2:
+            assert run.poll() is None
+            assert time.monotonic() < began + DEADLINE
+            time.sleep(0.05)
+        cluster.kill(cluster.nodes[0])
+        # Ray would start a cluster here, or look for one, and come to no end.
+        _, said = run.communicate(timeout=DEADLINE)
+    assert run.returncode == 1
+    assert "WebcamMLError: the Ray cluster was lost" in said
+    assert 0 < compute(cache, digests, work, None)[0] < PICTURES
 
 
 def test_a_cluster_with_a_token_is_for_those_who_have_it(

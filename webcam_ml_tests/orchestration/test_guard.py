@@ -281,4 +281,5 @@ def test_processes_of_a_cluster_are_refused_where_there_is_none_before_anything_
     ):
         judge_engine(config, engine="local", selected=None)
     judge_engine(config, engine="ray", selected=None)
+    judge_engine(config, engine="rai", selected=None)  # open_engine names it
     judge_engine(config, engine="local", selected={"labels_raw"})

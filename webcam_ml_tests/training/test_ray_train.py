@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -111,12 +112,26 @@ def epochs_in(log: str) -> list[int]:
     return [int(epoch) for epoch in re.findall(r"epoch (\d+): training loss", log)]
 
 
-def workers_of(node: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The processes that train on a node."""
+def assert_no_finished_epoch_was_done_again(log: str) -> None:
+    """An epoch says its loss, is kept, and the next begins; where it dies between, it says it twice."""
+    done = -1
+    for again, said in re.findall(r"goes on after epoch (\d+)|epoch (\d+): training loss", log):
+        if again:
+            assert int(again) in (done - 1, done)
+        else:
+            assert int(said) == done + 1
+        done = int(again or said)
+    assert done == EPOCHS
+
+
+def workers_of(
+    node: subprocess.Popen[bytes], name: str = "ray::RayTrainWorker"
+) -> list[psutil.Process]:
+    """The processes of a node that train, or have another name."""
     found = []
     for process in psutil.Process(node.pid).children(recursive=True):
         try:
-            if process.cmdline()[0].startswith("ray::RayTrainWorker"):
+            if process.cmdline()[0].startswith(name):
                 found.append(process)
         except (psutil.Error, IndexError):
             continue  # it is over
@@ -147,7 +162,7 @@ def test_two_processes_of_a_cluster_train_what_two_of_one_machine_train(
     wait_until(cores_are_free)
 
 
-@pytest.mark.parametrize("victim", ["a worker", "a node"])
+@pytest.mark.parametrize("victim", ["a worker", "a node", "Ray Train's controller"])
 def test_what_dies_in_an_epoch_costs_that_epoch_and_changes_nothing(
     world: World,
     task: FineTuneTask,
@@ -163,6 +178,9 @@ def test_what_dies_in_an_epoch_costs_that_epoch_and_changes_nothing(
         node = next(node for node in cluster.nodes[1:] if node.poll() is None and workers_of(node))
         if victim == "a worker":
             workers_of(node)[0].kill()
+        elif victim == "Ray Train's controller":
+            (controller,) = workers_of(cluster.nodes[0], "ray::TrainController")
+            controller.kill()
         else:
             cluster.kill(node)
 
@@ -173,11 +191,13 @@ def test_what_dies_in_an_epoch_costs_that_epoch_and_changes_nothing(
     if victim == "a node":
         cluster.join()
     assert_equal(found, local)
-    assert "fine-tuning starts its processes again: 1 of 2 processes died" in said.text
+    why = "1 of 2 processes died"
+    if victim == "Ray Train's controller":
+        why = "the process of Ray Train that watches the others died"
+    assert f"fine-tuning starts its processes again: {why}" in said.text
     (done,) = re.findall(r"goes on after epoch (\d+)", said.text)
     assert int(done) >= 1
-    # No epoch that was finished was done again.
-    assert epochs_in(said.text) == list(range(EPOCHS + 1))
+    assert_no_finished_epoch_was_done_again(said.text)
 
 
 SCRIPT = """
@@ -247,6 +267,88 @@ def test_other_libraries_on_the_machines_are_refused(
     monkeypatch.setattr(ray_train, "_versions", lambda: versions)
     with pytest.raises(WebcamMLError, match=r"has torch .*, and this process torch 1.0"):
         tune(world, task, tmp_path, cluster.address)
+
+
+def start_outside(
+    world: World, cache: Path, address: str, **variables: str
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, world.cache.parent, cache, address],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_run_outside_of_the_cluster_trains_there_too(
+    world: World,
+    task: FineTuneTask,
+    local: FineTuned,
+    cluster: RayCluster,
+    tmp_path: Path,
+    said: pytest.LogCaptureFixture,
+) -> None:
+    """As from Kubernetes; Ray's server for clients wants one node an address."""
+    with running_cluster(tmp_path / "cluster", nodes=1, cores=2) as there:
+        run = start_outside(world, tmp_path, there.client_address)
+        _, complaint = run.communicate(timeout=DEADLINE)
+    assert run.returncode == 0, complaint
+    assert_equal(tune(world, task, tmp_path, cluster.address), local)
+    assert not epochs_in(said.text)  # it was there
+
+
+def test_a_head_that_dies_is_an_error_that_says_so(world: World, tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "cluster", nodes=1, cores=2) as there:
+        # After so many seconds a client gives its head up.
+        run = start_outside(
+            world, tmp_path, there.client_address, RAY_CLIENT_RECONNECT_GRACE_PERIOD="2"
+        )
+        wait_until(lambda: run.poll() is not None or list(tmp_path.glob("finetuning/*/state.pt")))
+        there.kill(there.nodes[0])
+        # Ray would start a cluster here, or look for one, and come to no end.
+        _, complaint = run.communicate(timeout=DEADLINE)
+    assert run.returncode == 1
+    assert "was lost in the middle of fine-tuning" in complaint
+    assert "the next run goes on after them" in complaint
+
+
+def test_gpus_that_others_use_are_named(
+    cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_train, "SECONDS_TO_GET_A_GPU", 1.0)
+    engine = RayEngine(cluster.address)
+    ray = engine.cluster()
+    node = cluster.join(gpus=1)
+    other = ray.remote(threading.Event).options(num_cpus=0, num_gpus=1).remote()
+    ray.get(other.is_set.remote())
+    alone = ON_CLUSTER.model_copy(update={"num_workers": 1, "accelerator": "gpu"})
+    try:
+        with pytest.raises(WebcamMLError, match="gave no GPU with a core within 1 seconds"):
+            machine_of_cluster(alone, engine)
+    finally:
+        cluster.kill(node)
+        wait_until(cores_are_free)
+
+
+def test_only_what_dead_processes_left_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    script = (
+        "import os, signal, sys, tempfile\n"
+        "from webcam_ml.training._ray_train import own_folder\n"
+        "tempfile.tempdir = sys.argv[1]\n"
+        "with own_folder() as folder:\n"
+        "    (folder / 'state.pt').touch()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    with ray_train.own_folder() as alive:
+        subprocess.run([sys.executable, "-c", script, tmp_path], check=False)
+        (left,) = set(tmp_path.iterdir()) - {alive}
+        assert (left / "state.pt").exists()
+        with ray_train.own_folder() as here:
+            assert set(tmp_path.iterdir()) == {alive, here}
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -140,8 +140,10 @@ class RayEngine(Engine):
                         "computed is kept: start machines, and run it again"
                     )
         finally:
-            for one in pending:
-                ray.cancel(one)
+            # Without a head nothing is left to cancel, and Ray would look for a cluster.
+            if ray.is_initialized():
+                for one in pending:
+                    ray.cancel(one)
 
     def cluster(self) -> Any:
         """Give Ray, connected to a cluster whose machines are alike.
@@ -295,7 +297,8 @@ def explaining_lost_tasks() -> Iterator[None]:
     """Turn Ray's errors into sentences, and give back what a work itself raised.
 
     Raises:
-        WebcamMLError: A task was lost, with its worker or machine, more often than it is tried again.
+        WebcamMLError: A task was lost, with its worker or machine, more often than it is tried again, or
+            the cluster was.
     """
     from ray import exceptions
 
@@ -326,6 +329,12 @@ def explaining_lost_tasks() -> Iterator[None]:
         raise WebcamMLError(
             "a machine of the Ray cluster starts no worker (its log, /tmp/ray/session_latest/logs, says "
             f"why). {kept}"
+        ) from error
+    # The second is what a client from outside raises.
+    except (exceptions.RayError, ConnectionError) as error:
+        raise WebcamMLError(
+            f"the Ray cluster was lost, or failed ({str(error).strip() or type(error).__name__}). {kept}: "
+            "start the cluster, and run it again"
         ) from error
 
 
