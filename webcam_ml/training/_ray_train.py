@@ -223,7 +223,13 @@ class Coordinator:
                 try:
                     trainer.fit()
                     return
-                except (train.TrainingFailedError, RayError) as error:
+                except RayError as error:
+                    # What it reserved stays so until the run's process ends, so another finds no room.
+                    raise WebcamMLError(
+                        f"Ray Train's controller died ({_last_line(error)}): it is on the head. "
+                        f"Has that enough memory? {KEPT}"
+                    ) from None
+                except train.TrainingFailedError as error:
                     if self._refusal is not None:
                         raise WebcamMLError(self._refusal) from None
                     failed = failed + 1 if self._files is files else 1
@@ -389,10 +395,6 @@ def _telling(coordinator: Any) -> Iterator[None]:
 
 def _why(error: Exception, machine: Machine) -> str:
     """Say in some words why processes could not train, or no longer."""
-    from ray.exceptions import RayError
-
-    if isinstance(error, RayError):
-        return f"the process of Ray Train that watches the others died ({_last_line(error)})"
     failures = list(getattr(error, "worker_failures", {}).values())
     if not failures:
         return (

@@ -60,14 +60,17 @@ def test_a_head_that_dies_is_an_error_that_says_so_and_its_results_are_kept(
             text=True,
         )  # fmt: skip
         began = time.monotonic()
-        while len(work.workers()) < PICTURES // 2:
-            assert run.poll() is None
-            assert time.monotonic() < began + DEADLINE
-            time.sleep(0.05)
-        cluster.kill(cluster.nodes[0])
-        # Ray would start a cluster here, or look for one, and come to no end.
-        _, said = run.communicate(timeout=DEADLINE)
-    assert run.returncode == 1
+        try:
+            while len(work.workers()) < PICTURES // 2:
+                assert run.poll() is None, run.communicate()
+                assert time.monotonic() < began + DEADLINE
+                time.sleep(0.05)
+            cluster.kill(cluster.nodes[0])
+            # Ray would start a cluster here, or look for one, and come to no end.
+            _, said = run.communicate(timeout=DEADLINE)
+        finally:
+            run.kill()
+    assert run.returncode == 1, said
     assert "WebcamMLError: the Ray cluster was lost" in said
     assert 0 < compute(cache, digests, work, None)[0] < PICTURES
 

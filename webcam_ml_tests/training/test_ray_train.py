@@ -162,7 +162,7 @@ def test_two_processes_of_a_cluster_train_what_two_of_one_machine_train(
     wait_until(cores_are_free)
 
 
-@pytest.mark.parametrize("victim", ["a worker", "a node", "Ray Train's controller"])
+@pytest.mark.parametrize("victim", ["a worker", "a node"])
 def test_what_dies_in_an_epoch_costs_that_epoch_and_changes_nothing(
     world: World,
     task: FineTuneTask,
@@ -178,9 +178,6 @@ def test_what_dies_in_an_epoch_costs_that_epoch_and_changes_nothing(
         node = next(node for node in cluster.nodes[1:] if node.poll() is None and workers_of(node))
         if victim == "a worker":
             workers_of(node)[0].kill()
-        elif victim == "Ray Train's controller":
-            (controller,) = workers_of(cluster.nodes[0], "ray::TrainController")
-            controller.kill()
         else:
             cluster.kill(node)
 
@@ -191,10 +188,7 @@ def test_what_dies_in_an_epoch_costs_that_epoch_and_changes_nothing(
     if victim == "a node":
         cluster.join()
     assert_equal(found, local)
-    why = "1 of 2 processes died"
-    if victim == "Ray Train's controller":
-        why = "the process of Ray Train that watches the others died"
-    assert f"fine-tuning starts its processes again: {why}" in said.text
+    assert "fine-tuning starts its processes again: 1 of 2 processes died" in said.text
     (done,) = re.findall(r"goes on after epoch (\d+)", said.text)
     assert int(done) >= 1
     assert_no_finished_epoch_was_done_again(said.text)
@@ -310,6 +304,20 @@ def test_a_head_that_dies_is_an_error_that_says_so(world: World, tmp_path: Path)
     assert run.returncode == 1
     assert "was lost in the middle of fine-tuning" in complaint
     assert "the next run goes on after them" in complaint
+
+
+def test_a_controller_that_dies_is_an_error_that_says_so(
+    world: World, cluster: RayCluster, tmp_path: Path
+) -> None:
+    run = start_outside(world, tmp_path, cluster.address)
+    wait_until(lambda: run.poll() is not None or list(tmp_path.glob("finetuning/*/state.pt")))
+    (controller,) = workers_of(cluster.nodes[0], "ray::TrainController")
+    controller.kill()
+    _, complaint = run.communicate(timeout=DEADLINE)
+    assert run.returncode == 1
+    assert "WebcamMLError: Ray Train's controller died" in complaint
+    RayEngine(cluster.address).cluster()
+    wait_until(cores_are_free)
 
 
 def test_gpus_that_others_use_are_named(
