@@ -274,6 +274,7 @@ def start_outside(
     )
 
 
+@pytest.mark.slow
 def test_a_run_outside_of_the_cluster_trains_there_too(
     world: World,
     task: FineTuneTask,
@@ -291,6 +292,7 @@ def test_a_run_outside_of_the_cluster_trains_there_too(
     assert not epochs_in(said.text)  # it was there
 
 
+@pytest.mark.slow
 def test_a_head_that_dies_is_an_error_that_says_so(world: World, tmp_path: Path) -> None:
     with running_cluster(tmp_path / "cluster", nodes=1, cores=2) as there:
         # After so many seconds a client gives its head up.
