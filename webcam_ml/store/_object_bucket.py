@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from webcam_ml.errors import WebcamMLError
 from webcam_ml.store._bucket import Found
@@ -224,12 +224,12 @@ class ObjectBucket:
 
 def _client_options(scheme: str) -> "ClientConfig":
     """Let a transfer take long. The client reads no such variable by itself once it is told that."""
-    options: ClientConfig = {"timeout": LONGEST_TRANSFER}
-    for name in CLIENT_VARIABLES:
-        value = os.environ.get(f"{PREFIXES[scheme]}_{name.upper()}")
-        if value:
-            options[name] = value  # type: ignore[literal-required]
-    return options
+    prefix = PREFIXES[scheme]
+    asked = {name: os.environ.get(f"{prefix}_{name.upper()}") for name in CLIENT_VARIABLES}
+    return cast(
+        "ClientConfig",
+        {"timeout": LONGEST_TRANSFER} | {name: value for name, value in asked.items() if value},
+    )
 
 
 def _now() -> str:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -304,7 +304,8 @@ def train_part(config: Mapping[str, Part]) -> None:
         ray.get(part.coordinator.refuse.remote(refusal))
         raise WebcamMLError(refusal)
 
-    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
+    # It has no types.
+    lightning = import_module("ray.train.lightning")
 
     from webcam_ml.training._finetune import go_on
     from webcam_ml.training._lightning import Journal
@@ -325,8 +326,8 @@ def train_part(config: Mapping[str, Part]) -> None:
             machine=part.machine,
             group={
                 "devices": 1 if part.machine.accelerator == "cpu" else "auto",
-                "strategy": RayDDPStrategy(),  # type: ignore[no-untyped-call]
-                "plugins": [RayLightningEnvironment()],  # type: ignore[no-untyped-call]
+                "strategy": lightning.RayDDPStrategy(),
+                "plugins": [lightning.RayLightningEnvironment()],
             },
         )
 

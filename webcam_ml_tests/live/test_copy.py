@@ -1,10 +1,8 @@
 """`copy-store` and `pull`: between folders and a real S3 server, cut off, raced, and refused."""
 
 import hashlib
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from webcam_ml.live._production import changing_production
 from webcam_ml.store import ArtifactStore, Bucket, FileRecord, Lineage, open_bucket
 from webcam_ml.store._lineage import data_version
 from webcam_ml_tests.live.fixtures import Live, bytes_below, flip
+from webcam_ml_tests.live.watching import let_happen, stop
 from webcam_ml_tests.seaweed import BUCKET, S3
 from webcam_ml_tests.stores.earlier import V0_1, EarlierStore, copy_of
 
@@ -341,20 +340,7 @@ def test_who_watches_follows_what_is_live_and_outlives_a_store_that_is_away(
         away.rename(root)
         rollback(earlier.store, target_type="binary")
 
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    happens: Iterator[Callable[[], object]] = iter([lambda: root.rename(away), bring_back, stop])
-    sleep = time.sleep
-
-    def goes_on(seconds: float) -> None:
-        # Threads that other tests left in this process sleep by the same name.
-        if threading.current_thread() is threading.main_thread():
-            next(happens)()
-        else:
-            sleep(seconds)
-
-    monkeypatch.setattr("webcam_ml.live._commands.time.sleep", goes_on)
+    let_happen(monkeypatch, lambda: root.rename(away), bring_back, stop)
     monkeypatch.setenv("WEBCAM_ML_ARTIFACTS", str(root))
     with pytest.raises(KeyboardInterrupt):
         main(["pull", str(here), "--target-type", "binary", "--watch"])

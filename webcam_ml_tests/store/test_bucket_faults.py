@@ -1,9 +1,8 @@
 """A bucket that is away, slow, or refuses a part of what is asked, and a mirror without room."""
 
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from webcam_ml.store import BucketStore, _long_waits, _object_bucket, open_bucke
 from webcam_ml_tests.faults.test_disk import no_file_larger_than
 from webcam_ml_tests.live.models import Made
 from webcam_ml_tests.live.test_shared import Shared, live_version, shared
+from webcam_ml_tests.live.watching import let_happen, stop
 from webcam_ml_tests.seaweed import BUCKET, CUT_OFF, PASS, S3, Answer, Deed
 from webcam_ml_tests.store.test_bucket import LARGE, Open, behind_proxy, set_environment
 from webcam_ml_tests.store.test_bucket_store import Text, address, machine, put
@@ -152,20 +152,7 @@ def test_who_watches_a_bucket_goes_on_with_what_it_has_while_the_server_is_away(
             BucketStore(bucket, tmp_path / "mirror"), made["better"].version, reason="a test"
         )
 
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    happens: Iterator[Callable[[], None]] = iter([go_away, come_back, stop])
-    sleep = time.sleep
-
-    def goes_on(seconds: float) -> None:
-        # Threads that other tests left in this process sleep by the same name.
-        if threading.current_thread() is threading.main_thread():
-            next(happens)()
-        else:
-            sleep(seconds)
-
-    monkeypatch.setattr("webcam_ml.live._commands.time.sleep", goes_on)
+    let_happen(monkeypatch, go_away, come_back, stop)
     with pytest.raises(KeyboardInterrupt):
         main(["pull", str(here), "--watch"])
     said = capsys.readouterr()

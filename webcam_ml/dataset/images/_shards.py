@@ -202,17 +202,17 @@ class SharedRows:
         given = dict(rows)
         self._unsent += [(image, given[image]) for image in self.unshared(list(given))]
         while len(self._unsent) >= SHARD_ROWS:
-            self._send(SHARD_ROWS)
+            self._send()
 
     def finish(self) -> None:
         """Write what is left."""
         while self._unsent:
-            self._send(SHARD_ROWS)
+            self._send()
 
-    def _send(self, count: int) -> None:
-        rows = dict(self._unsent[:count])
+    def _send(self) -> None:
+        rows = dict(self._unsent[:SHARD_ROWS])
         self._note(self._shards.put(rows), rows)
-        del self._unsent[:count]
+        del self._unsent[:SHARD_ROWS]
 
     def _note(self, name: str, rows: Mapping[str, bytes]) -> None:
         """Keep the rows of a shard that the file lacks, and that it is there."""
