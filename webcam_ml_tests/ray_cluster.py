@@ -15,6 +15,7 @@ import psutil
 
 # Without it Ray looks for a token in the home folder. It is read when Ray is imported.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+import ray
 from ray.util import get_node_ip_address
 
 RAY = Path(sys.executable).with_name("ray")
@@ -111,6 +112,8 @@ def running_cluster(
             cluster.join(variables)
         yield cluster
     finally:
+        # A process that is still connected waits 5 seconds for a head that is gone.
+        ray.shutdown()
         cluster.stop()
 
 

@@ -5,6 +5,7 @@ can be measured before a demo is made.
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from io import BytesIO
 
@@ -84,7 +85,8 @@ def difficulty(options: DemoOptions | None = None) -> Difficulty:
 def channel_means(seed: int, snapshots: Sequence[Snapshot]) -> NDArray[np.float64]:
     """Mean red, green and blue of each snapshot's picture, (snapshots, 3), 0 to 255."""
     found: dict[int, NDArray[np.float64]] = {}
-    for snapshot, data in draw_all(seed, snapshots):
-        with Image.open(BytesIO(data)) as picture:
-            found[snapshot.id] = np.asarray(picture, np.float64).mean(axis=(0, 1))
+    with closing(draw_all(seed, snapshots)) as drawn:
+        for snapshot, data in drawn:
+            with Image.open(BytesIO(data)) as picture:
+                found[snapshot.id] = np.asarray(picture, np.float64).mean(axis=(0, 1))
     return np.stack([found[snapshot.id] for snapshot in snapshots])

@@ -5,6 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -264,9 +265,11 @@ def _draw_missing(
     missing = [
         snapshot for snapshot in wanted if not snapshot.dead and snapshot.file_name not in there
     ]
-    drawn = draw_all(record.options.seed, missing, processes=processes)
-    for snapshot, data in track(drawn, total=len(missing), what="drawing webcams", unit="pictures"):
-        _write_whole(images / snapshot.file_name, data)
+    with closing(draw_all(record.options.seed, missing, processes=processes)) as drawn:
+        for snapshot, data in track(
+            drawn, total=len(missing), what="drawing webcams", unit="pictures"
+        ):
+            _write_whole(images / snapshot.file_name, data)
     return len(missing)
 
 

@@ -4,7 +4,7 @@ import itertools
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from threading import Thread
@@ -19,8 +19,8 @@ PICTURES_WORTH_PROCESSES = 100
 
 def draw_all(
     seed: int, snapshots: Sequence[Snapshot], *, processes: bool = False
-) -> Iterator[tuple[Snapshot, bytes]]:
-    """Draw the JPEGs of snapshots, camera by camera; dead images are left out.
+) -> Generator[tuple[Snapshot, bytes], None, None]:
+    """Draw the JPEGs of snapshots, camera by camera; dead images are left out. The caller closes it.
 
     A camera's foreground is drawn once for all its pictures, and the busiest cameras go first, so
     that no core is left alone with one of them at the end. A picture does not depend on which others

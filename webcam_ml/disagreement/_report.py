@@ -1,7 +1,8 @@
 """From compared rows to the report: the value that is kept, and the one function that makes it."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -138,7 +139,7 @@ def build_disagreement_report(
         model_version,
         said,
     )
-    pictures = dict(_pictures(gallery_rows(worst, queued), thumbnail))
+    pictures = _pictures(gallery_rows(worst, queued), thumbnail)
     summary = summarise(frame, settings)
     document = DisagreementDocument(
         schema_version=SCHEMA_VERSION,
@@ -188,9 +189,7 @@ def _report_rows(
     ]
 
 
-def _pictures(
-    rows: list[ReportRow], thumbnail: Callable[[str], RgbArray]
-) -> Iterator[tuple[int, bytes]]:
+def _pictures(rows: list[ReportRow], thumbnail: Callable[[str], RgbArray]) -> dict[int, bytes]:
     """Encode the pictures that are there, on all cores, by snapshot_id."""
     max_bytes = thumbnail_bytes(len(rows))
 
@@ -201,13 +200,17 @@ def _pictures(
             return error
 
     there = [(row, row.sha256) for row in rows if row.sha256 is not None]
-    found = work_ahead([sha256 for _, sha256 in there], encoded)
-    shown = track(found, total=len(there), what="thumbnails", unit="pictures")
-    for (row, _), (_, picture) in zip(there, shown, strict=True):
-        if isinstance(picture, bytes):
-            yield row.snapshot_id, picture
-        else:
-            logger.warning("snapshot %d is shown without its picture: %s", row.snapshot_id, picture)
+    pictures: dict[int, bytes] = {}
+    with closing(work_ahead([sha256 for _, sha256 in there], encoded)) as found:
+        shown = track(found, total=len(there), what="thumbnails", unit="pictures")
+        for (row, _), (_, picture) in zip(there, shown, strict=True):
+            if isinstance(picture, bytes):
+                pictures[row.snapshot_id] = picture
+            else:
+                logger.warning(
+                    "snapshot %d is shown without its picture: %s", row.snapshot_id, picture
+                )
+    return pictures
 
 
 def _ranking_meta(model: RatingGivenScore, settings: DisagreementSettings) -> RankingMeta:

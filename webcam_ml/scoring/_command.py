@@ -7,7 +7,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def _run(arguments: argparse.Namespace, *, fetch: Callable[[str], bytes]) -> int
     webcam = WebcamMetadata(
         view_count=arguments.view_count, rating=arguments.rating, phase=arguments.phase
     )
-    results = scorer.score_many(
+    results: Iterator[ScoredImage | ImageError] = scorer.score_many(
         (_image(source, fetch) for source in sources), webcams=[webcam] * len(sources)
     )
     if len(sources) > 1:

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -203,13 +203,14 @@ class Scorer:
         images: Iterable[ImageSource],
         *,
         webcams: Iterable[WebcamMetadata | None] | None = None,
-    ) -> Iterator[ScoredImage | ImageError]:
+    ) -> Generator[ScoredImage | ImageError, None, None]:
         """Score many images at once; a bad one yields its error and the others go on.
 
         One model scores all of them, also if another goes live meanwhile. Images are taken from the
         iterable only as the work proceeds, so a lazy one never has more than a few in memory. They
         are scored one by one, not in batches: on a processor a batch gains nothing, and pictures of
-        different sizes would not fit into one.
+        different sizes would not fit into one. Who does not read it to the end closes it
+        (`contextlib.closing`), and its threads end.
 
         Args:
             images: As for `score`.

@@ -15,6 +15,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib import metadata
@@ -328,15 +329,12 @@ def _store_pictures(folder: Path, task: FineTuneTask, *, decode: Decode) -> None
     stored = np.lib.format.open_memmap(
         unfinished, mode="w+", dtype=np.uint8, shape=(len(task.digests), 3, size, size)
     )
-    pictures = track(
-        work_ahead(list(rows_of), decode),
-        total=len(rows_of),
-        what="pictures for fine-tuning",
-        unit="pictures",
-    )
-    for digest, picture in pictures:
-        resized = preprocess.resize(torch.from_numpy(picture)[None])[0]
-        stored[rows_of[digest]] = resized.round().clamp(0, 255).to(torch.uint8).numpy()
+    with closing(work_ahead(list(rows_of), decode)) as pictures:
+        for digest, picture in track(
+            pictures, total=len(rows_of), what="pictures for fine-tuning", unit="pictures"
+        ):
+            resized = preprocess.resize(torch.from_numpy(picture)[None])[0]
+            stored[rows_of[digest]] = resized.round().clamp(0, 255).to(torch.uint8).numpy()
     stored.flush()
     del stored
     flush_file(unfinished)

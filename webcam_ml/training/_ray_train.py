@@ -86,7 +86,6 @@ def machine_of_cluster(settings: FineTuneSettings, engine: Engine) -> Machine:
         try:
             machine: Machine = ray.get(asked, timeout=SECONDS_TO_GET_A_GPU)
         except ray.exceptions.GetTimeoutError as error:
-            ray.cancel(asked)
             raise WebcamMLError(
                 f"num_workers: the Ray cluster ({engine.where}) gave no GPU with a core within "
                 f"{SECONDS_TO_GET_A_GPU:.0f} seconds: others use all of them (`ray status`). Wait for them, "

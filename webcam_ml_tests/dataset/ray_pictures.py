@@ -93,6 +93,23 @@ compute(Path(cache), digests, Slow(Path(notes)), address)
 """
 
 
+# Prints why a run failed, for so many runs in one process.
+FAILURES = """
+import sys
+from pathlib import Path
+from webcam_ml.dataset.images import _ray_engine
+from webcam_ml.errors import WebcamMLError
+from webcam_ml_tests.dataset.ray_pictures import SHARD, Fails, compute
+_ray_engine.SHARD_ROWS = SHARD
+cache, address, number, *digests = sys.argv[1:]
+for _ in range(int(number)):
+    try:
+        compute(Path(cache), digests, Fails("speaks"), address)
+    except WebcamMLError as error:
+        print(error, flush=True)
+"""
+
+
 def drive(before: str, address: str, cache: Path, digest: str = "a", how: str = "lingers") -> str:
     """What a process of its own says that uses a cluster, after it did something else."""
     script = (

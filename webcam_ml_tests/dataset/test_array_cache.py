@@ -1,14 +1,15 @@
 import contextlib
 import hashlib
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from webcam_ml.dataset.images import ArrayCache, PictureWork, work_ahead
+from webcam_ml.dataset.images import ArrayCache, PictureWork, _array_cache, work_ahead
 from webcam_ml.errors import WebcamMLError
 
 DIGESTS = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(300)]
@@ -34,7 +35,9 @@ class Pictures:
     engine = "threads"
     remote = None
 
-    def each(self, work: Work, digests: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    def each(
+        self, work: Work, digests: Sequence[str]
+    ) -> Generator[tuple[str, np.ndarray], None, None]:
         function = work.start()
         return work_ahead(digests, lambda digest: function(decode(digest)))
 
@@ -53,6 +56,22 @@ def test_what_is_there_is_not_computed_again_and_repeats_count_once(tmp_path: Pa
     assert kept.keys() == set(DIGESTS[:150])
     for digest, row in kept.items():
         np.testing.assert_array_equal(row, compute(decode(digest)))
+
+
+def test_no_thread_outlives_an_error_of_who_keeps_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the garbage collector ends, it may end where it waits for ever for that thread."""
+    before = set(threading.enumerate())
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(_array_cache, "_save", fail)
+    with pytest.raises(OSError, match="no space left") as caught:
+        fill(tmp_path / "arrays.sqlite", DIGESTS)
+    assert caught.traceback  # and all that it holds
+    assert set(threading.enumerate()) <= before
 
 
 def test_several_processes_share_one_cache(tmp_path: Path) -> None:

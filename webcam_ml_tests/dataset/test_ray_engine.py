@@ -36,6 +36,7 @@ from webcam_ml.features._features import _ForwardPass
 from webcam_ml.scoring import ImageError
 from webcam_ml.store import FolderBucket
 from webcam_ml_tests.dataset.ray_pictures import (
+    FAILURES,
     PICTURES,
     SCRIPT,
     SHARD,
@@ -59,7 +60,6 @@ OTHERWISE = "import platform\nplatform.machine = lambda: 'AMD64'"
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     with running_cluster(tmp_path_factory.mktemp("cluster"), nodes=3) as running:
         yield running
-    import_ray().shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -199,6 +199,39 @@ def test_what_a_work_says_arrives_and_so_does_what_a_file_is(
     with pytest.raises(ImageError) as caught:
         list(images.each(Slow(tmp_path / "notes"), [images.store(b"no picture at all")]))
     assert caught.value.reason == "not_an_image"
+
+
+@pytest.mark.deployed
+def test_a_run_that_fails_says_why_and_neither_crashes_nor_hangs(
+    cluster: RayCluster, pictures: tuple[Path, list[str]]
+) -> None:
+    """To cancel what was underway crashed one of 30 in Ray, and threads left over hung one of 200."""
+    cache, digests = pictures
+    run = subprocess.run(
+        [sys.executable, "-c", FAILURES, cache, cluster.address, "100", *digests],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == ["this picture means nothing"] * 100
+    # Nor is said of each picture underway, with a stack, what is said once.
+    assert "Unhandled error" not in run.stderr
+
+
+def test_no_thread_outlives_an_error_of_a_work(
+    cluster: RayCluster, pictures: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    cache, digests = pictures
+    # Ray has threads of its own.
+    compute(cache, digests, Slow(tmp_path / "notes", 0.0), cluster.address)
+    before = set(threading.enumerate())
+    with pytest.raises(WebcamMLError) as caught:
+        compute(cache, digests, Fails("speaks"), cluster.address)
+    assert caught.traceback  # and all that it holds
+    assert {thread.name for thread in set(threading.enumerate()) - before} == set()
 
 
 @pytest.mark.deployed

@@ -47,7 +47,6 @@ DEADLINE = 120.0
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     with running_cluster(tmp_path_factory.mktemp("cluster"), nodes=NODES) as running:
         yield running
-    import_ray().shutdown()
 
 
 @pytest.fixture(autouse=True)

@@ -208,7 +208,10 @@ class ArrayCache(Generic[Number]):
         what: str,
     ) -> None:
         kept = self._read([digest for digest in missing if digest in whole])
-        with closing(self._kept(images.each(work, missing), shared)) as computed:
+        with (
+            closing(images.each(work, missing)) as rows,
+            closing(self._kept(rows, shared)) as computed,
+        ):
             for digest, row in track(computed, total=len(missing), what=what, unit="pictures"):
                 if digest in kept and not np.array_equal(kept[digest], row):
                     logger.warning(

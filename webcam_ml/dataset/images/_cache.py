@@ -20,7 +20,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,8 +130,8 @@ class ImageCache:
 
     def each(
         self, work: PictureWork[Result], digests: Sequence[str]
-    ) -> Iterator[tuple[str, Result]]:
-        """Let the engine do a work on each image.
+    ) -> Generator[tuple[str, Result], None, None]:
+        """Let the engine do a work on each image; the caller closes it.
 
         Args:
             work: What is made of an image.

@@ -8,7 +8,7 @@ import hashlib
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -57,8 +57,8 @@ class Engine(ABC):
     @abstractmethod
     def each(
         self, work: PictureWork[Result], digests: Sequence[str], *, read: Callable[[str], bytes]
-    ) -> Iterator[tuple[str, Result]]:
-        """Do the work on each picture, a bounded number ahead of the caller.
+    ) -> Generator[tuple[str, Result], None, None]:
+        """Do the work on each picture, a bounded number ahead of the caller, who closes it.
 
         Args:
             work: What is made of a picture.
@@ -97,7 +97,7 @@ class LocalEngine(Engine):
 
     def each(
         self, work: PictureWork[Result], digests: Sequence[str], *, read: Callable[[str], bytes]
-    ) -> Iterator[tuple[str, Result]]:
+    ) -> Generator[tuple[str, Result], None, None]:
         """Do the work on each picture; see `Engine`."""
         compute = work.start()
         return work_ahead(digests, lambda digest: compute(decode_any_size(read(digest))))
@@ -109,11 +109,14 @@ class LocalEngine(Engine):
 
 def work_ahead(
     digests: Sequence[str], work: Callable[[str], Result]
-) -> Iterator[tuple[str, Result]]:
+) -> Generator[tuple[str, Result], None, None]:
     """Work on as many pictures at once as there are cores, each on one thread, in their order.
 
     No core waits for another, as it does where all of them share one picture's layers, and the
     caller does not wait for a picture to be decoded. Only a few results are computed ahead.
+
+    The caller closes it, also after an error: left to the garbage collector, it would wait for its threads
+    wherever that runs, which may be where no thread can end.
 
     Args:
         digests: SHA-256 of each picture.

@@ -14,8 +14,8 @@ import sys
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -40,11 +40,13 @@ SECONDS_BETWEEN_LOOKS = 5.0
 SECONDS_TO_DESCRIBE = 120.0
 
 # Read by Ray where its processes start, so they count for a cluster that this process starts, and the
-# last one for this process in any case: by default a task is tried for ever that needs too much memory.
+# last two for this process in any case. By default a task is tried for ever that needs too much memory, and
+# where one failed, those that were underway beside it are each told with a stack, as nobody asks for them.
 ENVIRONMENT = {
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_task_oom_retries": str(RETRIES),
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
 }
 
 
@@ -90,15 +92,15 @@ class RayEngine(Engine):
 
     def each(
         self, work: PictureWork[Result], digests: Sequence[str], *, read: Callable[[str], bytes]
-    ) -> Iterator[tuple[str, Result]]:
+    ) -> Generator[tuple[str, Result], None, None]:
         """Do the work on each picture; see `Engine`.
 
         Raises:
             WebcamMLError: The cluster cannot be used, or a task was lost too often.
         """
         kind = self._kinds[self.provider]
-        with explaining_lost_tasks():
-            for some, found, results in self._shards(work, digests, read):
+        with explaining_lost_tasks(), closing(self._shards(work, digests, read)) as shards:
+            for some, found, results in shards:
                 if found != kind:
                     raise WebcamMLError(
                         f"a machine of the Ray cluster is of another kind ({found}) than those that it "
@@ -109,7 +111,7 @@ class RayEngine(Engine):
 
     def _shards(
         self, work: PictureWork[Result], digests: Sequence[str], read: Callable[[str], bytes]
-    ) -> Iterator[tuple[Sequence[str], str, list[Result]]]:
+    ) -> Generator[tuple[Sequence[str], str, list[Result]], None, None]:
         ray = import_ray()
         task = ray.remote(compute_shard).options(
             num_cpus=1, num_gpus=self._num_gpus, max_retries=RETRIES, name=type(work).__name__
@@ -117,9 +119,10 @@ class RayEngine(Engine):
         name, held = uuid.uuid4().hex, [ray.put(work)]
         slots = self._slots()
         rows = min(SHARD_ROWS, max(1, len(digests) // (SHARDS_PER_WORKER * slots)))
-        waiting = _parts(digests, rows, read)
         pending: dict[Any, Sequence[str]] = {}
-        try:
+        # Where it ends early, what is underway ends by itself: to cancel a task that ends just then crashes
+        # Ray, and with it this process, before it can say why (one of some 30 runs that failed).
+        with closing(_parts(digests, rows, read)) as waiting:
             while True:
                 while len(pending) < AHEAD_PER_WORKER * slots:
                     some, files = next(waiting, ((), ()))
@@ -139,11 +142,6 @@ class RayEngine(Engine):
                         f"the Ray cluster ({self.where}) has no machine left to compute on. What was "
                         "computed is kept: start machines, and run it again"
                     )
-        finally:
-            # Without a head nothing is left to cancel, and Ray would look for a cluster.
-            if ray.is_initialized():
-                for one in pending:
-                    ray.cancel(one)
 
     def cluster(self) -> Any:
         """Give Ray, connected to a cluster whose machines are alike.
@@ -385,12 +383,13 @@ def _cannot_be_used(address: str, error: Exception) -> str:
 
 def _parts(
     digests: Sequence[str], rows: int, read: Callable[[str], bytes]
-) -> Iterator[tuple[Sequence[str], Sequence[bytes]]]:
+) -> Generator[tuple[Sequence[str], Sequence[bytes]], None, None]:
     """Divide pictures into shards of so many, or of fewer that are large."""
     files: list[bytes] = []
     first = 0
-    for last, (_, file) in enumerate(work_ahead(digests, read), start=1):
-        files.append(file)
-        if len(files) == rows or sum(map(len, files)) >= SHARD_BYTES or last == len(digests):
-            yield digests[first:last], files
-            first, files = last, []
+    with closing(work_ahead(digests, read)) as ahead:
+        for last, (_, file) in enumerate(ahead, start=1):
+            files.append(file)
+            if len(files) == rows or sum(map(len, files)) >= SHARD_BYTES or last == len(digests):
+                yield digests[first:last], files
+                first, files = last, []

@@ -13,7 +13,7 @@ import logging
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -166,17 +166,20 @@ class SharedRows:
         wanting, came = set(wanted), False
         left_out: list[str] = []
         size = self._row_size()
-        found = self._fetched(wanting)
         total = len(self._untaken)
-        for name, rows in track(found, total=total, what=f"{what} from the bucket", unit="shards"):
-            lengths = set(map(len, rows.values())) if rows else set()
-            if not rows or (size is not None and lengths != {size}):
-                left_out.append(name)
-                continue
-            (size,) = lengths
-            self._note(name, rows)
-            wanting -= rows.keys()
-            came = True
+        with ThreadPoolExecutor(SHARDS_AT_ONCE, thread_name_prefix="shards") as pool:
+            found = self._fetched(wanting, pool)
+            for name, rows in track(
+                found, total=total, what=f"{what} from the bucket", unit="shards"
+            ):
+                lengths = set(map(len, rows.values())) if rows else set()
+                if not rows or (size is not None and lengths != {size}):
+                    left_out.append(name)
+                    continue
+                (size,) = lengths
+                self._note(name, rows)
+                wanting -= rows.keys()
+                came = True
         if left_out:
             logger.warning(
                 "%d shards of %s in %s/%s are gone or damaged, or hold something else (%s is one): left "
@@ -189,13 +192,14 @@ class SharedRows:
             )
         return came
 
-    def _fetched(self, wanting: Set[str]) -> Iterator[tuple[str, dict[str, bytes] | None]]:
+    def _fetched(
+        self, wanting: Set[str], pool: Executor
+    ) -> Iterator[tuple[str, dict[str, bytes] | None]]:
         """Read shards while something is wanting, so many at once that these are in memory."""
-        with ThreadPoolExecutor(SHARDS_AT_ONCE, thread_name_prefix="shards") as pool:
-            while wanting and self._untaken:
-                names = self._untaken[:SHARDS_AT_ONCE]
-                del self._untaken[:SHARDS_AT_ONCE]
-                yield from zip(names, pool.map(self._shards.get, names), strict=True)
+        while wanting and self._untaken:
+            names = self._untaken[:SHARDS_AT_ONCE]
+            del self._untaken[:SHARDS_AT_ONCE]
+            yield from zip(names, pool.map(self._shards.get, names), strict=True)
 
     def add(self, rows: Iterable[tuple[str, bytes]]) -> None:
         """Write rows that are in the file, and in no shard, into the bucket as soon as they fill one."""
