@@ -98,14 +98,16 @@ dev: $(INSTALLED) .dagster/storage ## The Dagster web page on PORT (3000); on th
 	dagster dev -w workspace.yaml -p $(PORT)
 
 # A worker for each core: more threads would wait for each other. In order of files: the long ones
-# in the middle, or one worker has them left at the end.
+# in the middle, or one worker has them left at the end. No other worker takes the place of one that
+# crashed: with whole files to a worker, pytest-xdist would wait for it for ever.
+WORKERS := -n auto --dist loadfile --max-worker-restart 0
 test: install programs ## Run the tests; what the browser saw is in test-results/screenshots
 	WEBCAM_ML_SCREENSHOTS="$${WEBCAM_ML_SCREENSHOTS:-$(CURDIR)/test-results/screenshots}" \
-		OMP_NUM_THREADS=1 pytest -n auto --dist loadfile --no-loadscope-reorder
+		OMP_NUM_THREADS=1 pytest $(WORKERS) --no-loadscope-reorder
 
 deployed: install programs ## Run what is end to end and takes longer: promotion in a shell, servers, pages in a browser, kills
 	WEBCAM_ML_SCREENSHOTS="$${WEBCAM_ML_SCREENSHOTS:-$(CURDIR)/test-results/screenshots}" \
-		OMP_NUM_THREADS=1 pytest -n auto --dist loadfile -m 'deployed and not slow'
+		OMP_NUM_THREADS=1 pytest $(WORKERS) -m 'deployed and not slow'
 
 faults: install programs ## Break things, also what takes minutes: kills, full disks, restarts
 	pytest -m faults webcam_ml_tests/faults
