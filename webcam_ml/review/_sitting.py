@@ -188,6 +188,8 @@ class Sitting:
     def status(self) -> dict[str, Any]:
         """Say how far it is and what became of the votes, as the page shows it."""
         entries = self.journal.entries()
+        # Of one moment: a vote that is saved meanwhile would be neither rated nor waiting.
+        outcomes = {entry.id: self.journal.outcome(entry.id) for entry in entries}
         recent = [entry for entry in entries if entry.id not in self._settled_before]
         votes = [
             vote
@@ -195,7 +197,7 @@ class Sitting:
             if one in self._place and (vote := self._own_vote(one)) is not None
         ]
         own = {vote.snapshot_id for vote in votes}
-        saved = {one.snapshot_id for one in votes if self.journal.outcome(one.id) == SAVED}
+        saved = {one.snapshot_id for one in votes if outcomes.get(one.id) == SAVED}
         with self._lock:
             rated = self._answered | saved
             done = self._answered | own
@@ -205,7 +207,7 @@ class Sitting:
             "rated": len(rated),
             "left": len(self._place) - len(done) - len(not_shown),
             "not_shown": dict(sorted(Counter(not_shown.values()).items())),
-            "waiting": [entry.id for entry in self.journal.waiting()],
+            "waiting": [entry_id for entry_id, outcome in outcomes.items() if outcome is None],
             "trouble": self._writer.trouble,
             "an_hour": votes_an_hour(
                 entries, now=datetime.now(UTC), pause=SECONDS_THAT_END_A_SITTING

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from playwright.sync_api import Error as PlaywrightError
 
 from webcam_ml.labels import read_dated_votes
@@ -215,6 +215,24 @@ def test_what_was_pressed_while_the_server_was_down_survives_the_tab(
     assert ratings(review.store) == pressed
 
 
+def test_a_tab_knows_what_another_one_has_not_sent(
+    begin: Callable[..., Review], context: BrowserContext
+) -> None:
+    review = begin()
+    review.start()
+    tabs = [opened(context, review)]
+    pressed = dict([vote(tabs[0], "1")])
+    wait_until_saved(tabs[0])
+    tabs[0].route("**/votes", lambda route: route.abort())
+    pressed |= dict(vote(tabs[0], key) for key in "23")
+    expect(tabs[0].locator("#kept")).to_have_text("2 not sent yet")
+    tabs.append(opened(context, review))
+    expect(tabs[1].locator("#kept")).to_have_text("2 not sent yet by another tab")
+    tabs[0].close()
+    wait_until_saved(tabs[1])
+    assert ratings(review.store) == pressed
+
+
 # Reading waits for what is being written.
 ON_DISK = """() => new Promise((resolve) => {
     const opening = indexedDB.open("webcam-ml-review");
@@ -292,6 +310,35 @@ def test_a_clock_that_is_wrong_in_the_browser_dates_no_vote(
     assert found is not None
     # Six votes within a minute, and not within no time or years.
     assert 300 < int(found[1].replace(",", "")) < 300_000
+
+
+def test_an_answer_that_comes_late_does_not_stay(
+    begin: Callable[..., Review], context: BrowserContext
+) -> None:
+    review = begin(40)
+    review.start()
+    page = opened(context, review)
+    shown(page)
+    held: list[Route] = []
+    # Playwright writes into what it is given, so not the method itself.
+    page.route("**/frames?*", lambda route: held.extend([route]))
+    rated = 0
+    while not held:
+        vote(page, "4")
+        rated += 1
+        wait_until_saved(page)
+        expect(page.locator("#counts")).to_contain_text(f"{rated} rated")
+    (late,) = held
+    answer = late.fetch()
+    assert answer.json()["status"]["rated"] == rated
+    vote(page, "5")
+    expect(page.locator("#counts")).to_contain_text(f"{rated + 1} rated")
+    wait_until_saved(page)
+    late.fulfill(response=answer)
+    # What it says is shown, and put right at the next look, within a second.
+    page.wait_for_timeout(3_000)
+    expect(page.locator("#counts")).to_contain_text(f"{rated + 1} rated")
+    assert len(ratings(review.store)) == rated + 1
 
 
 def test_two_tabs_share_the_work(begin: Callable[..., Review], context: BrowserContext) -> None:

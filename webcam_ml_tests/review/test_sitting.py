@@ -14,7 +14,7 @@ from webcam_ml.labels import LabelDatabaseError
 from webcam_ml.review import _wanted as lists
 from webcam_ml.review._destinations import database_votes
 from webcam_ml.review._frames import DatabaseFrames, Look
-from webcam_ml.review._journal import Journal
+from webcam_ml.review._journal import SAVED, Journal, Outcome
 from webcam_ml.review._pictures import NoPicture, Pictures
 from webcam_ml.review._sitting import Sitting, Wish
 from webcam_ml.review._wanted import ByAnybody, ByCurator, Wanted
@@ -224,6 +224,25 @@ def test_a_vote_counts_as_rated_when_the_database_has_it(store: Store, tmp_path:
         assert made.shown() == [7, 3, 9, 1, 5]
         assert made.sitting.status()["rated"] == 0
         assert ratings(store) == {}
+
+
+def test_a_vote_that_is_saved_just_then_waits_or_counts(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, tmp_path / "pictures")
+    with room(store, tmp_path, QUEUE) as made:
+        name = made.vote(7)
+
+        def outcome_before_it_is_saved(entry_id: str) -> Outcome | None:
+            monkeypatch.undo()
+            found = made.journal.outcome(entry_id)
+            made.write()
+            return found
+
+        monkeypatch.setattr(made.journal, "outcome", outcome_before_it_is_saved)
+        status = made.sitting.status()
+        assert (status["rated"], status["waiting"]) == (0, [name])
+        assert made.journal.outcome(name) == SAVED
 
 
 def test_votes_that_were_not_written_are_written_at_the_next_start(

@@ -54,12 +54,17 @@
   const put = (store) => (unsent.length ? store.put(unsent, own) : store.delete(own));
   const keepUnsent = () => onDisk(put);
 
+  // How much other tabs have not sent, by what is on disk; null until that was read.
+  let elsewhere = null;
+
   const adopt = async () => {
+    let theirs = 0;
     for (const name of (await onDisk((store) => store.getAllKeys())) ?? []) {
       if (!name.startsWith(prefix) || name === own) continue;
       await lock(name, { ifAvailable: true }, async (free) => {
-        const left = free && (await onDisk((store) => store.get(name)));
-        if (!left) return;
+        const left = (await onDisk((store) => store.get(name))) ?? [];
+        if (!free) theirs += left.length;
+        if (!free || !left.length) return;
         unsent = [...left, ...unsent];
         await onDisk((store) => {
           store.delete(name);
@@ -67,6 +72,8 @@
         });
       });
     }
+    elsewhere = theirs;
+    showStatus();
     send();
   };
 
@@ -132,6 +139,10 @@
 
   // ---- How far it is -----------------------------------------------------------------------------
   let status = null;
+  // Answers may come in another order than they were made in, so what is shown counts as the last only once
+  // a question was answered that was asked when nothing else was underway.
+  let changes = 0;
+  let settled = -1;
   const noticed = new Set();
 
   const take = (news) => {
@@ -160,9 +171,10 @@
     const kept = byId("kept");
     const parts = [];
     if (unsent.length) parts.push(`${number(unsent.length)} not sent yet`);
+    if (elsewhere) parts.push(`${number(elsewhere)} not sent yet by another tab`);
     if (status?.waiting.length) parts.push(`${number(status.waiting.length)} in the journal, not saved yet`);
-    kept.dataset.state = parts.length ? "waiting" : "saved";
-    kept.textContent = parts.join(" · ") || (status?.rated ? "All saved" : "Nothing to save");
+    kept.dataset.state = parts.length || elsewhere === null ? "waiting" : "saved";
+    kept.textContent = parts.join(" · ") || (elsewhere === null ? "Loading…" : status?.rated ? "All saved" : "Nothing to save");
     showTrouble();
     if (!status) return;
     byId("progress").max = status.total;
@@ -177,11 +189,14 @@
   const poll = async () => {
     for (let turn = 1; ; turn += 1) {
       await sleep(PAUSE);
-      const busy = unsent.length || status?.waiting.length || status?.trouble || refused;
+      const busy = settled !== changes || elsewhere || status?.waiting.length || status?.trouble || refused;
       if (!busy && turn % TURNS_WHEN_ALL_IS_SAVED) continue;
       await adopt();
+      const seen = unsent.length || fetching ? -1 : changes;
       const answer = await ask("/status");
-      if (answer.ok) take(await answer.json());
+      if (!answer.ok) continue;
+      take(await answer.json());
+      settled = seen;
     }
   };
 
@@ -227,6 +242,7 @@
   const fetchAhead = async () => {
     if (fetching || isEnd || ahead.length >= AHEAD_AT_LEAST) return;
     fetching = true;
+    changes += 1;
     while (!isEnd && ahead.length < AHEAD_AT_LEAST) {
       const answer = await ask(`/frames?from=${from}`);
       if (!answer.ok) {
@@ -312,6 +328,7 @@
   // ---- What can be done --------------------------------------------------------------------------
   const wish = (entry) => {
     unsent.push(entry);
+    changes += 1;
     keepUnsent();
     showStatus();
     send();
