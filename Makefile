@@ -51,13 +51,14 @@ $(FOR_TESTS): $(INSTALLED)
 install: $(FOR_TESTS) .dagster/storage ## Make .venv with all that the tests need, too, and initialise Dagster's storage; TORCH=cpu for a torch without CUDA
 
 # What the tests need beside Python: a browser for the gallery, Node for the package in clients/node,
-# openssl for the certificate of a test server, nginx for the proxy before the page. The run level
-# keeps apt from starting nginx as a server of this machine.
+# openssl for the certificate of a test server, nginx for the proxy before the page, ip for hosts with
+# a network of their own. The run level keeps apt from starting nginx as a server of this machine.
 programs:
 	@missing=; command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v node >/dev/null && command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	command -v openssl >/dev/null || missing="$$missing openssl"; \
 	PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null || missing="$$missing nginx"; \
+	PATH="$$PATH:/usr/sbin:/sbin" command -v ip >/dev/null || missing="$$missing iproute2"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 		echo "The tests need$$missing. On Debian: sudo apt-get install$$missing" >&2; exit 1; fi; \

@@ -195,6 +195,8 @@ class Coordinator:
         from ray.exceptions import RayError
         from ray.train.torch import TorchTrainer
 
+        from webcam_ml.training._ray_network import ClusterNetwork
+
         me = import_ray().get_runtime_context().current_actor
         scaling = train.ScalingConfig(
             num_workers=machine.devices,
@@ -210,6 +212,7 @@ class Coordinator:
                 trainer = TorchTrainer(
                     train_part,
                     train_loop_config={"part": part},
+                    torch_config=ClusterNetwork(),
                     scaling_config=scaling,
                     # Which failures are worth another attempt is decided below.
                     run_config=train.RunConfig(
