@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from webcam_ml_tests.ray_cluster import ROOT
+from webcam_ml_tests.ray_cluster import DEADLINE, ROOT
 
 pytestmark = pytest.mark.deployed
 
@@ -45,9 +45,10 @@ for n in 2 3; do
     ip netns exec host$n unshare --mount --uts --pid --fork --mount-proc sh -c '
         cd /
         mount -t tmpfs tmpfs "$1"
+        mount -t tmpfs tmpfs /tmp/ray
         hostname "$2"
         TMPDIR=$1 exec ray start --address={HEAD}:{PORT} --num-cpus=1 --object-store-memory=100000000 --block
-    ' sh "$PWD" host$n > /dev/null 2>&1 &
+    ' sh "$PWD" host$n > host$n.log 2>&1 &
 done
 python -c "$0"
 """
@@ -62,7 +63,10 @@ from webcam_ml_tests.training.test_ray_train import LONG, assert_equal, fine_tun
 if __name__ == "__main__":
     engine = RayEngine("{HEAD}:{PORT}")
     engine._connect()
+    began = time.monotonic()
     while ray.cluster_resources().get("CPU") != 2:
+        if time.monotonic() > began + {DEADLINE}:
+            raise SystemExit("\\n".join(path.read_text() for path in Path.cwd().glob("*.log")))
         time.sleep(0.2)
     print(sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Resources"].get("CPU")))
     here = Path.cwd()
