@@ -168,7 +168,12 @@ class Sitting:
         self.journal.add(entries)
         undone = [self.journal.cast(one.undoes) for one in entries if isinstance(one, Undo)]
         with self._lock:
-            self._answered -= {vote.snapshot_id for vote in undone}
+            # One that is sent again, as its answer was lost, takes back nothing that was voted since.
+            self._answered -= {
+                vote.snapshot_id
+                for vote in undone
+                if self.journal.latest_vote(vote.snapshot_id) is None
+            }
 
     def said(self, snapshot_id: int) -> list[Said] | None:
         """Say what others think of a frame; None before the curator has voted on it.
