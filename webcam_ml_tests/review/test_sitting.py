@@ -245,6 +245,25 @@ def test_a_vote_that_is_saved_just_then_waits_or_counts(
         assert made.journal.outcome(name) == SAVED
 
 
+def test_an_undo_that_is_sent_again_takes_back_nothing_that_was_voted_since(
+    store: Store, tmp_path: Path
+) -> None:
+    """The server was killed before its answer, so the page sends all of it once more."""
+    fill(store, tmp_path / "pictures")
+    with room(store, tmp_path, QUEUE) as made:
+        undo = Wish("undo-1234", undoes=made.vote(7, "2"))
+        made.sitting.accept([undo])
+        made.vote(7, "5")
+        made.write()
+    with room(store, tmp_path, QUEUE) as made:
+        made.sitting.accept([undo])
+        made.write()
+        status = made.sitting.status()
+        assert (status["rated"], status["left"]) == (1, 4)
+        assert made.shown() == [3, 9, 1, 5]
+    assert ratings(store) == {7: "5"}
+
+
 def test_votes_that_were_not_written_are_written_at_the_next_start(
     store: Store, tmp_path: Path
 ) -> None:
